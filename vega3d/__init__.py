@@ -1,0 +1,52 @@
+"""vega3d: a frozen video generator's features, fused into the visual tokens of a Qwen-VL.
+
+Importing this package loads no torch, transformers or diffusers; each public name is imported when
+it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vega3d._version import __version__
+
+if TYPE_CHECKING:
+    from vega3d.adapter import Encoding, Vega3DAdapter
+    from vega3d.backbones.wan import WanBackbone
+    from vega3d.config import FusionConfig, Vega3DConfig, WanConfig
+    from vega3d.processing import Vega3DProcessor
+    from vega3d.video import FramePlan
+
+_HOMES = {
+    "Encoding": "vega3d.adapter",
+    "FramePlan": "vega3d.video",
+    "FusionConfig": "vega3d.config",
+    "Vega3DAdapter": "vega3d.adapter",
+    "Vega3DConfig": "vega3d.config",
+    "Vega3DProcessor": "vega3d.processing",
+    "WanBackbone": "vega3d.backbones.wan",
+    "WanConfig": "vega3d.config",
+}
+
+__all__ = [
+    "Encoding",
+    "FramePlan",
+    "FusionConfig",
+    "Vega3DAdapter",
+    "Vega3DConfig",
+    "Vega3DProcessor",
+    "WanBackbone",
+    "WanConfig",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vega3d' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

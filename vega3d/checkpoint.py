@@ -1,0 +1,264 @@
+"""What vega3d writes to disk and reads back: settings as JSON, projector and fusion as safetensors.
+
+This is the only module that knows our file names. Hosts and backbones are named by id and revision,
+never copied. Files are written beside their place and renamed into it, so a killed process leaves either the
+old checkpoint or the new one. The format has a version of its own: a file of the same version may hold
+no unknown key, one of a newer minor version may (with a warning), one of a newer major version is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vega3d._version import __version__
+from vega3d.config import HostConfig, Vega3DConfig
+from vega3d.errors import CheckpointError, ConfigError
+
+CONFIG_FILE = "vega3d_config.json"
+WEIGHTS_FILE = "vega3d_model.safetensors"
+CARD_FILE = "README.md"
+FORMAT = (1, 0)  # major, minor
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+
+
+def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Write one checkpoint folder, atomically file by file, weights first.
+
+    Raises:
+        CheckpointError: ``path`` is a file, or the folder cannot be written (a full disk, no right to).
+    """
+    folder = Path(path)
+    record = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **config.to_dict()}
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / WEIGHTS_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}))
+        _replace(folder / CONFIG_FILE, lambda part: part.write_text(_json(record), encoding="utf-8"))
+        if not (folder / CARD_FILE).exists():  # a card that somebody edited is theirs
+            _replace(folder / CARD_FILE, lambda part: part.write_text(_card(config), encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The checkpoint cannot be written to {folder}.",
+            got=f"{type(error).__name__}: {error}",
+            expected="a folder that can be written, on a disk with room",
+            fix="free space or choose another folder; an older checkpoint there is still whole",
+        ) from error
+
+
+def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Vega3DConfig, dict[str, Tensor]]:
+    """Read one checkpoint from a folder or the hub.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, a pickle, or of a newer major format.
+    """
+    folder = _folder(path, revision)
+    record = _read_json(folder / CONFIG_FILE)
+    config = _config(record, folder / CONFIG_FILE)
+    return config, _read_tensors(folder / WEIGHTS_FILE)
+
+
+def push(
+    repo: str, config: Vega3DConfig, tensors: Mapping[str, Tensor], *, private: bool | None, token: str | None
+) -> str:
+    """Upload a checkpoint to the hub as one commit; returns the commit's address.
+
+    Raises:
+        CheckpointError: the hub cannot be reached, or refuses.
+    """
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder, config, tensors)
+        try:
+            api.create_repo(repo, private=private, exist_ok=True)
+            commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload vega3d")
+        except (HfHubHTTPError, OSError) as error:
+            raise CheckpointError(
+                f"The checkpoint could not be pushed to {repo!r}.",
+                got=f"{type(error).__name__}: {error}",
+                expected="a hub that can be reached, and the right to write there",
+                fix="check the network and `hf auth login`, or keep it with save_pretrained(folder)",
+            ) from error
+    return str(commit.commit_url)
+
+
+def require_same_host(saved: HostConfig, given: HostConfig) -> None:
+    """Refuse a checkpoint that was trained on another kind of host.
+
+    Raises:
+        CheckpointError: model type or width differ.
+    """
+    if (saved.model_type, saved.hidden_size) != (given.model_type, given.hidden_size):
+        raise CheckpointError(
+            "The checkpoint belongs to another host.",
+            got=f"a host of type {given.model_type!r}, width {given.hidden_size}",
+            expected=f"type {saved.model_type!r}, width {saved.hidden_size} (it was {saved.path!r})",
+            fix="pass the host that it was trained on, or leave host out to load that one",
+        )
+
+
+def require_same_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Refuse weights that do not fill projector and fusion exactly.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected, or of another shape.
+    """
+    missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    shapes = [n for n in expected if n in found and expected[n].shape != found[n].shape]
+    if missing or unexpected or shapes:
+        raise CheckpointError(
+            "The weights do not fit projector and fusion.",
+            got=f"missing {missing}, unexpected {unexpected}, other shape {shapes}",
+            expected=", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in expected.items()),
+            fix="use the vega3d_config.json that was saved with these weights",
+        )
+
+
+def _folder(path: str | os.PathLike[str], revision: str | None) -> Path:
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        patterns = [CONFIG_FILE, WEIGHTS_FILE]
+        return Path(snapshot_download(str(path), revision=revision, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"There is no checkpoint at {str(path)!r}.",
+            got=f"no such folder, and the hub answered: {type(error).__name__}",
+            expected="a folder written by save_pretrained, or the id of one on the hub",
+            fix="check the spelling; offline, download it first and pass the folder",
+        ) from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return record
+    except FileNotFoundError:
+        raise _missing(file) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _damaged(file, error) from error
+
+
+def _config(record: dict[str, Any], file: Path) -> Vega3DConfig:
+    version = _version(record.pop("format", None), file)
+    record.pop("vega3d_version", None)
+    ignored: list[str] | None = [] if version > FORMAT else None
+    try:
+        config = Vega3DConfig.from_dict(record, ignored)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(
+            f"{file.name} cannot be understood.",
+            got=str(error),
+            expected=f"the keys of format {FORMAT[0]}.{FORMAT[1]}",
+            fix="correct the file, or save the checkpoint again",
+        ) from error
+    if ignored:
+        warnings.warn(
+            f"{file} is of the newer format {version[0]}.{version[1]}; unknown keys are ignored: "
+            f"{', '.join(ignored)}. `pip install -U vega3d` reads them.",
+            stacklevel=4,
+        )
+    return config
+
+
+def _version(text: object, file: Path) -> tuple[int, int]:
+    try:
+        major, minor = (int(part) for part in str(text).split("."))
+    except ValueError:
+        raise CheckpointError(
+            f"{file.name} does not say its format.",
+            got=f"format = {text!r}",
+            expected=f"'major.minor', for example '{FORMAT[0]}.{FORMAT[1]}'",
+            fix="was this file written by vega3d? Save the checkpoint again",
+        ) from None
+    if major > FORMAT[0]:
+        raise CheckpointError(
+            f"{file} is of a newer format.",
+            got=f"format {major}.{minor}, written by a newer vega3d",
+            expected=f"format {FORMAT[0]}.x",
+            fix="pip install -U vega3d",
+        )
+    return major, minor
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    if not file.exists():
+        pickles = sorted(found.name for pattern in _PICKLES for found in file.parent.glob(pattern))
+        if pickles:
+            raise CheckpointError(
+                f"{file.name} is missing; pickle files are not read, since they can run code.",
+                got=", ".join(pickles),
+                expected=file.name,
+                fix="convert it where you trust it: safetensors.torch.save_file(state_dict, path)",
+            )
+        raise _missing(file)
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(file, error) from error
+
+
+def _missing(file: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{file.name} is missing.",
+        got=f"no such file in {file.parent}",
+        expected=f"{CONFIG_FILE} and {WEIGHTS_FILE}",
+        fix="pass the folder that save_pretrained wrote",
+    )
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file} cannot be read.",
+        got=f"{type(error).__name__}: {error}",
+        expected="a whole file, as save_pretrained wrote it (a pickle under this name is refused too)",
+        fix="copy or download it again",
+    )
+
+
+def _replace(file: Path, write: Any) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, sort_keys=True) + "\n"
+
+
+def _card(config: Vega3DConfig) -> str:
+    backbone, host = config.backbone, config.host
+    return f"""---
+library_name: vega3d
+tags: [vega3d, spatial-reasoning, {host.model_type}]
+base_model: {host.path or "unknown"}
+---
+
+# Projector and fusion of a vega3d model
+
+These are the trained parts only. They belong to the host `{host.path or host.model_type}` and to features
+of `{backbone.path or "a backbone built in memory"}`; neither is copied here.
+
+```python
+from vega3d import Vega3DAdapter
+
+model = Vega3DAdapter.from_pretrained("this repository or folder")
+```
+
+Fusion: `{config.fusion.type}`. All settings: `{CONFIG_FILE}`. What it was trained on, and how well it
+does, is for its trainer to say here.
+"""

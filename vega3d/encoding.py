@@ -1,0 +1,230 @@
+"""From a batch's media to fused tokens: which frames make a clip, which feature meets which token.
+
+Three small steps, each a pure function over plain tensors: gather the clips that the generator is run
+on, give each image or video of the host its feature map, and fuse all tokens of the batch at once.
+This module knows no particular host, no files and no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vega3d.errors import BackboneError, InputError, MediaError
+from vega3d.fusion import Fusion, FusionContext
+from vega3d.fusion.projector import Projector
+from vega3d.grid import FeatureMap, Links, TokenGrid, resample
+from vega3d.hosts import Modality
+from vega3d.video import FramePlan
+
+
+@dataclass(frozen=True)
+class FusionReport:
+    """What the fusion did to one image or video.
+
+    Attributes:
+        modality: ``image`` or ``video``.
+        gate: (T, h, w) in 0..1 on the host's token grid; 1 means that the generator is not heard.
+        contribution: (T, h, w) ||fused - S|| / ||S|| of each token: what the branch changed.
+    """
+
+    modality: Modality
+    gate: Tensor
+    contribution: Tensor
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Fused media of one batch, ready for any number of ``forward`` or ``generate`` calls.
+
+    Attributes:
+        outputs: for ``image`` and ``video``, the host's own encoder output with fused tokens.
+        reports: one entry for each image, then one for each video.
+        grids: ``image_grid_thw`` and ``video_grid_thw`` of the media.
+        maps: the generator's feature map of each clip.
+    """
+
+    outputs: dict[str, Any]
+    reports: tuple[FusionReport, ...]
+    grids: dict[str, Tensor]
+    maps: tuple[FeatureMap, ...]
+
+    def fresh(self) -> dict[str, Any]:
+        """A copy for one call: beam search expands the object that it is given in place."""
+        return {name: type(output)(**dict(output.items())) for name, output in self.outputs.items()}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames that the generator sees as one clip, and the host's images or video that they describe.
+
+    Attributes:
+        frames: (T, 3, H, W).
+        plan: how the frames belong to the host's.
+        members: for each image, or the one video, its index and its frames in the plan's ``links``.
+    """
+
+    frames: Tensor
+    plan: FramePlan
+    members: tuple[tuple[int, Links], ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image or video of the host, with all that meets in the fusion."""
+
+    modality: Modality
+    semantic: Tensor  # (n_tokens, D)
+    grid: TokenGrid
+    feature_map: FeatureMap
+    links: Links
+
+
+def image_clips(images: Sequence[Tensor], groups: Sequence[Sequence[int]] | None) -> list[Clip]:
+    """Images declared one clip become its frames; every other image is a clip of its own.
+
+    Args:
+        images: for each image (3, H, W).
+        groups: lists of indices into ``images``, disjoint.
+
+    Raises:
+        InputError: an index is out of range or stands in two groups.
+        MediaError: images of one clip differ in size.
+    """
+    grouped = [index for group in groups or () for index in group]
+    if len(set(grouped)) != len(grouped) or not all(0 <= index < len(images) for index in grouped):
+        raise InputError(
+            "image_groups is not a set of disjoint groups of images.",
+            got=f"{[list(group) for group in groups or ()]} for {len(images)} images",
+            expected=f"each index in 0..{len(images) - 1}, at most once",
+            fix="list each image once; images in no group stand alone",
+        )
+    alone = [[index] for index in range(len(images)) if index not in set(grouped)]
+    clips = []
+    for group in [*(groups or ()), *alone]:
+        sizes = {tuple(images[index].shape) for index in group}
+        if len(sizes) != 1:
+            raise MediaError(
+                f"Images {list(group)} are declared one clip but differ in size.",
+                got=", ".join(f"{width}x{height}" for _, height, width in sorted(sizes)),
+                expected="one size for all frames of a clip",
+                fix="resize the frames to one size, or leave the images separate",
+            )
+        plan = FramePlan.per_frame(range(len(group)))
+        members = tuple((index, (plan.links[place],)) for place, index in enumerate(group))
+        clips.append(Clip(torch.stack([images[index] for index in group]), plan, members))
+    return clips
+
+
+def video_clips(videos: Sequence[Tensor], plans: Sequence[FramePlan] | None) -> list[Clip]:
+    """Each video is one clip; without a plan host and generator see the same frames.
+
+    Args:
+        videos: for each video (T, 3, H, W).
+        plans: one for each video.
+
+    Raises:
+        InputError: the number of plans, or of a plan's frames, does not fit.
+    """
+    plans = plans if plans is not None else [FramePlan.per_frame(range(len(video))) for video in videos]
+    if len(plans) != len(videos):
+        raise InputError(
+            "generative_plans does not fit generative_videos.",
+            got=f"{len(plans)} plans for {len(videos)} videos",
+            expected="one plan for each video",
+            fix="pass both as Vega3DProcessor returned them",
+        )
+    for index, (video, plan) in enumerate(zip(videos, plans, strict=True)):
+        if len(video) != len(plan.generative):
+            raise InputError(
+                f"Video {index} does not have the frames of its plan.",
+                got=f"{len(video)} frames",
+                expected=f"{len(plan.generative)} frames",
+                fix="pass generative_videos and generative_plans as Vega3DProcessor returned them",
+            )
+    return [
+        Clip(video, plan, ((index, plan.links),))
+        for index, (video, plan) in enumerate(zip(videos, plans, strict=True))
+    ]
+
+
+def require_frames(
+    modality: Modality, grid_thw: Tensor | None, frames: Sequence[Tensor] | None
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Both sides of one modality, or a typed error that names the missing one."""
+    name = f"generative_{modality}s"
+    if grid_thw is None:
+        raise InputError(
+            f"{modality}_grid_thw is missing.",
+            got=f"pixels of {modality}s without their grid",
+            expected=f"{modality}_grid_thw (n_{modality}s, 3)",
+            fix="pass everything that the processor returned",
+        )
+    if frames is None or len(frames) != len(grid_thw):
+        raise InputError(
+            f"{name} does not fit the host's {modality}s.",
+            got="nothing" if frames is None else f"{len(frames)} entries",
+            expected=f"{len(grid_thw)} entries, one for each {modality} of the host",
+            fix="prepare the batch with Vega3DProcessor, which makes both sides from one decode",
+        )
+    return grid_thw, frames
+
+
+def no_backbone() -> BackboneError:
+    """The error for media that nobody can encode."""
+    return BackboneError(
+        "There are images or videos, but the adapter has no backbone.",
+        got="backbone=None",
+        expected="a loaded backbone",
+        fix="adapter.backbone = WanBackbone.from_pretrained(path, config=adapter.vega3d_config.backbone)",
+    )
+
+
+def fuse_items(
+    items: Sequence[Item], projector: torch.nn.Module, fusion: torch.nn.Module, cells: int
+) -> tuple[list[Tensor], tuple[FusionReport, ...]]:
+    """Fuse the tokens of all items in one call.
+
+    Projector and fusion run in the precision of their own parameters, outside autocast; the result is
+    cast once to the dtype of the host's tokens.
+
+    Returns:
+        For each item its (n_tokens, D) fused tokens and its report.
+    """
+    semantic = torch.cat([item.semantic for item in items])  # (n, D), n of the whole batch
+    features = torch.cat(
+        [resample(item.feature_map, item.grid, item.links, cells).to(semantic.device) for item in items]
+    )  # (n, cells * cells, C)
+    lengths = tuple(item.grid.n_tokens for item in items)
+    wide = semantic.to(next(fusion.parameters()).dtype)
+    with torch.autocast(semantic.device.type, enabled=False):
+        fused = fusion(wide, projector(features), FusionContext(lengths))
+    with torch.no_grad():
+        change = (fused.tokens - wide).norm(dim=-1) / wide.norm(dim=-1).clamp_min(1e-12)  # (n,)
+    reports = tuple(
+        FusionReport(item.modality, _on_grid(gate.detach(), item.grid), _on_grid(part, item.grid))
+        for item, gate, part in zip(items, fused.gate.split(lengths), change.split(lengths), strict=True)
+    )
+    return list(fused.tokens.to(semantic.dtype).split(lengths)), reports
+
+
+def zero_term(projector: Projector, fusion: Fusion, channels: int, cells: int) -> Tensor:
+    """A scalar zero that gives every parameter of projector and fusion a gradient of zero.
+
+    In a micro-batch without media they would have none, and a rank would wait for ever in DDP or ZeRO.
+    """
+    parameter = next(projector.parameters())
+    features = torch.zeros(1, cells * cells, channels, device=parameter.device)
+    with torch.autocast(parameter.device.type, enabled=False):
+        generative = projector(features)  # (1, D)
+        fused = fusion(torch.zeros_like(generative), generative, FusionContext((1,)))
+    return fused.tokens.sum() * 0.0
+
+
+def _on_grid(values: Tensor, grid: TokenGrid) -> Tensor:
+    """(n_tokens,) -> (T, h, w)."""
+    return values.view(len(grid.groups), grid.height, grid.width)

@@ -1,0 +1,144 @@
+"""Where a feature lies in picture and time, and how it reaches a host's tokens.
+
+A :class:`FeatureMap` covers the whole picture with h x w cells; a :class:`TokenGrid` covers the same
+picture with other cells. Resampling is by area: a token takes the mean of the map over exactly its own
+part of the picture. That is antialiased, needs no kernel choice, and puts an object on the same token on
+both sides. ``bilinear`` repeats the released code (arXiv 2603.19235, spatial branch), for comparison.
+
+This module knows no host and no backbone; time is plain indices of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vega3d.errors import InputError
+
+Links = Sequence[Sequence[int]]
+"""For each frame of the host, the generator's frames that describe it."""
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """The visual tokens of one image or video of a host, in raster order, time outermost.
+
+    Attributes:
+        groups: for each time step, the host's frames (positions in the clip) that it covers.
+        height: rows of tokens in one time step.
+        width: columns of tokens in one time step.
+        cells: patches on one side of a token (Qwen merges 2 x 2 patches into one token).
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    height: int
+    width: int
+    cells: int = 1
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens: time steps x rows x columns."""
+        return len(self.groups) * self.height * self.width
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Features of one clip on a regular grid over the whole picture.
+
+    Attributes:
+        features: (C, T, h, w).
+        frames: for each of the T steps, the generator's frames (positions in its clip) that it describes.
+        resampling: how this map is to be read at other places: ``area``, or ``bilinear`` for maps
+            that the released code would stretch.
+    """
+
+    features: Tensor
+    frames: tuple[tuple[int, ...], ...]
+    resampling: Literal["area", "bilinear"] = "area"
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 4 or self.features.shape[1] != len(self.frames):
+            raise InputError(
+                "A feature map's shape and its frames disagree.",
+                got=f"features {tuple(self.features.shape)}, {len(self.frames)} time steps",
+                expected="features (C, T, h, w) with one entry of frames for each of the T steps",
+                fix="give frames one tuple of frame positions for each time step",
+            )
+
+
+def resample(feature_map: FeatureMap, grid: TokenGrid, links: Links, cells: int = 1) -> Tensor:
+    """Bring a feature map to a host's tokens.
+
+    Args:
+        feature_map: (C, T, h, w).
+        grid: the tokens to fill.
+        links: for each frame of the host, the generator's frames that describe it.
+        cells: 1 gives one vector a token; ``grid.cells`` gives each patch of a token its own.
+
+    Returns:
+        (n_tokens, cells * cells, C) in the map's dtype; tokens, and patches inside one, in raster order.
+    """
+    steps = time_weights(feature_map.frames, grid.groups, links).to(feature_map.features)
+    in_time = torch.einsum("gt,cthw->gchw", steps, feature_map.features)  # (G, C, h, w)
+    rows, columns = grid.height * cells, grid.width * cells
+    if feature_map.resampling == "area":
+        placed = resize_area(in_time, rows, columns)
+    else:
+        placed = _stretch(in_time, grid, cells)
+    split = placed.unflatten(3, (grid.width, cells)).unflatten(2, (grid.height, cells))
+    # (G, C, H, cells, W, cells) -> (G, H, W, cells, cells, C) -> (tokens, patches, C)
+    return split.permute(0, 2, 4, 3, 5, 1).reshape(grid.n_tokens, cells * cells, -1)
+
+
+def resize_area(maps: Tensor, rows: int, columns: int) -> Tensor:
+    """Area-weighted resize of (N, C, h, w) to (N, C, rows, columns); exact for any pair of sizes."""
+    down = area_weights(maps.shape[2], rows).to(maps)  # (rows, h)
+    across = area_weights(maps.shape[3], columns).to(maps)  # (columns, w)
+    return torch.einsum("rh,nchw,kw->ncrk", down, maps, across)
+
+
+def area_weights(source: int, target: int) -> Tensor:
+    """(target, source) float64: the share of each source cell in each target cell. Rows sum to 1."""
+    edges_in = torch.arange(source + 1, dtype=torch.float64) / source
+    edges_out = torch.arange(target + 1, dtype=torch.float64) / target
+    low = torch.maximum(edges_out[:-1, None], edges_in[None, :-1])
+    high = torch.minimum(edges_out[1:, None], edges_in[None, 1:])
+    overlap = (high - low).clamp_min(0.0)
+    return overlap / overlap.sum(dim=1, keepdim=True)
+
+
+def time_weights(frames: Links, groups: Links, links: Links) -> Tensor:
+    """(G, T) float64 weights of feature steps for each time step of the host. Rows sum to 1.
+
+    A host frame takes the mean of the steps that describe its generator frames; a host group takes the
+    mean of its frames.
+
+    Raises:
+        InputError: a frame of the host has no feature.
+    """
+    weights = torch.zeros(len(groups), len(frames), dtype=torch.float64)
+    for row, group in enumerate(groups):
+        for frame in group:
+            wanted = set(links[frame]) if frame < len(links) else set()
+            steps = [step for step, described in enumerate(frames) if wanted & set(described)]
+            if not steps:
+                raise InputError(
+                    f"Frame {frame} of the host has no generative feature.",
+                    got=f"features of {len(frames)} steps, links for {len(links)} frames",
+                    expected="every frame of the host linked to at least one frame of the generator",
+                    fix="pass the frames and the plan that Vega3DProcessor returned together",
+                )
+            weights[row, steps] += 1.0 / (len(steps) * len(group))
+    return weights
+
+
+def _stretch(maps: Tensor, grid: TokenGrid, cells: int) -> Tensor:
+    """Bilinear to the host's patch grid, as released; then the mean of a token's patches if asked for."""
+    size = (grid.height * grid.cells, grid.width * grid.cells)
+    placed = F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False).to(maps)
+    return F.avg_pool2d(placed, grid.cells // cells) if cells < grid.cells else placed

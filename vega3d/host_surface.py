@@ -1,0 +1,92 @@
+"""What Trainer, PEFT and DeepSpeed ask of a model, answered by the host.
+
+A plain ``nn.Module`` around a host misses these, and the failures are quiet: without
+``accepts_loss_kwargs``, for example, the Trainer normalises the loss in another way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class HostSurface(nn.Module):
+    """Forwards the host's public surface; expects ``self.host``."""
+
+    host: Any
+
+    @property
+    def config(self) -> Any:
+        """The host's configuration; ours is ``vega3d_config``."""
+        return self.host.config
+
+    @property
+    def generation_config(self) -> Any:
+        """The host's."""
+        return self.host.generation_config
+
+    @property
+    def name_or_path(self) -> str:
+        """The host's."""
+        return str(self.host.name_or_path)
+
+    @property
+    def device(self) -> torch.device:
+        """The host's."""
+        device: torch.device = self.host.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The host's; projector and fusion keep their own."""
+        dtype: torch.dtype = self.host.dtype
+        return dtype
+
+    @property
+    def accepts_loss_kwargs(self) -> bool:
+        """Whether the host's loss takes ``num_items_in_batch``."""
+        return bool(getattr(self.host, "accepts_loss_kwargs", True))
+
+    @property
+    def main_input_name(self) -> str:
+        """The host's."""
+        return str(self.host.main_input_name)
+
+    @property
+    def base_model_prefix(self) -> str:
+        """The host's."""
+        return str(self.host.base_model_prefix)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """The host's."""
+        return bool(self.host.is_gradient_checkpointing)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The host's token embeddings."""
+        module: nn.Module = self.host.get_input_embeddings()
+        return module
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The host's output head."""
+        module: nn.Module = self.host.get_output_embeddings()
+        return module
+
+    def gradient_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Checkpoint the host; projector and fusion are too small to be worth it."""
+        self.host.gradient_checkpointing_enable(**kwargs)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Undo :meth:`gradient_checkpointing_enable`."""
+        self.host.gradient_checkpointing_disable()
+
+    def enable_input_require_grads(self) -> None:
+        """Let gradients pass the host's embeddings, as reentrant checkpointing needs."""
+        self.host.enable_input_require_grads()
+
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The host's."""
+        inputs: dict[str, Any] = self.host.prepare_inputs_for_generation(*args, **kwargs)
+        return inputs

@@ -1,0 +1,78 @@
+"""Names of hosts, backbones, fusions and tasks: ours by import path, third parties by entry point.
+
+Nothing is imported before it is asked for. A plug-in is one entry point in the group
+``vega3d.hosts``, ``vega3d.backbones``, ``vega3d.fusions`` or ``vega3d.tasks``; its name is the name
+that users write. A backbone class carries ``config_class``, so that its settings can be read back.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from vega3d.errors import ConfigError, unknown_choice
+
+Kind = Literal["hosts", "backbones", "fusions", "tasks"]
+
+BUILT_IN: dict[Kind, dict[str, str]] = {
+    "hosts": {
+        "qwen2_vl": "vega3d.hosts.qwen:QwenVL",
+        "qwen2_5_vl": "vega3d.hosts.qwen:QwenVL",
+        "qwen3_vl": "vega3d.hosts.qwen:QwenVL",
+    },
+    "backbones": {"wan": "vega3d.backbones.wan:WanBackbone"},
+    "fusions": {
+        "gated_residual": "vega3d.fusion.gated_residual:GatedResidual",
+        "paper": "vega3d.fusion.published:Paper",
+        "released_3d": "vega3d.fusion.published:Released3D",
+        "released_vsi": "vega3d.fusion.published:ReleasedVSI",
+    },
+    "tasks": {},
+}
+
+BACKBONE_CONFIGS = {"wan": "vega3d.config:WanConfig"}  # so that reading a config needs no torch
+
+
+def names(kind: Kind) -> list[str]:
+    """All names that :func:`resolve` accepts for ``kind``, sorted."""
+    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"vega3d.{kind}"))})
+
+
+def resolve(kind: Kind, name: str) -> Any:
+    """The object registered under ``name``; imports its module now.
+
+    Raises:
+        ConfigError: nobody registered that name; lists the names and the nearest one.
+    """
+    if name in BUILT_IN[kind]:
+        return _load(BUILT_IN[kind][name])
+    for point in entry_points(group=f"vega3d.{kind}"):
+        if point.name == name:
+            return point.load()
+    raise unknown_choice(kind.removesuffix("s"), name, names(kind))
+
+
+def backbone_config_class(name: str) -> Any:
+    """The config dataclass of a backbone; a built-in one is found without importing torch."""
+    if name in BACKBONE_CONFIGS:
+        return _load(BACKBONE_CONFIGS[name])
+    return resolve("backbones", name).config_class
+
+
+def backbone_name(config: object) -> str:
+    """The registered name of the backbone that ``config`` belongs to."""
+    for name in names("backbones"):
+        if type(config) is backbone_config_class(name):
+            return name
+    raise ConfigError(
+        f"No registered backbone uses a config of type {type(config).__name__}.",
+        got=type(config).__name__,
+        expected="a config class of " + ", ".join(names("backbones")),
+        fix="register the backbone under the entry-point group 'vega3d.backbones'",
+    )
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
