@@ -35,7 +35,7 @@ from vega3d.encoding import (
     video_clips,
     zero_term,
 )
-from vega3d.errors import BackboneError, ConfigError, InputError
+from vega3d.errors import BackboneError, ConfigError, HostError, InputError
 from vega3d.grid import FeatureMap
 from vega3d.host_surface import HostSurface
 from vega3d.hosts import Modality, family_of
@@ -400,9 +400,17 @@ def load_host(host: HostConfig) -> nn.Module:
             expected="a folder or a hub id",
             fix="load the host and pass it as host=...",
         )
-    model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-        host.path, revision=host.revision, dtype="auto"
-    )
+    try:
+        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
+            host.path, revision=host.revision, dtype="auto"
+        )
+    except OSError as error:
+        raise HostError(
+            f"The host {host.path!r} cannot be loaded.",
+            got=str(error).splitlines()[0],
+            expected="a folder or hub id of a Qwen-VL",
+            fix="check the spelling; offline, download it first and pass the folder",
+        ) from error
     return model
 
 

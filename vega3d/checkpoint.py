@@ -16,8 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -67,6 +72,17 @@ def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Veg
     record = _read_json(folder / CONFIG_FILE)
     config = _config(record, folder / CONFIG_FILE)
     return config, _read_tensors(folder / WEIGHTS_FILE)
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder or hub repository holds a vega3d checkpoint; False for a plain host."""
+    if Path(path).is_dir():
+        return (Path(path) / CONFIG_FILE).exists()
+    try:
+        hf_hub_download(str(path), CONFIG_FILE)
+    except (EntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
+        return False  # a host, or nothing that can be reached: whoever loads it next says so
+    return True
 
 
 def push(
@@ -204,7 +220,8 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
             )
         raise _missing(file)
     try:
-        return load_file(file)
+        tensors: dict[str, Tensor] = load_file(file)
+        return tensors
     except (SafetensorError, OSError) as error:
         raise _damaged(file, error) from error
 

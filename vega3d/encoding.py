@@ -222,7 +222,8 @@ def zero_term(projector: Projector, fusion: Fusion, channels: int, cells: int) -
     with torch.autocast(parameter.device.type, enabled=False):
         generative = projector(features)  # (1, D)
         fused = fusion(torch.zeros_like(generative), generative, FusionContext((1,)))
-    return fused.tokens.sum() * 0.0
+    zero: Tensor = fused.tokens.sum() * 0.0
+    return zero
 
 
 def _on_grid(values: Tensor, grid: TokenGrid) -> Tensor:

@@ -90,7 +90,7 @@ def resample(feature_map: FeatureMap, grid: TokenGrid, links: Links, cells: int 
         placed = resize_area(in_time, rows, columns)
     else:
         placed = _stretch(in_time, grid, cells)
-    split = placed.unflatten(3, (grid.width, cells)).unflatten(2, (grid.height, cells))
+    split = placed.reshape(*placed.shape[:2], grid.height, cells, grid.width, cells)
     # (G, C, H, cells, W, cells) -> (G, H, W, cells, cells, C) -> (tokens, patches, C)
     return split.permute(0, 2, 4, 3, 5, 1).reshape(grid.n_tokens, cells * cells, -1)
 

@@ -33,8 +33,7 @@ class Projector(nn.Module):
         zero: bool = False,
     ) -> None:
         super().__init__()
-        norms = {"layer": nn.LayerNorm, "rms": lambda size: nn.RMSNorm(size, eps=1e-6), "none": nn.Identity}
-        self.norm: nn.Module = norms[norm](channels)
+        self.norm = _norm(norm, channels)
         self.up = nn.Linear(channels * cells * cells, hidden)
         self.act = nn.GELU()
         self.down = nn.Linear(hidden, width)
@@ -47,3 +46,9 @@ class Projector(nn.Module):
         normed = self.norm(features.to(self.up.weight.dtype))
         output: Tensor = self.down(self.act(self.up(normed.flatten(1))))  # (n, cells * cells * C) -> (n, D)
         return output
+
+
+def _norm(name: Norm, channels: int) -> nn.Module:
+    if name == "none":
+        return nn.Identity()
+    return nn.LayerNorm(channels) if name == "layer" else nn.RMSNorm(channels, eps=1e-6)

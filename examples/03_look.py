@@ -1,0 +1,26 @@
+"""See what the generator sees and where the gate looks: a room, its features, gate and contribution."""
+
+import sys
+from pathlib import Path
+
+from vega3d.analysis.look import look_at, write_look
+from vega3d.assistant import Assistant
+from vega3d.rooms import make_questions, make_room, render, rooms_tag, write_mp4
+
+out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
+
+# A room that nobody has seen, with exact answers. Any other video file will do as well.
+room = make_room(seed=200_000_123)
+clip = render(room)
+video = out / "room.mp4"
+write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed))
+question = make_questions(room, clip)[0]
+
+# "pico" is shipped with vega3d. For real videos:
+# Assistant.load("Qwen/Qwen2.5-VL-3B-Instruct", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
+assistant = Assistant.load("pico")
+answer = assistant.ask(video, question.question)
+print(f"{question.question}\n  answer: {answer.text}   truth: {question.ground_truth}")
+
+for path in write_look(look_at(answer.encoding, answer.frames), out):
+    print(path)

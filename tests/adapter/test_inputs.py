@@ -1,0 +1,148 @@
+"""What does not fit together is refused by a typed error that names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from tests.adapter.conftest import wrap
+from tests.tiny import make_batch, make_host
+from vega3d import FramePlan, Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
+from vega3d.errors import (
+    BackboneError,
+    ConfigError,
+    HostError,
+    InputError,
+    MediaError,
+    UnknownKeywordError,
+    Vega3DError,
+)
+
+IMAGES = [[("image", 1, 4, 4), ("image", 1, 4, 6)]]
+VIDEO = [[("video", 4, 4, 4)]]
+
+
+@pytest.fixture
+def model(backbone: WanBackbone) -> Vega3DAdapter:
+    return wrap(make_host("qwen2_5_vl"), backbone)
+
+
+def batch(model: Vega3DAdapter, rows: Any) -> dict[str, Any]:
+    return make_batch(model.host, rows)
+
+
+@pytest.mark.parametrize("call", ["forward", "generate", "encode"])
+def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name(call: str, model: Vega3DAdapter) -> None:
+    with pytest.raises(TypeError, match=r"generative_vidoes(?s:.)*did you mean") as caught:
+        getattr(model, call)(**batch(model, VIDEO), generative_vidoes=[])
+    assert isinstance(caught.value, UnknownKeywordError)
+
+
+def test_an_option_of_the_hosts_generate_is_known(model: Vega3DAdapter) -> None:
+    tokens = model.generate(**batch(model, VIDEO), max_new_tokens=2, repetition_penalty=1.1)
+    assert tokens.shape[0] == 1
+
+
+def test_frames_that_are_missing_for_the_generator_are_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    del inputs["generative_videos"]
+    with pytest.raises(InputError, match=r"generative_videos(?s:.)*Vega3DProcessor"):
+        model(**inputs)
+
+
+def test_more_images_than_frames_are_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, IMAGES)
+    inputs["generative_images"] = inputs["generative_images"][:1]
+    with pytest.raises(InputError, match="1 entries"):
+        model(**inputs)
+
+
+def test_a_video_whose_frames_do_not_fill_the_hosts_steps_is_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    inputs["generative_videos"] = [inputs["generative_videos"][0][:2]]
+    with pytest.raises(InputError, match="2 frames for the generator but 2 time steps"):
+        model(**inputs)
+
+
+def test_a_plan_that_does_not_fit_its_frames_is_an_error(model: Vega3DAdapter) -> None:
+    plans = [FramePlan.per_frame(range(3))]
+    with pytest.raises(InputError, match="does not have the frames of its plan"):
+        model(**batch(model, VIDEO), generative_plans=plans)
+
+
+@pytest.mark.parametrize("groups", [[[0, 0]], [[0], [0, 1]], [[2]], [[-1]]])
+def test_groups_that_repeat_or_miss_an_image_are_an_error(
+    groups: list[list[int]], model: Vega3DAdapter
+) -> None:
+    with pytest.raises(InputError, match="image_groups"):
+        model(**batch(model, IMAGES), image_groups=groups)
+
+
+def test_images_of_differing_size_in_one_clip_are_an_error(model: Vega3DAdapter) -> None:
+    with pytest.raises(MediaError, match=r"differ in size(?s:.)*54x36"):
+        model(**batch(model, IMAGES), image_groups=[[0, 1]])
+
+
+def test_media_given_both_encoded_and_raw_are_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    with pytest.raises(InputError, match="given twice"):
+        model(**inputs, encoding=model.encode(**inputs))
+
+
+def test_media_without_a_backbone_are_an_error_that_says_how_to_attach_one() -> None:
+    model = Vega3DAdapter(make_host("qwen2_5_vl"), Vega3DConfig(backbone=WanConfig(channels=8)))
+    with pytest.raises(BackboneError, match=r"WanBackbone\.from_pretrained"):
+        model(**batch(model, VIDEO))
+
+
+def test_token_types_without_token_ids_are_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    embeds = model.get_input_embeddings()(inputs.pop("input_ids"))
+    del inputs["mm_token_type_ids"]
+    with pytest.raises(InputError, match="mm_token_type_ids is missing"):
+        model(**inputs, inputs_embeds=embeds)
+
+
+def test_an_unknown_host_is_named_with_the_known_families(backbone: WanBackbone) -> None:
+    tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    with pytest.raises(HostError, match=r"'bert'(?s:.)*qwen2_5_vl"):
+        Vega3DAdapter(BertModel(tiny), backbone=backbone)
+
+
+def test_a_host_that_takes_no_encoded_media_names_both_versions(backbone: WanBackbone) -> None:
+    class Old(torch.nn.Module):
+        config = make_host("qwen2_5_vl").config
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return input_ids
+
+    with pytest.raises(HostError, match=r"got:.*transformers 5(?s:.)*transformers >= 5\.21"):
+        Vega3DAdapter(Old(), backbone=backbone)
+
+
+def test_an_unknown_fusion_is_named_with_the_nearest(backbone: WanBackbone) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'gated_residual'"):
+        wrap(make_host("qwen2_5_vl"), backbone, "gated_residul")
+
+
+def test_neither_a_backbone_nor_its_width_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="channels"):
+        Vega3DAdapter(make_host("qwen2_5_vl"))
+
+
+def test_a_config_that_names_no_backbone_cannot_be_wrapped() -> None:
+    with pytest.raises(ConfigError, match="names no backbone"):
+        Vega3DAdapter.wrap(make_host("qwen2_5_vl"))
+
+
+def test_a_backbone_of_another_width_is_refused(model: Vega3DAdapter) -> None:
+    other = Vega3DAdapter(make_host("qwen2_5_vl"), Vega3DConfig(backbone=WanConfig(channels=8)))
+    with pytest.raises(BackboneError, match="8 channels"):
+        other.backbone = model.backbone
+
+
+def test_all_errors_share_one_base() -> None:
+    assert issubclass(UnknownKeywordError, Vega3DError)

@@ -1,0 +1,81 @@
+"""Pictures show what the numbers say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.adapter.conftest import SETTINGS, wrap
+from tests.tiny import make_batch, make_host
+from vega3d import WanBackbone
+from vega3d.analysis.look import Look, look_at, write_look
+from vega3d.analysis.pictures import heat, over, principal_colours, sheet
+from vega3d.pico import pico_path
+
+RNG = np.random.default_rng(0)
+
+
+def test_features_that_vary_along_one_axis_differ_in_colour_along_it_only() -> None:
+    maps = np.zeros((1, 8, 4, 6), np.float32)
+    maps[0, 3] = np.arange(6)
+    picture = principal_colours(maps)[0]
+    assert (picture == picture[:1]).all()
+    assert len(np.unique(picture[0].reshape(6, -1), axis=0)) > 3
+
+
+def test_the_same_features_give_the_same_colours() -> None:
+    maps = RNG.normal(size=(2, 16, 4, 6)).astype(np.float32)
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(*(principal_colours(m) for m in (maps, maps.copy())), strict=True)
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_few_channels_are_enough_for_a_picture(channels: int) -> None:
+    assert principal_colours(np.ones((1, channels, 2, 3), np.float32))[0].shape == (2, 3, 3)
+
+
+def test_heat_is_brighter_where_the_value_is_higher() -> None:
+    row = heat(np.linspace(0, 1, 9, dtype=np.float32)[None], 0, 1)[0].astype(int).sum(axis=1)
+    assert (np.diff(row) > 0).all()
+
+
+def test_a_layer_keeps_the_size_of_the_frame() -> None:
+    frame = np.zeros((40, 60, 3), np.uint8)
+    assert over(frame, np.full((2, 3, 3), 255, np.uint8), 0.5).mean() == pytest.approx(127.5, abs=1)
+
+
+def test_a_sheet_takes_rows_of_differing_length() -> None:
+    tile = np.zeros((10, 20, 3), np.uint8)
+    page = sheet([("one", [tile] * 3), ("two", [tile])], width=40)
+    assert page.shape[1] > 3 * 40
+
+
+@pytest.fixture(scope="module")
+def look() -> Look:
+    host = make_host("qwen2_5_vl")
+    batch = make_batch(host, [[("video", 5, 4, 6)]])
+    model = wrap(host, WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS), "paper")
+    with torch.no_grad():
+        return look_at(model.encode(**batch), batch["generative_videos"][0])
+
+
+def test_every_frame_has_a_picture_of_its_features(look: Look) -> None:
+    assert len(look.features) == len(look.frames) == 5
+
+
+def test_every_time_step_of_the_host_has_a_gate_and_a_contribution(look: Look) -> None:
+    assert len(look.gate) == len(look.contribution) == 3
+
+
+def test_the_written_numbers_are_those_of_the_pictures(look: Look, tmp_path: Path) -> None:
+    written = write_look(look, tmp_path)
+    assert json.loads((tmp_path / "look.json").read_text()) == look.numbers
+    assert look.numbers["contribution_mean"] > 0
+    assert all(Image.open(path).size[0] > 0 for path in written if path.suffix == ".png")

@@ -1,0 +1,1 @@
+"""Looking at what the branch sees and what the fusion does with it."""

@@ -1,0 +1,60 @@
+"""Entry point of the ``vega3d`` command: finds the command, runs it, turns errors into exit codes.
+
+Exit codes: 0 done, 1 a problem that the message explains, 2 wrong usage, 130 interrupted. Commands are
+imported after parsing, so that ``--help`` needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from vega3d._version import __version__
+from vega3d.errors import Vega3DError
+
+COMMANDS = ("ask", "look", "rooms", "prompt_embedding")
+EPILOG = """examples:
+  vega3d rooms make --scenes 1 --out out/        render a room to a video
+  vega3d ask out/rooms/NAME.mp4 "How many chairs are there?"
+  vega3d look out/rooms/NAME.mp4 -o out/look     what the generator sees, where the gate looks
+
+Without --model the tiny shipped models answer ("pico"); they only know rooms.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; imports no torch."""
+    parser = argparse.ArgumentParser(
+        prog="vega3d",
+        description="A Qwen-VL that also sees the features of a frozen video generator.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vega3d {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"vega3d.cli.{name}").add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except Vega3DError as error:
+        print(f"vega3d {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"vega3d {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: `vega3d ... | head`
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
