@@ -1,0 +1,91 @@
+"""Videos and pictures for tests, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import PIL.Image
+
+
+def frame(number: int, width: int = 64, height: int = 48) -> np.ndarray[Any, Any]:
+    """A (H, W, 3) picture whose left half is as bright as its number says; it survives compression."""
+    picture = np.full((height, width, 3), 40, np.uint8)
+    picture[:, : width // 2] = (number * 12) % 256
+    picture[: height // 4, width // 2 :] = (200, 30, 90)
+    return picture
+
+
+def number_of(picture: Any) -> int:
+    """The number that :func:`frame` painted into a (3, H, W) frame."""
+    return round(float(picture[:, :, : picture.shape[2] // 4].float().mean()) / 12)
+
+
+def write_video(
+    path: Path,
+    frames: int | Sequence[np.ndarray[Any, Any]] = 12,
+    *,
+    size: tuple[int, int] = (64, 48),
+    fps: int = 8,
+    codec: str = "libx264",
+    times: Sequence[float] | None = None,
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
+    encoder: dict[str, str] | None = None,
+) -> str:
+    """An mp4 (or whatever the suffix says) of numbered frames; ``times`` in seconds makes its rate variable."""
+    pictures = [frame(number, *size) for number in range(frames)] if isinstance(frames, int) else frames
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=fps if times is None else 1000, options=encoder or {})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, picture in enumerate(pictures):
+            image = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if times is not None:
+                image.pts, image.time_base = round(times[number] * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def write_truncated(path: Path, share: float = 0.6) -> str:
+    """An mp4 whose index is at its front and complete, and whose pictures are not all there."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
+    write_video(path, list(noise), options={"movflags": "faststart"}, encoder={"g": "5"})
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return str(path)
+
+
+def write_sound(path: Path) -> str:
+    """A second of silence."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        stream.layout = "mono"
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        silence.sample_rate, silence.pts = 8000, 0
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def write_no_frames(path: Path) -> str:
+    """A well-formed file with a video stream that holds nothing."""
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    return str(path)
+
+
+def photo(width: int = 80, height: int = 60, seed: int = 0, mode: str = "RGB") -> PIL.Image.Image:
+    """A smooth coloured picture."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).convert(mode)

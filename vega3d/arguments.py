@@ -1,0 +1,117 @@
+"""The arguments of a direct processor call as requests: flat lists of pictures, videos and groups.
+
+This module decodes nothing and knows no host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vega3d.clips import is_picture
+from vega3d.errors import InputError
+from vega3d.messages import VideoRequest, limits_of, sampling_of
+
+
+def is_text(text: Any) -> bool:
+    """Whether ``text`` is a string or a list of strings."""
+    if isinstance(text, str):
+        return True
+    return isinstance(text, (list, tuple)) and all(isinstance(item, str) for item in text)
+
+
+def flat_images(images: Any) -> list[Any]:
+    """Pictures of the whole batch in order, from one, a list, or a list for each row."""
+    if images is None:
+        return []
+    if not isinstance(images, (list, tuple)):
+        return [images]
+    return [picture for item in images for picture in flat_images(item)]
+
+
+def video_requests(
+    videos: Any,
+    metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    fps: float | Sequence[float] | None,
+    defaults: Mapping[str, Any],
+) -> list[VideoRequest]:
+    """One request for each video.
+
+    Args:
+        videos: one video or a list of them; a list of decoded pictures is one video.
+        metadata: transformers' ``VideoMetadata``, one a video.
+        fps: one rate for all videos, or one a video.
+        defaults: further keys of media entries, for all videos.
+
+    Raises:
+        InputError: ``metadata`` or ``fps`` are not one a video.
+    """
+    sources = _video_list(videos)
+    if metadata is None:
+        described: list[Mapping[str, Any] | None] = [None] * len(sources)
+    else:
+        described = [metadata] if isinstance(metadata, Mapping) else list(metadata)
+    rates = list(fps) if isinstance(fps, Sequence) else [fps] * len(sources)
+    for name, values in (("video_metadata", described), ("fps", rates)):
+        if len(values) != len(sources):
+            raise InputError(
+                f"{name} is not one entry a video.",
+                got=f"{len(values)} entries for {len(sources)} videos",
+                expected=f"{len(sources)} entries",
+                fix="pass one entry for each video, in order",
+            )
+    limits = limits_of(defaults, video=True)
+    return [
+        VideoRequest(source, limits, sampling_of({"fps": rate}, defaults), about)
+        for source, about, rate in zip(sources, described, rates, strict=True)
+    ]
+
+
+def _video_list(videos: Any) -> list[Any]:
+    if videos is None:
+        return []
+    if not isinstance(videos, (list, tuple)):
+        if getattr(videos, "ndim", 4) == 5:  # (B, T, 3, H, W)
+            return list(videos)
+        return [videos]
+    return [videos] if videos and all(is_picture(item) for item in videos) else list(videos)
+
+
+def image_groups(
+    count: int, groups: Sequence[Sequence[int]] | None, names: Sequence[str | None] | None
+) -> list[list[int]]:
+    """A partition of the images into clips; an image that no clip claims is a group of one.
+
+    Args:
+        count: number of images.
+        groups: clips as lists of indices.
+        names: clips as a name (or None) for each image; instead of ``groups``.
+
+    Raises:
+        InputError: both are given, a group is empty, names an image twice or one that does not exist.
+    """
+    if groups is not None and names is not None:
+        raise _bad_groups("both image_groups and clips", "one of the two")
+    if names is not None:
+        if len(names) != count:
+            raise _bad_groups(f"{len(names)} names in clips for {count} images", "a name or None an image")
+        return named_groups(names)
+    given = [[int(index) for index in group] for group in groups or []]
+    claimed = [index for group in given for index in group]
+    if len(set(claimed)) != len(claimed) or not all(given) or not set(claimed) <= set(range(count)):
+        raise _bad_groups(f"image_groups={groups} for {count} images", "each image in at most one group")
+    alone = [[index] for index in range(count) if index not in claimed]
+    return sorted(given + alone, key=min)
+
+
+def named_groups(names: Sequence[Any]) -> list[list[int]]:
+    """Images with the same name are one group; None stands alone. In order of the first image."""
+    groups: dict[Any, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(("alone", index) if name is None else ("clip", name), []).append(index)
+    return list(groups.values())
+
+
+def _bad_groups(got: str, expected: str) -> InputError:
+    fix = "list the indices of each clip's images, for example image_groups=[[0, 1, 2]]"
+    return InputError("The images cannot be grouped into clips.", got=got, expected=expected, fix=fix)

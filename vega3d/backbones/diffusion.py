@@ -1,0 +1,104 @@
+"""Noise levels and noise, shared by every generator that is trained by flow matching.
+
+The unit is sigma in 0..1: z = (1 - sigma) z0 + sigma eps (arXiv 2603.19235, sec. 3). A model's own
+timestep is derived from it. Noise is drawn on the CPU in float32 from a seed of its own, so that it
+depends on neither the global generator, nor the device, nor the threads; by default the seed comes from
+what is encoded, so a picture always meets the same noise, whatever stands beside it.
+
+This module knows no model: not its latents' shape, not its precision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from vega3d.config import Schedule
+from vega3d.errors import ConfigError, InputError
+
+STEPS = 1000  # timesteps of the native clock: t = 1000 sigma
+SHIFT = 5.0  # the released code's shift of its table towards noise
+_TOP = struct.unpack("f", struct.pack("f", 0.999))[0]  # highest noise level of the table, a float32
+
+
+def schedule(sigma: float, kind: Schedule) -> tuple[float, float]:
+    """The (timestep, sigma) that a model is run with when ``sigma`` in 0..1 is asked for."""
+    if not 0.0 <= sigma <= 1.0:  # also refuses nan
+        raise ConfigError(
+            "sigma is outside [0, 1].",
+            got=repr(sigma),
+            expected="a noise level of flow matching: 0 is the clean latent, 1 is pure noise",
+            fix="divide a timestep by 1000",
+        )
+    clock = round(STEPS * sigma, 6)  # 1000 * 0.29 must be 290, not 289.99999999999994
+    return (clock, sigma) if kind == "exact" else released_schedule(clock)
+
+
+def released_schedule(timestep: float, shift: float = SHIFT) -> tuple[int, float]:
+    """The released code's table entry next to ``timestep``: an integer timestep and its sigma.
+
+    The table holds 1000 noise levels, densest near pure noise, whose timesteps are cut to integers. The
+    first entry whose integer is nearest gives the timestep; where an integer occurs twice, its second
+    entry gives sigma. Asking for 300 gives (299, 0.299923837184906).
+    """
+    levels, clock = _table(float(shift))
+    found = min(range(STEPS), key=lambda index: abs(clock[index] - timestep))
+    if found + 1 < STEPS and clock[found + 1] == clock[found]:
+        found += 1
+    single: float = struct.unpack("f", struct.pack("f", levels[found]))[0]
+    return clock[found], single
+
+
+@cache
+def _table(shift: float) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    even = [_TOP * (1.0 - index / STEPS) for index in range(STEPS)]
+    levels = tuple(shift * level / (1.0 + (shift - 1.0) * level) for level in even)
+    return levels, tuple(int(STEPS * level) for level in levels)
+
+
+def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """z = (1 - sigma) latents + sigma noise, element by element.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    if latents.shape != noise.shape:
+        raise InputError(
+            "Noise and latents differ in shape.",
+            got=f"noise {tuple(noise.shape)}, latents {tuple(latents.shape)}",
+            expected="one number of noise for each number of the latents",
+            fix="draw the noise with the latents' shape",
+        )
+    return (1.0 - sigma) * latents + sigma * noise.to(latents)
+
+
+def content_noise(seed: int, frame: Tensor, shape: Sequence[int]) -> Tensor:
+    """Noise that the decoded ``frame`` decides, and nothing beside it.
+
+    Args:
+        seed: separates draws of one frame.
+        frame: (3, H, W) as decoded: uint8, or float in [0, 1], which is hashed after rounding to uint8.
+        shape: of the latent that the noise is for.
+
+    Returns:
+        float32 on the CPU.
+    """
+    levels = frame if frame.dtype == torch.uint8 else (frame.float() * 255.0).round().to(torch.uint8)
+    pixels = levels.cpu().contiguous().numpy().tobytes()
+    return _draw(f"content {seed} {tuple(frame.shape)}".encode() + pixels, shape)
+
+
+def shared_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """One draw for all frames of a latent shape; float32 on the CPU."""
+    return _draw(f"shared {seed} {tuple(shape)}".encode(), shape)
+
+
+def _draw(key: bytes, shape: Sequence[int]) -> Tensor:
+    number = int.from_bytes(hashlib.sha256(key).digest()[:8], "little") >> 1  # 63 bits: no sign
+    generator = torch.Generator(device="cpu").manual_seed(number)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")

@@ -1,0 +1,121 @@
+"""From decoded frames to the picture that the tower sees.
+
+``whole`` (the default) keeps the whole picture and its aspect and resizes it with antialias; so every
+host can use the features, whatever it crops. ``reference`` repeats the released code: cover, crop the
+centre, no antialias, which never shows the tower up to 44 % of the height. The range of values is taken
+from the dtype and checked, never guessed (the released code guesses it, per batch).
+
+This module knows no model, only that one token covers PATCH x PATCH pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vega3d.config import PATCH, WanConfig
+from vega3d.errors import InputError
+
+LONGEST = 1024  # tokens on one side that Wan's rotary positions reach
+SLACK = 1e-4  # rounding of a resize may leave [0, 1] by this much
+MAX_COVER = 1 << 26  # pixels of the picture that ``reference`` resizes to before it crops
+
+
+def require_frames(frames: object) -> Tensor:
+    """Check frames (N, 3, H, W): uint8, or float in [0, 1]; returns them unchanged.
+
+    Raises:
+        InputError: another shape, dtype or range, or no frame at all.
+    """
+    if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
+        given = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
+        raise InputError(
+            "Frames have the wrong shape.",
+            got=given,
+            expected="a tensor (frames, 3, height, width) with at least one frame and one pixel",
+            fix="convert to RGB and stack the frames of a clip; a single frame is frame[None]",
+        )
+    if frames.dtype != torch.uint8:
+        _require_unit_range(frames)
+    return frames
+
+
+def _require_unit_range(frames: Tensor) -> None:
+    expected = "uint8 in 0..255, or float in [0, 1]"
+    if not frames.is_floating_point():
+        fix = "call .to(torch.uint8) if the values are 0..255"
+        raise InputError("Frames have an unusable dtype.", got=str(frames.dtype), expected=expected, fix=fix)
+    low, high = (float(end) for end in torch.aminmax(frames.detach().float()))
+    if not (low >= -SLACK and high <= 1.0 + SLACK):  # also refuses nan
+        raise InputError(
+            "Frames leave the range [0, 1].",
+            got=f"{frames.dtype} in [{low:g}, {high:g}]",
+            expected=expected,
+            fix="pass the decoded uint8 frames, or undo a host's normalisation",
+        )
+
+
+def unit(frames: Tensor) -> Tensor:
+    """float32 in [0, 1], from uint8 or from float that is there already."""
+    return frames.float().div(255.0) if frames.dtype == torch.uint8 else frames.float()
+
+
+def tower_size(height: int, width: int, config: WanConfig) -> tuple[int, int]:
+    """(H, W) of the picture that the tower sees, multiples of 16, for a frame of height x width pixels.
+
+    ``whole``: the aspect of the frame, the area of ``config.pixels``, never more than
+    ``config.max_tokens`` tokens, never fewer than one token a side. ``reference``: ``config.size``.
+    """
+    if config.picture == "reference":
+        return config.size[1], config.size[0]
+    rows, columns = _token_grid(height, width, config)
+    return rows * PATCH, columns * PATCH
+
+
+def _token_grid(height: int, width: int, config: WanConfig) -> tuple[int, int]:
+    """The whole-numbered grid next to the ideal one, as ratios, among those within the limits."""
+    budget = min(config.pixels / PATCH**2, config.max_tokens)
+    rows, columns = math.sqrt(budget * height / width), math.sqrt(budget * width / height)  # ideal
+    fitting = [
+        grid
+        for grid in product(_neighbours(rows, config.max_tokens), _neighbours(columns, config.max_tokens))
+        if grid[0] * grid[1] <= config.max_tokens
+    ]
+    return min(fitting, key=lambda grid: math.hypot(math.log(grid[0] / rows), math.log(grid[1] / columns)))
+
+
+def _neighbours(side: float, most: int) -> tuple[int, ...]:
+    limit = min(LONGEST, most)
+    return tuple(sorted({min(max(1, number), limit) for number in (math.floor(side), math.ceil(side))}))
+
+
+def prepare(frame: Tensor, config: WanConfig) -> Tensor:
+    """One decoded frame (3, H0, W0), checked, as the tower's picture (3, H, W): float32 in [0, 1]."""
+    height, width = frame.shape[-2:]
+    size = tower_size(height, width, config)
+    picture = unit(frame)[None]  # (1, 3, H0, W0)
+    if config.picture == "reference":
+        picture = (_cover_and_crop(picture * 2.0 - 1.0, *size) + 1.0) / 2.0
+    elif (height, width) != size:
+        picture = F.interpolate(picture, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return picture[0].clamp(0.0, 1.0)
+
+
+def _cover_and_crop(picture: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear without antialias to the smallest picture that covers, then its centre."""
+    scale = max(height / picture.shape[2], width / picture.shape[3])
+    cover = (round(picture.shape[2] * scale), round(picture.shape[3] * scale))  # halves go to even
+    if cover[0] * cover[1] > MAX_COVER:
+        raise InputError(
+            "The frame is too elongated for picture='reference'.",
+            got=f"{picture.shape[3]} x {picture.shape[2]} pixels, {cover[1]} x {cover[0]} when it covers the tower",
+            expected=f"at most {MAX_COVER} pixels when it covers {width} x {height}",
+            fix="use WanConfig(picture='whole'), which never crops",
+        )
+    resized = F.interpolate(picture, size=cover, mode="bilinear", align_corners=False)
+    top, left = (cover[0] - height) // 2, (cover[1] - width) // 2
+    return resized[:, :, top : top + height, left : left + width]

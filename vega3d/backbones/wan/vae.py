@@ -1,0 +1,61 @@
+"""Pictures to Wan's latents: the VAE's encoder, always float32, untiled, mean of the posterior.
+
+Sampling the posterior would make features irreproducible, tiling changes the latent visibly, and
+bfloat16 costs 1 % of it; none of the three is offered. Only the encoder is kept.
+
+This module knows nothing of noise, prompts or blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vega3d.config import PATCH
+from vega3d.errors import InputError
+
+
+def require_pictures(pictures: Tensor) -> Tensor:
+    """Check that pictures (N, 3, T, H, W) are at a tower size and lose no frame.
+
+    Raises:
+        InputError: a side is no multiple of 16, or T is not 1, 5, 9, ...
+    """
+    frames, height, width = pictures.shape[2:]
+    if height % PATCH or width % PATCH:
+        raise InputError(
+            "The picture does not fit the tower.",
+            got=f"{width} x {height} pixels",
+            expected=f"width and height multiples of {PATCH}; the tower would silently cut the rest off",
+            fix="resize it, or let the backbone do it: backbone.prepare(frame)",
+        )
+    if frames % 4 != 1:
+        raise InputError(
+            "A clip of this length would silently lose its last frames in the VAE.",
+            got=f"{frames} frames",
+            expected="1, 5, 9, ... frames (1 + 4k)",
+            fix="repeat the last frame up to the next such length",
+        )
+    return pictures
+
+
+def encode(vae: Any, pictures: Tensor) -> Tensor:
+    """Normalised posterior mean.
+
+    Args:
+        vae: diffusers' ``AutoencoderKLWan`` in float32.
+        pictures: (N, 3, T, H, W), float32 in [0, 1].
+
+    Returns:
+        (N, 16, 1 + (T - 1) / 4, H / 8, W / 8), about unit variance in each channel.
+    """
+    mean = vae.encode(pictures * 2.0 - 1.0, return_dict=False)[0].mode()
+    return (mean - _channels(vae.config.latents_mean, mean)) * (
+        1.0 / _channels(vae.config.latents_std, mean)
+    )
+
+
+def _channels(values: list[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1, 1)

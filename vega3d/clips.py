@@ -1,0 +1,170 @@
+"""Requested videos as decoded clips: every frame that either side needs, decoded once.
+
+A clip's *plan* counts frames of the source; its *metadata* is what transformers calls ``VideoMetadata`` and
+tells the host where in time those frames lie. It is always made here: without it a host's processor takes
+frames for 24 a second.
+
+This module knows no host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from vega3d.decoding import assume_fps
+from vega3d.errors import InputError
+from vega3d.image import load_image, open_source, shown, to_uint8
+from vega3d.messages import Limits, VideoRequest
+from vega3d.video import FramePlan, frame_range, probe, read_frames, sample_indices, stack_frames
+
+Planner = Callable[[Sequence[int]], FramePlan]
+"""Makes the plan of a clip from the source frames that the host sees."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video, decoded.
+
+    Attributes:
+        frames: uint8 (N, 3, H, W): the source frames of ``plan.union``, in that order.
+        plan: which of them the host sees, which the generator encodes.
+        metadata: transformers' ``VideoMetadata`` of the host's frames, as a dict.
+        limits: how large the host may see them.
+    """
+
+    frames: Tensor
+    plan: FramePlan
+    metadata: dict[str, Any]
+    limits: Limits
+
+    @property
+    def host_frames(self) -> Tensor:
+        """uint8 (T, 3, H, W): what the host sees."""
+        return self._pick(self.plan.host)
+
+    @property
+    def generative_frames(self) -> Tensor:
+        """uint8 (T', 3, H, W): what the generator encodes."""
+        return self._pick(self.plan.generative)
+
+    def _pick(self, indices: tuple[int, ...]) -> Tensor:
+        if indices == self.plan.union:
+            return self.frames  # shared, not copied
+        place = {index: at for at, index in enumerate(self.plan.union)}
+        return self.frames[[place[index] for index in indices]]
+
+
+def load_clip(request: VideoRequest, planner: Planner, factor: int = 2) -> Clip:
+    """Sample, plan and decode one video.
+
+    Args:
+        request: source, limits and sampling.
+        planner: makes the plan from the frames that the host sees.
+        factor: frames that the host merges into one time step.
+
+    Raises:
+        MediaNotFoundError, MediaError: the source is missing or cannot be decoded.
+        InputError: the sampling contradicts itself or the source.
+    """
+    if _is_frames(request.source):
+        return _from_frames(request, planner)
+    return _from_file(request, planner, factor)
+
+
+def _is_frames(source: Any) -> bool:
+    return isinstance(source, (list, tuple, Tensor, np.ndarray))
+
+
+def _from_file(request: VideoRequest, planner: Planner, factor: int) -> Clip:
+    if request.metadata is not None:
+        raise _wrong_key("video_metadata", request, "frames that were already sampled", "pass fps or nframes")
+    wanted = dict(request.sampling)
+    for key in ("sample_fps",):
+        if key in wanted:
+            raise _wrong_key(key, request, "a list of frames", "pass fps, the rate to sample at")
+    source = open_source(request.source)  # an address is fetched once
+    info = probe(source, fps=wanted.pop("raw_fps", None))
+    start, end = wanted.pop("video_start", None), wanted.pop("video_end", None)
+    host = sample_indices(info, factor=factor, start=start, end=end, **wanted)
+    plan = planner(host)
+    frames = read_frames(source, plan.union)
+    return Clip(frames, plan, _metadata(host, len(frame_range(info, start, end)), info.fps), request.limits)
+
+
+def _from_frames(request: VideoRequest, planner: Planner) -> Clip:
+    frames = _stacked(request.source)
+    for key in request.sampling:
+        if key not in ("fps", "sample_fps", "raw_fps"):
+            raise _wrong_key(key, request, "a video file", "pick the frames before passing them")
+    plan = planner(range(len(frames)))
+    if request.metadata is not None:
+        return Clip(frames, plan, _given_metadata(request.metadata, len(frames)), request.limits)
+    fps = request.sampling.get("sample_fps", request.sampling.get("fps"))
+    fps = float(fps) if fps is not None else assume_fps(f"a clip of {len(frames)} frames")
+    raw = float(request.sampling.get("raw_fps", fps))
+    places = [round(at * raw / fps) for at in range(len(frames))]
+    return Clip(frames, plan, _metadata(places, len(frames) / fps * raw, raw), request.limits)
+
+
+def _metadata(places: Sequence[int], total: float, fps: float) -> dict[str, Any]:
+    return {
+        "total_num_frames": total,
+        "fps": fps,
+        "duration": total / fps,
+        "frames_indices": list(places),
+        "video_backend": "pyav",
+    }
+
+
+def _given_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
+    given = {key: value for key, value in dict(metadata).items() if value is not None}
+    places = [int(at) for at in given.get("frames_indices", range(count))]
+    if len(places) != count or not given.get("fps"):
+        raise InputError(
+            "video_metadata does not describe the frames.",
+            got=f"fps {given.get('fps')}, {len(places)} frames_indices for {count} frames",
+            expected="fps of the source and the number in it of every frame",
+            fix='pass {"fps": 30.0, "total_num_frames": 300, "frames_indices": [...]}, or fps= instead',
+        )
+    return {"total_num_frames": count, **given, "frames_indices": places}
+
+
+def _stacked(source: Any) -> Tensor:
+    """uint8 (T, 3, H, W) from an array or a list of pictures."""
+    if isinstance(source, (list, tuple)):
+        return stack_frames([load_image(frame) for frame in source])
+    array = torch.as_tensor(source)
+    if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.numel():
+        raise InputError(
+            "An array is no video.",
+            got=f"shape {tuple(array.shape)}",
+            expected="(T, 3, H, W) or (T, H, W, 3), RGB, at least one frame",
+            fix="stack the frames along a new first axis",
+        )
+    channels_first = array if array.shape[1] == 3 else array.permute(0, 3, 1, 2)
+    return to_uint8(channels_first).cpu().contiguous()
+
+
+def _wrong_key(key: str, request: VideoRequest, meant_for: str, fix: str) -> InputError:
+    return InputError(
+        f"{key} does not apply to {_shown(request.source)}.",
+        got=f"{key} with {_shown(request.source)}",
+        expected=f"{key} only for {meant_for}",
+        fix=fix,
+    )
+
+
+def _shown(source: Any) -> str:
+    return f"a clip of {len(source)} frames" if _is_frames(source) else shown(source)
+
+
+def is_picture(item: Any) -> bool:
+    """Whether an object is one decoded picture, so that a list of such is one clip."""
+    return isinstance(item, PIL.Image.Image) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim <= 3)

@@ -1,0 +1,288 @@
+"""Videos as uint8 frames: sequential PyAV, where a frame's number is its place in presentation order.
+
+A header is believed only where it agrees with the packets that are really there; otherwise frames are counted
+by decoding. A file that holds less than its header says is an error, never a shorter video.
+
+This module knows nothing of sampling, hosts or generators.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from vega3d.errors import InputError, MediaError
+from vega3d.image import load_image, open_source, shown
+
+Source = str | os.PathLike[str] | io.BytesIO
+"""A path, a ``file://`` or ``http(s)://`` address, a folder of pictures, or the bytes of a file."""
+
+DEFAULT_FPS = 2.0  # qwen-vl-utils' rate, both for sampling and for pictures that come without one
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is, measured rather than read from its header.
+
+    Attributes:
+        path: where it lies, for messages.
+        n_frames: frames in presentation order that it decodes to.
+        fps: mean frames a second.
+        width: pixels, upright.
+        height: pixels, upright.
+    """
+
+    path: str
+    n_frames: int
+    fps: float
+    width: int
+    height: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.n_frames / self.fps
+
+
+def probe(source: Source, *, fps: float | None = None) -> VideoInfo:
+    """Measure a video, or a folder of pictures in natural order of their names.
+
+    Args:
+        source: the video.
+        fps: pictures a second, for a folder only; 2.0 with a warning if left out.
+
+    Raises:
+        MediaNotFoundError: no such file, or an address that cannot be reached.
+        MediaError: not a video, audio only, no frames, or fewer frames than its header says.
+    """
+    if (folder := _folder(source)) is not None:
+        return _probe_folder(folder, fps)
+    with _opened(source) as (container, stream):
+        packets = _walk(container, stream)
+        _check_complete(packets, container, stream, source)
+        height, width = _pixels(packets.first).shape[1:]
+        trusted = stream.frames == packets.listed
+        stated = float(stream.average_rate or stream.guessed_rate or stream.base_rate or 1)
+    count = packets.shown if trusted else _count_decoded(source)
+    rate = _rate(stated, count, packets.last - packets.start)
+    return VideoInfo(shown(source).strip("'"), count, rate, width, height)
+
+
+def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
+    """Decode the frames with these numbers, in this order.
+
+    Args:
+        source: the video.
+        indices: frame numbers in presentation order, from 0; repeats are allowed.
+
+    Returns:
+        uint8 (N, 3, H, W), RGB, upright.
+
+    Raises:
+        MediaError: a frame is missing or damaged, or the frames differ in size.
+        InputError: no indices, or a negative one.
+    """
+    wanted = {int(index) for index in indices}
+    if not wanted or min(wanted) < 0:
+        raise InputError(
+            f"These frames of {shown(source)} cannot be read.",
+            got=list(indices),
+            expected="one or more frame numbers from 0",
+            fix="take them from sample_indices(probe(path))",
+        )
+    if (folder := _folder(source)) is not None:
+        files = _pictures(folder)
+        found = {index: load_image(files[index]) for index in wanted if index < len(files)}
+    else:
+        found = _decode_wanted(source, wanted)
+    if missing := sorted(wanted - set(found)):
+        raise MediaError(
+            f"{shown(source)} ends before frame {missing[0]}.",
+            got=f"{len(missing)} of {len(wanted)} wanted frames missing",
+            expected=f"at least {max(wanted) + 1} frames",
+            fix="the file may be truncated: copy or download it again",
+        )
+    return stack_frames([found[int(index)] for index in indices], shown(source))
+
+
+def stack_frames(frames: Sequence[Tensor], name: str = "the clip") -> Tensor:
+    """Frames (3, H, W) of one clip as (N, 3, H, W).
+
+    Raises:
+        MediaError: the frames differ in size, or there are none.
+    """
+    sizes = list(dict.fromkeys((frame.shape[2], frame.shape[1]) for frame in frames))
+    if len(sizes) != 1:
+        raise MediaError(
+            f"The frames of {name} differ in size." if sizes else f"{name} has no frames.",
+            got=", ".join(f"{width}x{height}" for width, height in sizes) or "0 frames",
+            expected="one width and height for all frames of a clip",
+            fix="resize or crop them before, or pass them as separate images",
+        )
+    return torch.stack(list(frames))
+
+
+@dataclass
+class _Packets:
+    listed: int = 0  # all that hold data
+    shown: int = 0  # without those that an edit list hides
+    damaged: bool = False
+    start: float = math.inf  # seconds: when the first frame starts
+    last: float = -math.inf  # seconds: when the last frame starts
+    first: Any = None  # the first frame, decoded
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
+    """The container and its video stream; every failure of the decoder inside becomes a MediaError."""
+    file = open_source(source)
+    try:
+        with av.open(file) as container:
+            yield container, _video_stream(container, source)
+    except av.error.FFmpegError as error:
+        size = Path(file).stat().st_size if isinstance(file, str) else file.getbuffer().nbytes
+        raise MediaError(
+            f"{shown(source)} cannot be decoded as a video" + ("." if size else ": the file is empty."),
+            got=f"{size} bytes; {error.strerror}",
+            expected="a complete video file (mp4, mkv, webm, avi, mov, ...)",
+            fix="it may be truncated or no video at all: copy, download or export it again",
+        ) from error
+
+
+def _video_stream(container: Any, source: Source) -> Any:
+    covers = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not streams:
+        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
+        raise MediaError(
+            f"{shown(source)} has no video stream.",
+            got=f"a file that holds only: {', '.join(kinds)}",
+            expected="a file with moving pictures",
+            fix="check that the right file is passed",
+        )
+    streams[0].thread_type = "AUTO"
+    return streams[0]
+
+
+def _walk(container: Any, stream: Any) -> _Packets:
+    """Go through the file without decoding more than the first frame."""
+    packets = _Packets()
+    for packet in container.demux(stream):
+        if packets.first is None:
+            packets.first = next(iter(packet.decode()), None)
+        if not packet.size:
+            continue
+        packets.listed += 1
+        packets.damaged |= packet.is_corrupt
+        if not packet.is_discard:
+            packets.shown += 1
+            time = float((packet.pts or 0) * packet.time_base)
+            packets.start, packets.last = min(packets.start, time), max(packets.last, time)
+    return packets
+
+
+def _check_complete(packets: _Packets, container: Any, stream: Any, source: Source) -> None:
+    short = packets.listed < stream.frames
+    if not stream.frames and len(container.streams) == 1 and container.duration:  # no count, but a length
+        short = packets.last < 0.9 * container.duration / av.time_base - 1.0
+    if short or packets.damaged:
+        raise _truncated(source, packets.listed, stream.frames)
+    if packets.first is None:
+        raise MediaError(
+            f"{shown(source)} has no frames.",
+            got="a video stream of 0 frames",
+            expected="at least one frame",
+            fix="record or export the video again",
+        )
+
+
+def _rate(stated: float, count: int, span: float) -> float:
+    """Mean frames a second: as stated where the frames' own times agree within 2 %, else measured."""
+    if count < 2 or not 0 < span < math.inf:
+        return stated
+    measured = (count - 1) / span
+    return stated if abs(measured - stated) <= 0.02 * stated else measured
+
+
+def _truncated(source: Source, found: int, claimed: int) -> MediaError:
+    return MediaError(
+        f"{shown(source)} is truncated.",
+        got=f"{found} frames" + (", the last one damaged" if claimed and found >= claimed else ""),
+        expected=f"the {claimed} frames that its header lists" if claimed else "the length in its header",
+        fix="copy or download the file again",
+    )
+
+
+def _count_decoded(source: Source) -> int:
+    with _opened(source) as (container, stream):
+        return sum(1 for _ in container.decode(stream))
+
+
+def _decode_wanted(source: Source, wanted: set[int]) -> dict[int, Tensor]:
+    found: dict[int, Tensor] = {}
+    with _opened(source) as (container, stream):
+        for number, frame in enumerate(container.decode(stream)):
+            if number in wanted:
+                found[number] = _pixels(frame)
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def _pixels(frame: Any) -> Tensor:
+    """uint8 (3, H, W); turned upright by the stream's display matrix."""
+    picture = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90))
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))  # (H, W, 3) -> (3, H, W)
+
+
+def _folder(source: Source) -> Path | None:
+    if isinstance(source, io.BytesIO) or "://" in (path := os.fspath(source).removeprefix("file://")):
+        return None
+    return Path(path) if os.path.isdir(path) else None
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Files of a folder that are pictures, 2.png before 10.png."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
+    return sorted(
+        files, key=lambda file: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", file.name)]
+    )
+
+
+def _probe_folder(folder: Path, fps: float | None) -> VideoInfo:
+    files = _pictures(folder)
+    if not files:
+        raise MediaError(
+            f"The folder {str(folder)!r} has no pictures.",
+            got=f"{len(list(folder.iterdir()))} other files",
+            expected="files ending in " + ", ".join(PICTURES),
+            fix="pass the folder that holds the frames",
+        )
+    height, width = load_image(files[0]).shape[1:]
+    rate = fps if fps is not None else assume_fps(f"the folder {str(folder)!r}")
+    return VideoInfo(str(folder), len(files), rate, width, height)
+
+
+def assume_fps(name: str) -> float:
+    """2.0 frames a second for pictures that come without a rate, with a warning that says so."""
+    warnings.warn(
+        f"No frame rate was given for {name}: {DEFAULT_FPS} frames a second are assumed, as qwen-vl-utils"
+        " does. Times that the host sees depend on it; pass fps (a list of frames) or raw_fps (a folder).",
+        UserWarning,
+        stacklevel=2,
+    )
+    return DEFAULT_FPS

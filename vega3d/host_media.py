@@ -1,0 +1,239 @@
+"""How a transformers processor is driven: a size for each medium, one spare frame, no torchvision.
+
+A host's processor takes one size for all media of a call; people give limits for each of them. So where
+limits are given, its own image or video processor is called once a medium, each time with that medium's size,
+and what comes back is joined. Without torchvision there is no video processor at all; a stand-in keeps its
+settings on disk and says what to install when a video really comes.
+
+This module knows nothing of generators, clips' plans or messages.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import vega3d._torchvision  # noqa: F401  # must run before transformers is imported
+
+# isort: split
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+from transformers.processing_utils import ProcessorMixin
+from transformers.video_processing_utils import VideoProcessorMixin
+
+from vega3d.errors import DependencyError, HostError, MediaError
+from vega3d.messages import Limits
+
+MAX_ASPECT = 200  # Qwen's own limit of long side : short side
+RESIZED_TOKENS = (4, 16384)  # qwen-vl-utils' bounds for resized_height x resized_width
+CLIP_WIDE = ("Qwen3VLVideoProcessor",)  # their size bounds all frames of a clip together
+
+
+def torchvision_usable() -> bool:
+    """Whether torchvision is installed and imports."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError):
+        return False
+    return True
+
+
+def videos_need_torchvision() -> DependencyError:
+    """The error for a video in an environment without torchvision: names the matching release."""
+    minor = int(torch.__version__.split(".")[1]) + 15  # torch 2.n belongs to torchvision 0.(n + 15)
+    return DependencyError(
+        "The host's video processor needs torchvision, which is not installed or does not load.",
+        got=f"torch {torch.__version__}, no usable torchvision",
+        expected=f"torchvision 0.{minor}",
+        fix=f'pip install --no-deps "torchvision==0.{minor}.*"; or pass the frames as images declared one'
+        ' clip: {"type": "image", "image": frame, "clip": "a"}',
+    )
+
+
+class NoVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]  # transformers is untyped here
+    """Stands where the host's video processor would be; keeps its settings, refuses videos."""
+
+    merge_size = 2
+    temporal_patch_size = 2
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def __call__(self, videos: Any, **kwargs: Any) -> BatchFeature:
+        """Refuse.
+
+        Raises:
+            DependencyError: always.
+        """
+        raise videos_need_torchvision()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as they were read, so that saving loses nothing."""
+        return copy.deepcopy(self.settings)
+
+
+def load_host_processor(path: str, image_only: bool | None = None, **kwargs: Any) -> Any:
+    """The processor of a host, from a folder or hub id.
+
+    Args:
+        path: folder or hub id.
+        image_only: True builds it without its video processor; None does so only without torchvision.
+        kwargs: ``revision``, ``cache_dir``, ``token``, ``local_files_only``, … of transformers.
+
+    Raises:
+        HostError: the files name no processor class.
+    """
+    if image_only is None:
+        image_only = not torchvision_usable()
+    if not image_only:
+        return AutoProcessor.from_pretrained(path, **kwargs)
+    record, _ = ProcessorMixin.get_processor_dict(path, **kwargs)
+    tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+    images = AutoImageProcessor.from_pretrained(path, backend="pil", **kwargs)
+    videos = NoVideoProcessor.from_pretrained(path, **kwargs)
+    template = record.get("chat_template") or tokenizer.chat_template
+    kind = _processor_class(path, record, tokenizer, videos)
+    return kind(images, tokenizer, videos, chat_template=template)
+
+
+def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, videos: NoVideoProcessor) -> Any:
+    import transformers
+
+    stated = (record, tokenizer.init_kwargs, videos.settings)
+    name = next((entry["processor_class"] for entry in stated if entry.get("processor_class")), None)
+    if name is None or not hasattr(transformers, name):
+        raise HostError(
+            f"The files of {path!r} name no processor class of transformers.",
+            got=name,
+            expected="for example Qwen2_5_VLProcessor, in processor_config.json or preprocessor_config.json",
+            fix="pass the folder of a Qwen-VL, or build its processor yourself and pass that",
+        )
+    return getattr(transformers, name)
+
+
+def check_aspect(width: int, height: int, name: str) -> None:
+    """Raise what a host would raise for a strip, but before anything is computed, and naming the medium.
+
+    Raises:
+        MediaError: one side is more than 200 times the other.
+    """
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise MediaError(
+            f"{name} is too long and thin for the host.",
+            got=f"{width}x{height}, {max(width, height) / min(width, height):.0f} : 1",
+            expected=f"at most {MAX_ASPECT} : 1, the limit of Qwen-VL",
+            fix="crop or pad it",
+        )
+
+
+def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:
+    """The host's processor, or a shallow copy of it that honours these limits, one entry a medium."""
+    if not any(images) and not any(videos):
+        return host
+    host = copy.copy(host)
+    if any(images):
+        host.image_processor = SizedImages(host.image_processor, images)
+    if any(videos):
+        host.video_processor = SizedVideos(host.video_processor, videos)
+    return host
+
+
+class _Sized:
+    """Calls an image or video processor once a medium; is it in every other respect."""
+
+    def __init__(self, inner: Any, limits: Sequence[Limits]) -> None:
+        self._inner, self._limits = inner, list(limits)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _own(self, name: str, call: Mapping[str, Any]) -> Any:
+        given = call.get(name)
+        return given if given is not None else getattr(self._inner, name)
+
+    def _bounds(self, limits: Limits, call: Mapping[str, Any]) -> tuple[int, int]:
+        """Smallest and largest area; a side that is not given is the host's own, moved only if they cross."""
+        own = dict(self._own("size", call))
+        low = limits.min_pixels or min(own["shortest_edge"], limits.max_pixels or math.inf)
+        high = limits.max_pixels or max(own["longest_edge"], limits.min_pixels or 0)
+        return int(low), int(high)
+
+    def _resized(self, frames: Tensor, size: tuple[int, int], call: Mapping[str, Any]) -> Tensor:
+        """uint8 (N, 3, H, W) at a size rounded to whole tokens, as qwen-vl-utils does it."""
+        factor = self._own("patch_size", call) * self._own("merge_size", call)
+        low, high = (tokens * factor**2 for tokens in RESIZED_TOKENS)
+        sides = smart_resize(max(size[0], factor), max(size[1], factor), factor, low, high)
+        return F.interpolate(frames, size=sides, mode="bicubic", antialias=True)
+
+
+class SizedImages(_Sized):
+    """A host's image processor with limits for each picture."""
+
+    def __call__(self, images: Any, **call: Any) -> BatchFeature:
+        """As the host's own, for a list of uint8 (3, H, W)."""
+        parts = [self._one(image, at, call) for image, at in zip(images, self._limits, strict=True)]
+        return _joined(parts)
+
+    def _one(self, image: Tensor, limits: Limits, call: Mapping[str, Any]) -> BatchFeature:
+        if limits.resized is not None:
+            image = self._resized(image[None], limits.resized, call)[0]
+            return self._inner([image], **{**call, "do_resize": False})
+        if not limits:
+            return self._inner([image], **call)
+        low, high = self._bounds(limits, call)
+        return self._inner([image], **{**call, "size": {"shortest_edge": low, "longest_edge": high}})
+
+
+class SizedVideos(_Sized):
+    """A host's video processor with limits for each video."""
+
+    def __call__(self, videos: Any, **call: Any) -> BatchFeature:
+        """As the host's own, for a list of uint8 (T, 3, H, W)."""
+        described = zip(videos, self._limits, call.pop("video_metadata"), strict=True)
+        return _joined([self._one(*item, call) for item in described])
+
+    def _one(self, video: Tensor, limits: Limits, metadata: Any, call: Mapping[str, Any]) -> BatchFeature:
+        call = {**call, "video_metadata": [metadata]}
+        if limits.resized is not None:
+            return self._inner([self._resized(video, limits.resized, call)], **{**call, "do_resize": False})
+        if not limits:
+            return self._inner([video], **call)
+        return self._inner([video], **{**call, **self._size(limits, len(video), call)})
+
+    def _size(self, limits: Limits, frames: int, call: Mapping[str, Any]) -> dict[str, Any]:
+        merged = self._own("temporal_patch_size", call)
+        if type(self._inner).__name__ in CLIP_WIDE:
+            return self._clip_wide(limits, frames, merged, call)
+        low, high = self._bounds(limits, call)
+        if limits.total_pixels is not None:
+            high = max(min(high, limits.total_pixels * merged // frames), int(low * 1.05))
+        return {"size": {"shortest_edge": low, "longest_edge": high}}
+
+    def _clip_wide(self, limits: Limits, frames: int, merged: int, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Limits are areas of one frame; here they must bound the clip, so they are multiplied out."""
+        own = dict(self._own("size", call))
+        low = limits.min_pixels * frames if limits.min_pixels else own["shortest_edge"]
+        high = limits.max_pixels * frames if limits.max_pixels else own["longest_edge"]
+        if limits.total_pixels is not None:
+            high = max(min(high, limits.total_pixels * merged), int(low * 1.05))
+        size = {"shortest_edge": min(low, high), "longest_edge": high}
+        return {"size": size, "cap_pixels_per_frame": False}
+
+
+def _joined(parts: Sequence[BatchFeature]) -> BatchFeature:
+    data: dict[str, Any] = {}
+    for key in parts[0]:
+        values = [part[key] for part in parts]
+        if isinstance(values[0], list):
+            data[key] = [item for value in values for item in value]
+        else:
+            data[key] = torch.cat([torch.as_tensor(value) for value in values])
+    return BatchFeature(data)

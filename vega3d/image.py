@@ -1,0 +1,214 @@
+"""One picture, from wherever it comes, as uint8 (3, H, W) in RGB: what both sides of a wrapped model see.
+
+Follows transformers in turning a picture upright by its EXIF tag, and qwen-vl-utils in laying a transparent
+one over white. Never resizes: a size is a matter of whoever encodes the picture.
+
+This module knows no host, no processor and no video.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from torch import Tensor
+
+from vega3d.errors import InputError, MediaError, MediaNotFoundError
+
+URL_TIMEOUT = 20.0  # seconds without an answer
+_ACCEPTED = "a path, a file:// or http(s):// or data: URI, a PIL image, or an array (H, W, 3) or (3, H, W)"
+
+
+def load_image(source: Any) -> Tensor:
+    """One picture as uint8 (3, H, W), RGB, upright.
+
+    Args:
+        source: path, ``file://``, ``http(s)://`` or ``data:`` URI, bytes of an image file, PIL image, or an
+            array or tensor (H, W), (H, W, 1|3|4) or (1|3|4, H, W): uint8, or floating in 0..1.
+
+    Raises:
+        MediaNotFoundError: no such file, or an address that cannot be reached.
+        MediaError: not a picture, truncated, or of a size or value range that cannot be used.
+    """
+    if isinstance(source, (Tensor, np.ndarray)):
+        return _from_array(torch.as_tensor(source))
+    if isinstance(source, PIL.Image.Image):
+        return _to_tensor(_decoded(source, "a PIL image"))
+    file = open_source(source)
+    name = shown(source)
+    try:
+        with PIL.Image.open(file) as image:
+            return _to_tensor(_decoded(image, name))
+    except PIL.Image.DecompressionBombError as error:
+        raise MediaError(
+            f"{name} has too many pixels to be decoded safely.",
+            got=str(error),
+            expected=f"at most {2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)} pixels",
+            fix="scale the picture down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
+        ) from error
+    except PIL.UnidentifiedImageError as error:
+        raise _not_a_picture(name, "bytes that no image format of Pillow matches") from error
+
+
+def open_source(source: Any) -> str | io.BytesIO:
+    """A local path that exists, or the bytes behind an address: what a decoder can open.
+
+    Raises:
+        MediaNotFoundError: no such file, or an address that cannot be reached.
+        InputError: neither a path nor an address.
+    """
+    if isinstance(source, (bytes, io.BytesIO)):
+        return io.BytesIO(source if isinstance(source, bytes) else source.getbuffer())
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(
+            f"A picture or video of type {type(source).__name__} cannot be read.",
+            got=type(source).__name__,
+            expected=_ACCEPTED,
+            fix="pass a path",
+        )
+    address = os.fspath(source)
+    if address.startswith(("http://", "https://")):
+        return io.BytesIO(_fetch(address))
+    if address.startswith("data:"):
+        return io.BytesIO(_from_data_uri(address))
+    path = address.removeprefix("file://")
+    if not Path(path).exists():
+        raise MediaNotFoundError(
+            f"There is no file {path!r}.",
+            got=address,
+            expected="a file that exists",
+            fix=f"check the name; relative paths start at {os.getcwd()!r}",
+        )
+    return path
+
+
+def shown(source: Any) -> str:
+    """How to name a source in a message: its address, shortened, or its type."""
+    if not isinstance(source, (str, os.PathLike)):
+        return f"the given {type(source).__name__}"
+    text = os.fspath(source)
+    return repr(text if len(text) <= 200 else text[:60] + "...")
+
+
+def _fetch(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"User-Agent": "vega3d"})
+    try:
+        with urllib.request.urlopen(request, timeout=URL_TIMEOUT) as answer:
+            return bytes(answer.read())
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise MediaNotFoundError(
+            f"{shown(url)} is a URL and could not be reached.",
+            got=str(error),
+            expected=f"an answer within {URL_TIMEOUT:g} s",
+            fix="download the file first and pass its path",
+        ) from error
+
+
+def _from_data_uri(uri: str) -> bytes:
+    header, comma, payload = uri.partition(",")
+    try:
+        if not comma or not header.endswith("base64"):
+            raise ValueError("no ';base64,' in it")
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MediaError(
+            "A data URI cannot be decoded.",
+            got=f"{shown(uri)}: {error}",
+            expected="data:image/png;base64,<base64>",
+            fix="encode the file with base64.b64encode",
+        ) from error
+
+
+def _decoded(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    try:
+        image.load()
+        return _to_rgb(PIL.ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
+        raise MediaError(
+            f"{name} is truncated or damaged.",
+            got=str(error),
+            expected="a complete image file",
+            fix="copy or download it again",
+        ) from error
+
+
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _to_eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        over = PIL.Image.new("RGB", image.size, (255, 255, 255))
+        over.paste(image, mask=image.getchannel("A"))
+        return over
+    return image.convert("RGB")
+
+
+def _to_eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Grey of 16 bits (modes I;16 and I) or floating grey in 0..1 as 8 bits, where Pillow would clip."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    top = 1.0 if image.mode == "F" else 65535.0 if image.mode != "I" or high > 255 else 255.0
+    if low < 0 or high > top:
+        raise MediaError(
+            f"A grey picture of mode {image.mode!r} has values outside 0..{top:g}.",
+            got=f"{low:g}..{high:g}",
+            expected=f"0..{top:g}",
+            fix="scale it to 8 bits before",
+        )
+    return PIL.Image.fromarray(np.rint(values * (255.0 / top)).astype(np.uint8))
+
+
+def _to_tensor(image: PIL.Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+
+
+def _from_array(array: Tensor) -> Tensor:
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or not array.numel():
+        raise _not_a_picture("An array", f"shape {tuple(array.shape)}")
+    if array.shape[0] not in (1, 3, 4) and array.shape[2] in (1, 3, 4):
+        array = array.permute(2, 0, 1)  # (H, W, c) -> (c, H, W)
+    if array.shape[0] not in (1, 3, 4):
+        raise _not_a_picture("An array", f"shape {tuple(array.shape)}")
+    pixels = to_uint8(array)
+    if pixels.shape[0] == 4:
+        return _to_tensor(_to_rgb(PIL.Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy(), "RGBA")))
+    return pixels.expand(3, -1, -1).cpu().contiguous()
+
+
+def to_uint8(array: Tensor) -> Tensor:
+    """Any array of pixels as uint8: uint8 as it is, floating in 0..1 scaled and rounded.
+
+    Raises:
+        MediaError: another type, or floating values outside 0..1.
+    """
+    if array.dtype == torch.uint8:
+        return array
+    if array.is_floating_point():
+        low, high = float(array.min()), float(array.max())
+        if low >= 0.0 and high <= 1.0:
+            return (array.float() * 255.0).round().to(torch.uint8)
+        got = f"{array.dtype} in {low:g}..{high:g}"
+    else:
+        got = str(array.dtype)
+    raise MediaError(
+        "An array's values are not pixels.",
+        got=got,
+        expected="uint8, or floating point in 0..1",
+        fix="pass uint8 in 0..255; undo any normalisation first",
+    )
+
+
+def _not_a_picture(name: str, got: str) -> MediaError:
+    return MediaError(f"{name} is not a picture.", got=got, expected=_ACCEPTED, fix="check what is passed")

@@ -1,0 +1,236 @@
+"""Conversations as pictures and videos to load, and the messages that are left for the chat template.
+
+Reads transformers' form and qwen-vl-utils' form of a media entry. A key that nobody reads is an error that
+names the nearest one: a misspelt ``nframes`` would otherwise silently change what the model sees.
+
+This module knows no host and decodes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vega3d.errors import InputError, UnknownKeywordError, nearest
+
+IMAGE_SOURCES = ("image", "image_url", "url", "path", "base64")
+VIDEO_SOURCES = ("video", "url", "path")
+LIMITS = ("min_pixels", "max_pixels", "resized_height", "resized_width")
+SAMPLING = ("fps", "nframes", "min_frames", "max_frames", "video_start", "video_end")
+RATES = ("sample_fps", "raw_fps")
+IMAGE_KEYS = ("type", *IMAGE_SOURCES, *LIMITS, "clip")
+VIDEO_KEYS = ("type", *VIDEO_SOURCES, *LIMITS, "total_pixels", *SAMPLING, "num_frames", *RATES)
+DEFAULTS = ("min_pixels", "max_pixels", "total_pixels", *SAMPLING, "num_frames", *RATES)
+"""Keys that a whole call may set for all of its media."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large the host may see a picture, or each frame of a video; the generator is not bound by it.
+
+    Attributes:
+        min_pixels: area in pixels that a smaller picture is enlarged to.
+        max_pixels: area in pixels that a larger picture is reduced to.
+        total_pixels: qwen-vl-utils' budget of a whole video, in pixels of frames.
+        resized: height and width, taken instead of the areas; rounded to the host's token size.
+    """
+
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    total_pixels: int | None = None
+    resized: tuple[int, int] | None = None
+
+    def __bool__(self) -> bool:
+        return self != Limits()
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """A picture to load: its source, its limits, and the clip of its conversation that it belongs to."""
+
+    source: Any
+    limits: Limits = field(default_factory=Limits)
+    clip: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class VideoRequest:
+    """A video to load.
+
+    Attributes:
+        source: path or address, folder of pictures, list of pictures, or array (T, 3, H, W) or (T, H, W, 3).
+        limits: bounds of each frame.
+        sampling: keys of ``SAMPLING`` and ``RATES`` with their values.
+        metadata: transformers' ``VideoMetadata`` of frames that were already sampled.
+    """
+
+    source: Any
+    limits: Limits = field(default_factory=Limits)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """What a batch of conversations asks for.
+
+    Attributes:
+        messages: the conversations with bare media entries, for the chat template.
+        images: pictures in order of appearance over the whole batch.
+        videos: videos in order of appearance over the whole batch.
+        batched: whether several conversations were given.
+    """
+
+    messages: list[list[dict[str, Any]]]
+    images: list[ImageRequest]
+    videos: list[VideoRequest]
+    batched: bool
+
+
+def parse(conversation: Any, defaults: Mapping[str, Any] | None = None) -> Conversations:
+    """Take conversations apart without changing them.
+
+    Args:
+        conversation: messages, or a list of such lists.
+        defaults: values for keys of media entries that do not set them.
+
+    Raises:
+        InputError: something is not a message, a medium has no source or several, a limit makes no sense.
+        UnknownKeywordError: a media entry has a key that nobody reads.
+    """
+    if not isinstance(conversation, Sequence) or isinstance(conversation, str) or not conversation:
+        raise _not_messages(conversation)
+    batched = not isinstance(conversation[0], Mapping)
+    parsed = Conversations([], [], [], batched)
+    for row, messages in enumerate(conversation if batched else [conversation]):
+        if not isinstance(messages, Sequence) or not all(isinstance(item, Mapping) for item in messages):
+            raise _not_messages(messages)
+        parsed.messages.append([_bare(message, row, parsed, defaults or {}) for message in messages])
+    return parsed
+
+
+def _not_messages(got: object) -> InputError:
+    return InputError(
+        "A conversation is a list of messages.",
+        got=f"{type(got).__name__}: {str(got)[:80]}",
+        expected='[{"role": "user", "content": [{"type": "image", "image": …}, …]}], or a list of such lists',
+        fix="for plain text call the processor itself: processor(text=…)",
+    )
+
+
+def _bare(
+    message: Mapping[str, Any], row: int, parsed: Conversations, defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, (list, tuple)):
+        return dict(message)
+    return {**message, "content": [_entry(entry, row, parsed, defaults) for entry in content]}
+
+
+def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, Any]) -> Any:
+    if isinstance(entry, str):
+        return {"type": "text", "text": entry}
+    kind = _kind(entry)
+    if kind == "image":
+        parsed.images.append(_image(entry, row, defaults))
+    elif kind == "video":
+        parsed.videos.append(_video(entry, defaults))
+    return dict(entry) if kind == "text" else {"type": kind}
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    declared = entry.get("type")
+    if declared == "text" or (declared is None and "text" in entry):
+        return "text"
+    if declared in ("image", "image_url") or (declared is None and {"image", "image_url"} & set(entry)):
+        return "image"
+    if declared == "video" or (declared is None and "video" in entry):
+        return "video"
+    raise InputError(
+        f"A message holds an entry of type {declared!r}.",
+        got=f"keys {sorted(entry)}",
+        expected="type 'text', 'image' or 'video'",
+        fix='write for example {"type": "image", "image": "photo.jpg"}',
+    )
+
+
+def _image(entry: Mapping[str, Any], row: int, defaults: Mapping[str, Any]) -> ImageRequest:
+    _check_keys("image", entry, IMAGE_KEYS)
+    source = _source("image", entry, IMAGE_SOURCES)
+    if isinstance(source, Mapping):  # OpenAI's form: {"image_url": {"url": …}}
+        source = source.get("url")
+    if "base64" in entry and not str(source).startswith("data:"):
+        source = f"data:image;base64,{source}"
+    clip = entry.get("clip")
+    return ImageRequest(source, limits_of({**defaults, **entry}), None if clip is None else (row, str(clip)))
+
+
+def _video(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> VideoRequest:
+    _check_keys("video", entry, VIDEO_KEYS)
+    source = _source("video", entry, VIDEO_SOURCES)
+    return VideoRequest(source, limits_of({**defaults, **entry}, video=True), sampling_of(entry, defaults))
+
+
+def sampling_of(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling keys of a video, its own before those of the call; ``num_frames`` means ``nframes``."""
+
+    def pick(values: Mapping[str, Any]) -> dict[str, Any]:
+        found = {key: values[key] for key in (*SAMPLING, *RATES) if values.get(key) is not None}
+        if values.get("num_frames") is not None:
+            found["nframes"] = values["num_frames"]
+        return found
+
+    own, general = pick(entry), pick(defaults)
+    if "fps" in own or "nframes" in own:  # the two exclude each other
+        general = {key: value for key, value in general.items() if key not in ("fps", "nframes")}
+    return {**general, **own}
+
+
+def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
+    """The limits among the keys of a media entry.
+
+    Raises:
+        InputError: a limit is not a positive number, they contradict, or one side of a size is missing.
+    """
+    names = (*LIMITS, "total_pixels") if video else LIMITS
+    given = {name: values[name] for name in names if values.get(name) is not None}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise _bad_limit(f"{name} is no positive number", f"{name}={value!r}", "a number of pixels")
+    if given.get("min_pixels", 0) > given.get("max_pixels", float("inf")):
+        raise _bad_limit("min_pixels is above max_pixels", given, "min_pixels <= max_pixels")
+    sides = given.get("resized_height"), given.get("resized_width")
+    if (sides[0] is None) != (sides[1] is None):
+        raise _bad_limit("One side of a size is missing", given, "resized_height and resized_width together")
+    areas = {name: int(value) for name, value in given.items() if name.endswith("_pixels")}
+    resized = None if sides[0] is None or sides[1] is None else (int(sides[0]), int(sides[1]))
+    return Limits(resized=resized, **areas)
+
+
+def _bad_limit(what: str, got: object, expected: str) -> InputError:
+    return InputError(f"{what}.", got=got, expected=expected, fix="correct or remove it")
+
+
+def _source(kind: str, entry: Mapping[str, Any], names: Sequence[str]) -> Any:
+    given = [name for name in names if entry.get(name) is not None]
+    if len(given) == 1:
+        return entry[given[0]]
+    raise InputError(
+        f"A message's {kind} names {'several sources' if given else 'no source'}.",
+        got=f"keys {sorted(entry)}",
+        expected=f"exactly one of {', '.join(names)}",
+        fix=f'write {{"type": "{kind}", "{kind}": …}}',
+    )
+
+
+def _check_keys(kind: str, entry: Mapping[str, Any], accepted: Sequence[str]) -> None:
+    for key in entry:
+        if key not in accepted:
+            close = nearest(str(key), accepted)
+            raise UnknownKeywordError(
+                f"Nobody reads the key {key!r} of a message's {kind}.",
+                got=f"keys {sorted(map(str, entry))}",
+                expected="only " + ", ".join(accepted),
+                fix=f"did you mean {close!r}?" if close else "remove it",
+            )

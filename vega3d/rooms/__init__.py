@@ -1,0 +1,47 @@
+"""A procedural world with exact geometry: seeded rooms, a renderer, questions with exact answers.
+
+    room = make_room(7)
+    clip = render(room)                       # rgb, depth, ids, K, poses
+    write_mp4("room.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed))
+    questions = make_questions(room, clip)    # VSI-Bench rows
+
+numpy only; PyAV is imported when a video is written or its tag is read.
+"""
+
+from __future__ import annotations
+
+from .camera import camera_path
+from .catalogue import COLOURS, KINDS
+from .export import Split, export_rooms, scene_seed
+from .plain import PlainQuestion, plain_questions
+from .questions import QUESTION_TYPES, Question, make_questions
+from .renderer import FPS, FRAMES, Clip, render
+from .scene import ROOMS_VERSION, Instance, Primitive, Room, make_room
+from .video import is_rooms_video, rooms_seed, rooms_tag, write_mp4
+
+__all__ = [
+    "COLOURS",
+    "FPS",
+    "FRAMES",
+    "KINDS",
+    "QUESTION_TYPES",
+    "ROOMS_VERSION",
+    "Clip",
+    "Instance",
+    "PlainQuestion",
+    "Primitive",
+    "Question",
+    "Room",
+    "Split",
+    "camera_path",
+    "export_rooms",
+    "is_rooms_video",
+    "make_questions",
+    "make_room",
+    "plain_questions",
+    "render",
+    "rooms_seed",
+    "rooms_tag",
+    "scene_seed",
+    "write_mp4",
+]

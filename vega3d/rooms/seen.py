@@ -1,0 +1,54 @@
+"""What a clip really shows of its room: the only things that questions may be asked about.
+
+A thing is *seen* when, in at least one frame, it covers ``SEEN`` of the picture. It *appears* in the first
+frame where it covers that much. This module compares pixels with the scene graph and asks nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .renderer import Clip, visible_pixels
+from .scene import Instance, Room
+
+SEEN = 0.004
+"""Share of the picture that a thing must cover in some frame to count as seen."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The seen part of a room.
+
+    Attributes:
+        coverage: (T, N + 1) share of the picture that each instance id covers in each frame.
+        categories: instances by category, only categories of which *every* instance was seen
+            (otherwise the answer to "how many" would not be in the clip).
+        unique: the instance of each category that occurs exactly once and was seen.
+    """
+
+    coverage: NDArray[np.float64]
+    categories: dict[str, list[Instance]]
+    unique: dict[str, Instance]
+
+    def first_frame(self, instances: list[Instance], share: float = SEEN) -> int | None:
+        """First frame (index into the clip) in which one of the instances covers ``share``."""
+        ids = [thing.id for thing in instances]
+        frames = np.flatnonzero((self.coverage[:, ids] >= share).any(axis=1))
+        return int(frames[0]) if len(frames) else None
+
+
+def look_through(room: Room, clip: Clip) -> Seen:
+    """Compare the clip's id images with the room."""
+    pixels = clip.ids.shape[1] * clip.ids.shape[2]
+    coverage = visible_pixels(clip, len(room.instances)) / pixels
+    best = coverage.max(axis=0)
+    categories = {
+        name: things
+        for name, things in sorted(room.by_category.items())
+        if all(best[thing.id] >= SEEN for thing in things)
+    }
+    unique = {name: things[0] for name, things in categories.items() if len(things) == 1}
+    return Seen(coverage, categories, unique)

@@ -1,0 +1,85 @@
+"""Rooms as mp4 files: H.264 written atomically, and a tag by which a rooms video is recognised.
+
+Decision: PyAV is imported inside the functions, so that `vega3d.rooms` needs numpy alone. Decoding for
+models is not done here (that is vega3d.video's affair); only the container's tag is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DependencyError, InputError
+from .scene import ROOMS_VERSION
+
+_TAG = re.compile(r"^vega3d-rooms/(\d+)/(\d+)$")
+
+
+def rooms_tag(seed: int) -> str:
+    """The container comment of a clip of this room."""
+    return f"vega3d-rooms/{ROOMS_VERSION}/{seed}"
+
+
+def write_mp4(
+    path: str | Path, frames: NDArray[np.uint8], fps: float, *, comment: str | None = None, crf: int = 12
+) -> None:
+    """Write frames (T, H, W, 3) uint8 RGB as H.264; a reader never sees half a file.
+
+    Height and width must be even (yuv420p). ``comment`` becomes the container's comment tag.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
+        raise InputError("Frames cannot be written.", got=(frames.shape, frames.dtype), expected="(T, H, W, 3) uint8")
+    if frames.shape[1] % 2 or frames.shape[2] % 2:
+        raise InputError("H.264 needs even sizes.", got=frames.shape[1:3], expected="even height and width")
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(suffix=".mp4.part", dir=target.parent)
+    os.close(handle)
+    try:
+        _encode(scratch, frames, fps, comment, crf)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, target)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def is_rooms_video(path: str | Path) -> bool:
+    """Whether the file is a video that rooms wrote; False for anything else, also unreadable files."""
+    return rooms_seed(path) is not None
+
+
+def rooms_seed(path: str | Path) -> int | None:
+    """Seed of the room that a rooms video shows, or None for any other file."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            match = _TAG.match(container.metadata.get("comment", ""))
+    except (OSError, ValueError, av.FFmpegError):
+        return None
+    return int(match.group(2)) if match else None
+
+
+def _encode(path: str, frames: NDArray[np.uint8], fps: float, comment: str | None, crf: int) -> None:
+    try:
+        import av
+    except ImportError as error:
+        raise DependencyError("Writing a video needs PyAV.", fix="pip install av") from error
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    with av.open(path, "w", format="mp4") as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        # One thread: with several, x264 may give other bytes on another number of cores.
+        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"} if codec == "libx264" else {"q": "2"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
