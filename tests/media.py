@@ -37,7 +37,7 @@ def write_video(
     options: dict[str, str] | None = None,
     encoder: dict[str, str] | None = None,
 ) -> str:
-    """An mp4 (or whatever the suffix says) of numbered frames; ``times`` in seconds makes its rate variable."""
+    """A video of numbered frames, of the kind its suffix says; ``times`` in seconds vary its rate."""
     pictures = [frame(number, *size) for number in range(frames)] if isinstance(frames, int) else frames
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=fps if times is None else 1000, options=encoder or {})

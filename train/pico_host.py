@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import vega3d._torchvision  # noqa: F401  (before transformers)
 from pico_data import HELPERS, Cache
+from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_score import Blind, score, summary
@@ -253,6 +254,7 @@ def train(args: argparse.Namespace) -> None:
     model, processor = prepare(args.run, cache, args.seed)
     run = Run(args.run, model, Helper(model.config.text_config.hidden_size), args)
     print("resumed" if run.load() else "new", f"{model.num_parameters():,} parameters", flush=True)
+    speed_up(model, compiled=not args.eager)
     packer = Packer(model, processor)
     sampler = Sampler(cache, packer, args)
     sampler.rng = np.random.default_rng([args.seed, run.step])
@@ -302,6 +304,7 @@ def main() -> None:
     parser.add_argument("--helper", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
     parser.add_argument("--eval-every", type=float, default=8, help="minutes")
     parser.add_argument("--eval-scenes", type=int, default=24)
     train(parser.parse_args())

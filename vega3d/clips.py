@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import torch
 from torch import Tensor
 
 from vega3d.decoding import assume_fps
 from vega3d.errors import InputError
-from vega3d.image import load_image, open_source, shown, to_uint8
+from vega3d.image import as_tensor, load_image, open_source, shown, to_uint8
 from vega3d.messages import Limits, VideoRequest
 from vega3d.video import FramePlan, frame_range, probe, read_frames, sample_indices, stack_frames
 
@@ -140,7 +139,7 @@ def _stacked(source: Any) -> Tensor:
     """uint8 (T, 3, H, W) from an array or a list of pictures."""
     if isinstance(source, (list, tuple)):
         return stack_frames([load_image(frame) for frame in source])
-    array = torch.as_tensor(source)
+    array = as_tensor(source)
     if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.numel():
         raise InputError(
             "An array is no video.",

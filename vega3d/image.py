@@ -25,6 +25,7 @@ from torch import Tensor
 
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
 
+_BROKEN = (OSError, SyntaxError, ValueError)  # what Pillow raises half-way through a damaged file
 URL_TIMEOUT = 20.0  # seconds without an answer
 _ACCEPTED = "a path, a file:// or http(s):// or data: URI, a PIL image, or an array (H, W, 3) or (3, H, W)"
 
@@ -41,7 +42,7 @@ def load_image(source: Any) -> Tensor:
         MediaError: not a picture, truncated, or of a size or value range that cannot be used.
     """
     if isinstance(source, (Tensor, np.ndarray)):
-        return _from_array(torch.as_tensor(source))
+        return _from_array(as_tensor(source))
     if isinstance(source, PIL.Image.Image):
         return _to_tensor(_decoded(source, "a PIL image"))
     file = open_source(source)
@@ -49,6 +50,8 @@ def load_image(source: Any) -> Tensor:
     try:
         with PIL.Image.open(file) as image:
             return _to_tensor(_decoded(image, name))
+    except MediaError:
+        raise
     except PIL.Image.DecompressionBombError as error:
         raise MediaError(
             f"{name} has too many pixels to be decoded safely.",
@@ -56,8 +59,10 @@ def load_image(source: Any) -> Tensor:
             expected=f"at most {2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)} pixels",
             fix="scale the picture down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
         ) from error
-    except PIL.UnidentifiedImageError as error:
-        raise _not_a_picture(name, "bytes that no image format of Pillow matches") from error
+    except (PIL.UnidentifiedImageError, IsADirectoryError) as error:
+        raise _not_a_picture(name, "a folder, or bytes that no image format of Pillow matches") from error
+    except _BROKEN as error:
+        raise _damaged(name, error) from error
 
 
 def open_source(source: Any) -> str | io.BytesIO:
@@ -133,13 +138,10 @@ def _decoded(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     try:
         image.load()
         return _to_rgb(PIL.ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-        raise MediaError(
-            f"{name} is truncated or damaged.",
-            got=str(error),
-            expected="a complete image file",
-            fix="copy or download it again",
-        ) from error
+    except MediaError:
+        raise
+    except _BROKEN as error:
+        raise _damaged(name, error) from error
 
 
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -187,6 +189,11 @@ def _from_array(array: Tensor) -> Tensor:
     return pixels.expand(3, -1, -1).cpu().contiguous()
 
 
+def as_tensor(array: Tensor | np.ndarray[Any, Any]) -> Tensor:
+    """An array as a tensor; one of numpy's is copied, for it may be read-only or run backwards."""
+    return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array, order="C"))
+
+
 def to_uint8(array: Tensor) -> Tensor:
     """Any array of pixels as uint8: uint8 as it is, floating in 0..1 scaled and rounded.
 
@@ -207,6 +214,15 @@ def to_uint8(array: Tensor) -> Tensor:
         got=got,
         expected="uint8, or floating point in 0..1",
         fix="pass uint8 in 0..255; undo any normalisation first",
+    )
+
+
+def _damaged(name: str, error: Exception) -> MediaError:
+    return MediaError(
+        f"{name} is truncated or damaged.",
+        got=str(error),
+        expected="a complete image file",
+        fix="copy or download it again",
     )
 
 

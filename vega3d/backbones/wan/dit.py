@@ -58,7 +58,9 @@ def embed_condition(dit: Any, prompt: Tensor, timestep: float) -> Condition:
     return Condition(text, modulation.unflatten(1, (6, -1)))
 
 
-def residual_stream(dit: Any, noisy: Tensor, condition: Condition, blocks: Collection[int]) -> dict[int, Tensor]:
+def residual_stream(
+    dit: Any, noisy: Tensor, condition: Condition, blocks: Collection[int]
+) -> dict[int, Tensor]:
     """Run the blocks up to the last one asked for.
 
     Args:

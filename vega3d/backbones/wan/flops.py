@@ -13,7 +13,14 @@ from collections.abc import Sequence
 
 
 def dit_flops(
-    height: int, width: int, *, channels: int, feed_forward: int, blocks: int, latents: int = 16, text: int = 512
+    height: int,
+    width: int,
+    *,
+    channels: int,
+    feed_forward: int,
+    blocks: int,
+    latents: int = 16,
+    text: int = 512,
 ) -> float:
     """One frame of height x width pixels through ``blocks`` blocks, without the condition."""
     tokens = (height // 16) * (width // 16)
@@ -32,7 +39,13 @@ def condition_flops(*, channels: int, text_dim: int, freq_dim: int = 256, text: 
 
 
 def vae_flops(
-    height: int, width: int, *, base: int = 96, multiples: Sequence[int] = (1, 2, 4, 4), residuals: int = 2, z: int = 16
+    height: int,
+    width: int,
+    *,
+    base: int = 96,
+    multiples: Sequence[int] = (1, 2, 4, 4),
+    residuals: int = 2,
+    z: int = 16,
 ) -> float:
     """The encoder on one frame of height x width pixels.
 

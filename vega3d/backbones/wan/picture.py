@@ -112,7 +112,7 @@ def _cover_and_crop(picture: Tensor, height: int, width: int) -> Tensor:
     if cover[0] * cover[1] > MAX_COVER:
         raise InputError(
             "The frame is too elongated for picture='reference'.",
-            got=f"{picture.shape[3]} x {picture.shape[2]} pixels, {cover[1]} x {cover[0]} when it covers the tower",
+            got=f"{picture.shape[3]} x {picture.shape[2]} pixels, covering at {cover[1]} x {cover[0]}",
             expected=f"at most {MAX_COVER} pixels when it covers {width} x {height}",
             fix="use WanConfig(picture='whole'), which never crops",
         )

@@ -52,9 +52,7 @@ def encode(vae: Any, pictures: Tensor) -> Tensor:
         (N, 16, 1 + (T - 1) / 4, H / 8, W / 8), about unit variance in each channel.
     """
     mean = vae.encode(pictures * 2.0 - 1.0, return_dict=False)[0].mode()
-    return (mean - _channels(vae.config.latents_mean, mean)) * (
-        1.0 / _channels(vae.config.latents_std, mean)
-    )
+    return (mean - _channels(vae.config.latents_mean, mean)) * (1.0 / _channels(vae.config.latents_std, mean))
 
 
 def _channels(values: list[float], like: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""The empty prompt's embedding: a few thousand numbers, so that the text encoder is never loaded.
+
+The empty prompt has one token, the end of the text; with a single token attention is trivial, so its
+embedding is a constant of the checkpoint. It is looked up beside the weights, then in the user's
+cache. ``vega3d prompt-embedding`` computes it once with the real text encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vega3d.errors import BackboneError
+
+FILE = "prompt_embeds.safetensors"
+KEY = "prompt_embeds"
+
+
+def find_prompt_embeds(path: str | Path, folder: Path, text_dim: int) -> Tensor:
+    """(m, text_dim) from ``folder`` or the user's cache.
+
+    Args:
+        path: the weights as the user named them; the cache is keyed by it.
+        folder: where the weights lie.
+        text_dim: width of the text encoder.
+
+    Raises:
+        BackboneError: it is in neither place, or does not fit.
+    """
+    for file in (folder / FILE, cache_file(path)):
+        if file.exists():
+            return require_fitting(load_file(file)[KEY], text_dim)
+    raise BackboneError(
+        "The empty prompt's embedding is not there.",
+        got=f"no {FILE} in {folder}, and none in the cache",
+        expected=f"a file with one tensor {KEY!r} (m, {text_dim})",
+        fix=f"`vega3d prompt-embedding {path}` computes it once: it downloads the text encoder UMT5 (about "
+        "11 GB in bf16) and keeps a few kilobytes; or pass prompt_embeds=...",
+    )
+
+
+def require_fitting(embeds: Tensor, text_dim: int) -> Tensor:
+    """Check (m, text_dim) with 1 <= m <= 512.
+
+    Raises:
+        BackboneError: another shape.
+    """
+    if embeds.ndim != 2 or embeds.shape[1] != text_dim or not 1 <= len(embeds) <= 512:
+        raise BackboneError(
+            "The prompt's embedding does not fit this Wan.",
+            got=f"shape {tuple(embeds.shape)}",
+            expected=f"(m, {text_dim}): the m non-pad tokens of the prompt, at most 512",
+            fix="compute it with the text encoder of the same checkpoint",
+        )
+    return embeds.float()
+
+
+def cache_file(path: str | Path) -> Path:
+    """Where the embedding of the weights at ``path`` is kept: ``$VEGA3D_CACHE`` or ``~/.cache/vega3d``."""
+    root = os.environ.get("VEGA3D_CACHE") or Path.home() / ".cache" / "vega3d"
+    return Path(root) / "prompt_embeds" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.safetensors"
+
+
+@torch.no_grad()
+def compute_prompt_embeds(path: str | Path) -> Path:
+    """Run the text encoder of a diffusers folder or hub id once on the empty prompt.
+
+    Returns:
+        The file in the user's cache that holds (m, text_dim), the non-pad tokens.
+
+    Raises:
+        BackboneError: there is no text encoder.
+    """
+    from transformers import AutoTokenizer, UMT5EncoderModel
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer")
+        encoder = UMT5EncoderModel.from_pretrained(path, subfolder="text_encoder", dtype="auto").eval()
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"There is no text encoder at {str(path)!r}.",
+            got=str(error).splitlines()[0],
+            expected="a diffusers folder or hub id with tokenizer/ and text_encoder/",
+            fix="use Wan-AI/Wan2.1-T2V-1.3B-Diffusers, whose text encoder all Wan2.1 models share",
+        ) from error
+    tokens = tokenizer("", return_tensors="pt")
+    embeds = encoder(**tokens).last_hidden_state[0][tokens["attention_mask"][0].bool()]  # (m, text_dim)
+    file = cache_file(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}.part")
+    save_file({KEY: embeds.float().contiguous()}, part)
+    os.replace(part, file)
+    return file

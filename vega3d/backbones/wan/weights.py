@@ -1,0 +1,275 @@
+"""Wan's weights from disk or hub: two layouts, one way to read them.
+
+diffusers' folder (``transformer/``, ``vae/``) and the original one (``config.json``, ``*.safetensors``,
+``Wan2.1_VAE.pth``) end as the same state dicts, renamed by diffusers' own tables and loaded strictly
+into diffusers' own classes. Only the blocks that are run, and only the VAE's encoder, are ever read.
+What an original ``config.json`` leaves out is read off the tensors' shapes.
+
+This module knows no pictures, no noise and no devices.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.loaders.single_file_utils import (
+    convert_wan_transformer_to_diffusers,
+    convert_wan_vae_to_diffusers,
+)
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from vega3d.errors import BackboneError, CheckpointError
+
+Tensors = dict[str, Tensor]
+
+NAME = "diffusion_pytorch_model"
+ORIGINAL_VAE = ("Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth")
+ENCODER = ("encoder.", "quant_conv.")
+_PATTERNS = ["transformer/*", "vae/*", "prompt_embeds.safetensors", "config.json", f"{NAME}*", "Wan2.1_VAE.*"]
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+
+
+def find_folder(path: str | Path, revision: str | None) -> Path:
+    """A local folder as it is, or the needed files of a hub repository.
+
+    Raises:
+        BackboneError: neither is there.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        return Path(snapshot_download(str(path), revision=revision, allow_patterns=_PATTERNS))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise BackboneError(
+            f"There is no Wan at {str(path)!r}.",
+            got=f"no such folder, and the hub answered: {type(error).__name__}",
+            expected="a diffusers folder, an original Wan2.1 folder, or a hub id",
+            fix="check the spelling; offline, download it first and pass the folder",
+        ) from error
+
+
+def load_transformer(folder: Path, blocks: int, dtype: torch.dtype) -> Any:
+    """diffusers' transformer with the first ``blocks`` blocks, frozen.
+
+    Raises:
+        BackboneError: it has fewer blocks, or it is a VACE.
+        CheckpointError: a file or tensor is missing, damaged, or a pickle.
+    """
+    original = not (folder / "transformer").is_dir()
+    home = folder if original else folder / "transformer"
+    config = _read_json(home / "config.json")
+    shards = _shards(home)
+    names = [name for found in shards.values() for name in found]
+    _require_text_to_video(config, names, folder)
+    layers = 1 + max((int(m.group(1)) for n in names if (m := _BLOCK.search(n))), default=-1)
+    if blocks > layers:
+        raise BackboneError(
+            f"Block {blocks - 1} does not exist.",
+            got=f"block={blocks - 1}; {folder} has {layers} blocks",
+            expected=f"a zero-based index in 0..{layers - 1}",
+            fix=f"WanConfig(block={layers - 1}) is the last one",
+        )
+    tensors = _read(home, shards, lambda name: _block_of(name) < blocks)
+    if original:
+        tensors = convert_wan_transformer_to_diffusers(tensors)
+        config = _transformer_config(config, tensors)
+    with init_empty_weights(include_buffers=False):  # the rotary tables are buffers, and are needed
+        model = WanTransformer3DModel.from_config({**config, "num_layers": blocks})
+    keep = tuple(WanTransformer3DModel._keep_in_fp32_modules or ())
+    cast = {n: t.to(torch.float32 if _named(n, keep) else dtype) for n, t in tensors.items()}
+    return _fill(model, cast, home)
+
+
+def load_vae(folder: Path) -> Any:
+    """diffusers' VAE in float32, its encoder alone, frozen.
+
+    Raises:
+        CheckpointError: a file or tensor is missing or damaged.
+    """
+    if (folder / "vae").is_dir():
+        home = folder / "vae"
+        config = _read_json(home / "config.json")
+        tensors = _read(home, _shards(home), lambda name: name.startswith(ENCODER))
+    else:
+        home = folder
+        tensors = convert_wan_vae_to_diffusers(_read_original_vae(folder))
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODER)}
+        config = vae_config(tensors)
+    with init_empty_weights(include_buffers=False):
+        model = AutoencoderKLWan.from_config(config)
+    model.decoder = nn.Identity()
+    model.post_quant_conv = nn.Identity()
+    return _fill(model, {name: tensor.float() for name, tensor in tensors.items()}, home)
+
+
+def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Dimensions of a VAE, read off the shapes of its encoder's tensors (diffusers names)."""
+    base = tensors["encoder.conv_in.weight"].shape[0]
+    widths: list[list[int]] = [[]]  # output channels of each residual block, by stage
+    temporal: list[bool] = []
+    numbers = sorted({int(n.split(".")[2]) for n in tensors if n.startswith("encoder.down_blocks.")})
+    for number in numbers:
+        block = f"encoder.down_blocks.{number}."
+        if f"{block}conv1.weight" in tensors:
+            widths[-1].append(tensors[f"{block}conv1.weight"].shape[0])
+        else:  # a downsampler ends the stage
+            temporal.append(f"{block}time_conv.weight" in tensors)
+            widths.append([])
+    return {
+        "base_dim": base,
+        "z_dim": tensors["quant_conv.weight"].shape[0] // 2,
+        "dim_mult": [stage[-1] // base for stage in widths],
+        "num_res_blocks": len(widths[0]),
+        "temperal_downsample": temporal,  # diffusers' spelling
+    }
+
+
+def _transformer_config(original: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """diffusers' settings from an original config and, where it is silent, from shapes."""
+    width, latents, *patch = tensors["patch_embedding.weight"].shape
+    heads = int(original.get("num_heads", width // 128))  # all published sizes have heads of 128
+    return {
+        "patch_size": tuple(patch),
+        "num_attention_heads": heads,
+        "attention_head_dim": width // heads,
+        "in_channels": latents,
+        "out_channels": tensors["proj_out.weight"].shape[0] // (patch[0] * patch[1] * patch[2]),
+        "text_dim": tensors["condition_embedder.text_embedder.linear_1.weight"].shape[1],
+        "freq_dim": tensors["condition_embedder.time_embedder.linear_1.weight"].shape[1],
+        "ffn_dim": tensors["blocks.0.ffn.net.0.proj.weight"].shape[0],
+        "cross_attn_norm": "blocks.0.norm2.weight" in tensors,
+        "qk_norm": "rms_norm_across_heads",
+        "eps": float(original.get("eps", 1e-6)),
+    }
+
+
+def _require_text_to_video(config: Mapping[str, Any], names: list[str], folder: Path) -> None:
+    if any("vace_" in name for name in names) or "VACE" in str(config.get("_class_name")):
+        raise BackboneError(
+            "This Wan is a VACE, which this version does not run.",
+            got=f"{config.get('_class_name')} in {folder}",
+            expected="a text-to-video Wan2.1",
+            fix="use Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        )
+
+
+def _shards(home: Path) -> dict[Path, list[str]]:
+    """Every safetensors file of a model with the names of its tensors."""
+    index = home / f"{NAME}.safetensors.index.json"
+    if index.exists():
+        files = sorted({home / file for file in _read_json(index)["weight_map"].values()})
+    else:
+        files = [home / f"{NAME}.safetensors"]
+    found = {}
+    for file in files:
+        if not file.exists():
+            raise _missing(file)
+        try:
+            with safe_open(file, "pt") as opened:
+                found[file] = list(opened.keys())
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file, error) from error
+    return found
+
+
+def _read(home: Path, shards: Mapping[Path, list[str]], wanted: Callable[[str], bool]) -> Tensors:
+    tensors: Tensors = {}
+    for file, names in shards.items():
+        try:
+            with safe_open(file, "pt") as opened:
+                tensors |= {name: opened.get_tensor(name) for name in names if wanted(name)}
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file, error) from error
+    return tensors
+
+
+def _read_original_vae(folder: Path) -> Tensors:
+    for file in (folder / name for name in ORIGINAL_VAE):
+        if not file.exists():
+            continue
+        try:
+            if file.suffix == ".safetensors":
+                with safe_open(file, "pt") as opened:
+                    return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors: Tensors = torch.load(file, map_location="cpu", weights_only=True)
+            return tensors
+        except Exception as error:  # unpickling raises whatever the file makes it raise
+            raise _damaged(file, error) from error
+    raise _missing(folder / ORIGINAL_VAE[1])
+
+
+def _fill(model: Any, tensors: Tensors, home: Path) -> Any:
+    """Load strictly; every parameter has to come from the file."""
+    try:
+        result = model.load_state_dict(tensors, strict=False, assign=True)
+    except RuntimeError as error:
+        raise _unfit(home, str(error)) from error
+    if result.missing_keys or result.unexpected_keys:
+        raise _unfit(home, f"missing {result.missing_keys[:8]}, unexpected {result.unexpected_keys[:8]}")
+    return model.eval().requires_grad_(False)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return record
+    except FileNotFoundError:
+        raise _missing(file) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _damaged(file, error) from error
+
+
+def _block_of(name: str) -> int:
+    match = _BLOCK.search(name)
+    return int(match.group(1)) if match else -1
+
+
+def _named(name: str, modules: tuple[str, ...]) -> bool:
+    return any(part in modules for part in name.split("."))
+
+
+def _missing(file: Path) -> CheckpointError:
+    pickles = sorted(found.name for pattern in _PICKLES for found in file.parent.glob(pattern))
+    pickles = [name for name in pickles if name not in ORIGINAL_VAE]
+    if pickles:
+        return CheckpointError(
+            f"{file.name} is missing; pickle files are not read, since they can run code.",
+            got=", ".join(pickles),
+            expected=str(file),
+            fix="download the safetensors version of this model",
+        )
+    return CheckpointError(
+        f"{file.name} is missing.",
+        got=f"no such file in {file.parent}",
+        expected="a diffusers folder (transformer/, vae/) or an original Wan2.1 folder",
+        fix="download the model again, or check the path",
+    )
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file} cannot be read.",
+        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        expected="a whole file, as published (a pickle under the name of safetensors is refused too)",
+        fix="download it again",
+    )
+
+
+def _unfit(home: Path, problem: str) -> CheckpointError:
+    return CheckpointError(
+        f"The tensors in {home} do not fit the model.",
+        got=problem[:600],
+        expected="every tensor of the kept blocks, and no other",
+        fix="download the model again, or check that config.json belongs to these weights",
+    )
