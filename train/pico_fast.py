@@ -2,7 +2,8 @@
 
 Decision: instances of the model are changed in the training process, never the saved model: the patch
 convolution as the matrix product that it is, vision attention over equal lengths as one batch instead of a
-loop, and blocks compiled. A test of the packed form against the stock model guards it.
+loop, questions attending to the prefix and two chunks of 64 tokens instead of to everything, and blocks
+compiled. `--check` of pico_host.py compares the result with the stock model.
 """
 
 from __future__ import annotations
@@ -10,8 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from pico_pack import Packed
 from torch import Tensor, nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    apply_rotary_pos_emb,
+    apply_rotary_pos_emb_vision,
+)
+
+CHUNK = 64
 
 
 def speed_up(model: Any, compiled: bool = True) -> None:
@@ -22,9 +29,59 @@ def speed_up(model: Any, compiled: bool = True) -> None:
     )
     for block in visual.blocks:
         block.forward = _block_forward(block, compiled)
-    if compiled:
-        for layer in model.model.language_model.layers:
+    model.pico_chunks = chunk_mask
+    for layer in model.model.language_model.layers:
+        layer.self_attn.forward = _attention_forward(layer.self_attn)
+        if compiled:
             layer.forward = torch.compile(layer.forward, dynamic=False)
+
+
+def chunk_mask(batch: Packed) -> tuple[int, Tensor]:
+    """Prefix length P and mask (B * n, 1, 64, P + 128) of n chunks over prefix, chunk before, own chunk."""
+    b, p = batch.prefix.shape
+    segment = torch.where(batch.segment == 0, -1, batch.segment).view(b, -1, CHUNK)  # (B, n, 64)
+    if batch.longest > CHUNK + 1:
+        raise ValueError(f"A question of {batch.longest} tokens does not fit chunks of {CHUNK}.")
+    before = torch.cat([torch.full_like(segment[:, :1], -2), segment[:, :-1]], dim=1)
+    keys = torch.cat([before, segment], dim=2)  # (B, n, 128)
+    own = keys[:, :, None, :] == segment[..., None]  # (B, n, 64, 128)
+    own &= torch.ones(CHUNK, 2 * CHUNK, dtype=torch.bool).tril(CHUNK)
+    seen = torch.cat([own.new_ones(*own.shape[:3], p), own], dim=3)
+    return p, seen.flatten(0, 1)[:, None]
+
+
+def _attention_forward(attention: Any) -> Any:
+    """Text self-attention for packed batches: the prefix in itself, then every chunk."""
+    sdpa = nn.functional.scaled_dot_product_attention
+
+    def forward(
+        hidden_states: Tensor, attention_mask: tuple[int, Tensor], position_embeddings: tuple[Tensor, Tensor], **_: Any
+    ) -> tuple[Tensor, None]:
+        p, mask = attention_mask
+        b, length, _width = hidden_states.shape
+        q, k, v = (
+            f(hidden_states).view(b, length, -1, attention.head_dim).transpose(1, 2)
+            for f in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        q, k = apply_rotary_pos_emb(q, k, *position_embeddings)
+        k, v = (t.to(q.dtype).repeat_interleave(attention.num_key_value_groups, dim=1) for t in (k, v))
+        v = v.to(q.dtype)
+        first = sdpa(q[:, :, :p], k[:, :, :p], v[:, :, :p], is_causal=True)  # (B, heads, P, d)
+        rows = q[:, :, p:].unflatten(2, (-1, CHUNK)).transpose(1, 2).flatten(0, 1)  # (B * n, heads, 64, d)
+        rest = sdpa(rows, _keys(k, p), _keys(v, p), attn_mask=mask)
+        rest = rest.unflatten(0, (b, -1)).transpose(1, 2).flatten(2, 3)  # (B, heads, L, d)
+        out = torch.cat([first, rest], dim=2).transpose(1, 2).reshape(b, length, -1)
+        return attention.o_proj(out), None
+
+    return forward
+
+
+def _keys(t: Tensor, p: int) -> Tensor:
+    """Keys or values (B, heads, P + L, d) -> (B * n, heads, P + 128, d): prefix, chunk before, own chunk."""
+    chunks = t[:, :, p:].unflatten(2, (-1, CHUNK))  # (B, heads, n, 64, d)
+    before = torch.cat([torch.zeros_like(chunks[:, :, :1]), chunks[:, :, :-1]], dim=2)
+    prefix = t[:, :, None, :p].expand(-1, -1, chunks.shape[2], -1, -1)
+    return torch.cat([prefix, before, chunks], dim=3).transpose(1, 2).flatten(0, 1)
 
 
 def _block_forward(block: Any, compiled: bool) -> Any:

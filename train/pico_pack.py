@@ -30,6 +30,7 @@ class Packed:
         labels: (B, L), IGNORE outside answers; the label of a position is the *next* token.
         positions: (3, B, P + L).
         media: (B, P) bool, where the visual tokens go.
+        longest: tokens of the longest question with its answer.
     """
 
     patches: Tensor
@@ -41,6 +42,7 @@ class Packed:
     labels: Tensor
     positions: Tensor
     media: Tensor
+    longest: int
 
 
 class Packer:
@@ -65,7 +67,7 @@ class Packer:
         prefix, start = self._prefix(pixels.shape[1], grid, kind, seconds)
         rows = [self._row(pairs) for pairs in asked]
         longest = max(len(row[0]) for row in rows)
-        length = -(-(longest + len(prefix)) // 128) * 128 - len(prefix)  # few shapes, for a compiler's sake
+        length = -(-longest // 128) * 128  # few shapes, for a compiler's sake
         ids, labels, segment, offset = (np.zeros((len(rows), length), np.int64) for _ in range(4))
         labels[:] = IGNORE
         for b, row in enumerate(rows):
@@ -77,7 +79,7 @@ class Packer:
         prefix_ids = torch.tensor(prefix)[None].expand(len(rows), -1)
         pad = self.tokenizer.convert_tokens_to_ids(f"<|{kind}_pad|>")
         return Packed(patches, grid, kind, prefix_ids, torch.from_numpy(ids), torch.from_numpy(segment),
-                      torch.from_numpy(labels), positions, prefix_ids == pad)  # fmt: skip
+                      torch.from_numpy(labels), positions, prefix_ids == pad, int(offset.max()) + 1)  # fmt: skip
 
     def _row(self, pairs: list[tuple[str, str]]) -> tuple[list[int], list[int], list[int], list[int]]:
         """Ids, next-token labels, segment numbers and position offsets of one clip's questions."""
@@ -133,8 +135,10 @@ def forward(model: Any, batch: Packed) -> tuple[Tensor, Tensor]:
     embeds = model.model.language_model.embed_tokens(torch.cat([batch.prefix, batch.questions], dim=1))
     where = torch.nn.functional.pad(batch.media, (0, batch.questions.shape[1]))
     embeds = embeds.masked_scatter(where[..., None], visual.to(embeds.dtype))
+    chunked = getattr(model, "pico_chunks", None)  # set by pico_fast.speed_up
+    mask = chunked(batch) if chunked is not None else block_mask(batch)
     out = model.model.language_model(
-        inputs_embeds=embeds, attention_mask={"full_attention": block_mask(batch)},
+        inputs_embeds=embeds, attention_mask={"full_attention": mask},
         position_ids=batch.positions, use_cache=False,
     )  # fmt: skip
     return visual, out.last_hidden_state

@@ -187,53 +187,49 @@ class Vega3DAdapter(HostSurface):
             InputError: the two sides do not belong together.
             BackboneError: there is no backbone.
         """
-        reject_unknown("encode", text, forward_keywords(self.host))
+        reject_unknown("encode", text, forward_keywords(self.host) | set(MEDIA))
         outputs: dict[str, Any] = {}
         items: list[Item] = []
         grids: dict[str, Tensor] = {}
         maps: list[FeatureMap] = []
         if pixel_values is not None:
             grid, frames = require_frames("image", image_grid_thw, generative_images)
-            grids["image_grid_thw"] = grid
             clips = image_clips(frames, image_groups)
-            outputs["image"] = self._encode("image", pixel_values, grid, clips, items, maps)
+            outputs["image"], new, own = self._run_encoders("image", pixel_values, grid, clips)
+            grids["image_grid_thw"], items, maps = grid, items + new, maps + own
         if pixel_values_videos is not None:
             grid, frames = require_frames("video", video_grid_thw, generative_videos)
-            grids["video_grid_thw"] = grid
             clips = video_clips(frames, generative_plans)
-            outputs["video"] = self._encode("video", pixel_values_videos, grid, clips, items, maps)
+            outputs["video"], new, own = self._run_encoders("video", pixel_values_videos, grid, clips)
+            grids["video_grid_thw"], items, maps = grid, items + new, maps + own
         if not items:
             return Encoding({}, (), {}, ())
         tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells)
         for modality, output in outputs.items():
-            own = [one for item, one in zip(items, tokens, strict=True) if item.modality == modality]
-            output.pooler_output = tuple(own)
+            fused = [one for item, one in zip(items, tokens, strict=True) if item.modality == modality]
+            output.pooler_output = tuple(fused)
         return Encoding(outputs, reports, grids, tuple(maps))
 
-    def _encode(
-        self,
-        modality: Modality,
-        pixels: Tensor,
-        grid_thw: Tensor,
-        clips: list[Clip],
-        items: list[Item],
-        maps: list[FeatureMap],
-    ) -> Any:
-        """Run both encoders on one modality; appends to ``items`` and ``maps``, returns the host's output."""
+    def _run_encoders(
+        self, modality: Modality, pixels: Tensor, grid_thw: Tensor, clips: list[Clip]
+    ) -> tuple[Any, list[Item], list[FeatureMap]]:
+        """The host's own output; its tokens paired with the maps that describe them; the maps."""
         if self.backbone is None:
             raise no_backbone()
-        placed = {}
-        for clip, one in zip(
-            clips, self.backbone([c.frames for c in clips], [c.plan for c in clips]), strict=True
-        ):
-            maps.append(one)
-            placed.update({index: (one, links) for index, links in clip.members})
+        maps = self.backbone([clip.frames for clip in clips], [clip.plan for clip in clips])
+        placed = {
+            index: (feature_map, links)
+            for clip, feature_map in zip(clips, maps, strict=True)
+            for index, links in clip.members
+        }
         counts = [len(placed[index][1]) for index in range(len(grid_thw))]
         grids = self.family.grids(self.host.config, modality, grid_thw, counts)
         output = self.family.encode(self.host, modality, pixels, grid_thw)
-        for index, (semantic, grid) in enumerate(zip(output.pooler_output, grids, strict=True)):
-            items.append(Item(modality, semantic, grid, *placed[index]))
-        return output
+        items = [
+            Item(modality, semantic, grid, *placed[index])
+            for index, (semantic, grid) in enumerate(zip(output.pooler_output, grids, strict=True))
+        ]
+        return output, items, maps
 
     # ---------------------------------------------------------------- running
 
@@ -280,13 +276,25 @@ class Vega3DAdapter(HostSurface):
         Raises:
             UnknownKeywordError: the host does not know a keyword.
         """
-        given = {
-            name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")
+        reject_unknown("forward", kwargs, forward_keywords(self.host) | set(MEDIA))
+        media = {
+            "pixel_values": pixel_values,
+            "pixel_values_videos": pixel_values_videos,
+            "image_grid_thw": image_grid_thw,
+            "video_grid_thw": video_grid_thw,
+            "generative_images": generative_images,
+            "generative_videos": generative_videos,
+            "generative_plans": generative_plans,
+            "image_groups": image_groups,
         }
-        reject_unknown("forward", kwargs, forward_keywords(self.host))
-        encoding = given.pop("encoding")
-        media = {name: given.pop(name) for name in MEDIA}
-        prepared = self._prepare(media, given | kwargs, encoding)
+        text = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "mm_token_type_ids": mm_token_type_ids,
+            "second_per_grid_ts": second_per_grid_ts,
+            "labels": labels,
+        }
+        prepared = self._prepare(media, text | kwargs, encoding)
         outputs = self.host(**prepared)
         if self.training and torch.is_grad_enabled() and "mm_encoder_outputs" not in prepared:
             self._add_zero_term(outputs)
@@ -304,7 +312,7 @@ class Vega3DAdapter(HostSurface):
             UnknownKeywordError: neither the host nor its generation config knows a keyword.
         """
         media = {name: kwargs.pop(name, None) for name in MEDIA}
-        reject_unknown("generate", kwargs, generate_keywords(self.host))
+        reject_unknown("generate", kwargs, generate_keywords(self.host) | set(MEDIA))
         return self.host.generate(**self._prepare(media, kwargs, encoding))
 
     def _prepare(

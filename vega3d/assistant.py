@@ -144,7 +144,7 @@ _TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "second_per_grid_ts
 def attention_of(model: Vega3DAdapter) -> dict[str, str]:
     """The attention back end that each part really uses."""
     host = getattr(model.config, "_attn_implementation", None) or "eager"
-    return {"host": str(host), "backbone": "sdpa"}
+    return {"host": str(host), "backbone": getattr(model.backbone, "attention", "unknown")}
 
 
 def _load_saved(model: str) -> tuple[Vega3DConfig, dict[str, torch.Tensor]] | None:

@@ -99,7 +99,7 @@ def push(
         try:
             api.create_repo(repo, private=private, exist_ok=True)
             commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload vega3d")
-        except (HfHubHTTPError, OSError) as error:
+        except Exception as error:  # the hub's client lets its network library's own errors through
             raise CheckpointError(
                 f"The checkpoint could not be pushed to {repo!r}.",
                 got=f"{type(error).__name__}: {error}",

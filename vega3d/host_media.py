@@ -101,7 +101,16 @@ def load_host_processor(path: str, image_only: bool | None = None, **kwargs: Any
     videos = NoVideoProcessor.from_pretrained(path, **kwargs)
     template = record.get("chat_template") or tokenizer.chat_template
     kind = _processor_class(path, record, tokenizer, videos)
-    return kind(images, tokenizer, videos, chat_template=template)
+    return _built_unchecked(kind, images, tokenizer, videos, chat_template=template)
+
+
+def _built_unchecked(kind: Any, *parts: Any, **settings: Any) -> Any:
+    """An object of ``kind``, whose own check of its parts looks for classes of torchvision."""
+    processor = kind.__new__(kind)
+    processor.check_argument_for_proper_class = lambda name, part: None
+    processor.__init__(*parts, **settings)
+    del processor.check_argument_for_proper_class
+    return processor
 
 
 def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, videos: NoVideoProcessor) -> Any:

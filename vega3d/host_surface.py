@@ -61,8 +61,10 @@ class HostSurface(nn.Module):
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """The host's."""
-        return bool(self.host.is_gradient_checkpointing)
+        """Whether the host recomputes activations in the backward pass."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.host.modules())
+
+    is_activation_checkpointing = is_gradient_checkpointing
 
     def get_input_embeddings(self) -> nn.Module:
         """The host's token embeddings."""
@@ -74,13 +76,31 @@ class HostSurface(nn.Module):
         module: nn.Module = self.host.get_output_embeddings()
         return module
 
-    def gradient_checkpointing_enable(self, **kwargs: Any) -> None:
-        """Checkpoint the host; projector and fusion are too small to be worth it."""
-        self.host.gradient_checkpointing_enable(**kwargs)
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """Recompute the host's activations; projector and fusion are too small to be worth it."""
+        if hasattr(self.host, "activation_checkpointing_enable"):
+            self.host.activation_checkpointing_enable(activation_checkpointing_kwargs, **options)
+        else:  # before transformers 5.23
+            self.host.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
+
+    def activation_checkpointing_disable(self) -> None:
+        """Undo :meth:`activation_checkpointing_enable`."""
+        if hasattr(self.host, "activation_checkpointing_disable"):
+            self.host.activation_checkpointing_disable()
+        else:
+            self.host.gradient_checkpointing_disable()
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The older name of :meth:`activation_checkpointing_enable`; PEFT calls it."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Undo :meth:`gradient_checkpointing_enable`."""
-        self.host.gradient_checkpointing_disable()
+        """The older name of :meth:`activation_checkpointing_disable`."""
+        self.activation_checkpointing_disable()
 
     def enable_input_require_grads(self) -> None:
         """Let gradients pass the host's embeddings, as reentrant checkpointing needs."""

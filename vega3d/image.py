@@ -179,7 +179,8 @@ def _from_array(array: Tensor) -> Tensor:
         array = array[None]
     if array.ndim != 3 or not array.numel():
         raise _not_a_picture("An array", f"shape {tuple(array.shape)}")
-    if array.shape[0] not in (1, 3, 4) and array.shape[2] in (1, 3, 4):
+    first, last = array.shape[0], array.shape[2]
+    if first not in (3, 4) and (last in (3, 4) or (last == 1 and first != 1)):
         array = array.permute(2, 0, 1)  # (H, W, c) -> (c, H, W)
     if array.shape[0] not in (1, 3, 4):
         raise _not_a_picture("An array", f"shape {tuple(array.shape)}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import Environment, meta
 from torch import Tensor
 
 import vega3d._torchvision  # noqa: F401  # must run before transformers is imported
@@ -211,7 +212,7 @@ class Vega3DProcessor:
             return name in TEMPLATE_KEYWORDS
         template = kwargs.get("chat_template") or self.processor.chat_template
         templates = " ".join(template.values()) if isinstance(template, dict) else str(template)
-        return re.search(rf"\b{re.escape(name)}\b", templates) is not None
+        return name in _variables(templates)
 
     def _encode(
         self,
@@ -312,6 +313,12 @@ class Vega3DProcessor:
 
     def __repr__(self) -> str:
         return f"Vega3DProcessor({type(self.processor).__name__}, {self.config})"
+
+
+def _variables(template: str) -> set[str]:
+    """Names that a chat template reads; ``generation`` is a tag of transformers' own."""
+    known = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
+    return meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known))
 
 
 def _check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:

@@ -98,7 +98,7 @@ def test_rooms_make_writes_videos_and_questions(tmp_path: Path, capsys: pytest.C
     [
         (["ask", "no/such.mp4", QUESTION], "no/such.mp4"),
         (["look", "no/such.mp4"], "no/such.mp4"),
-        (["rooms", "make", "--seed", "-1", "--out", "{tmp}"], "seed"),
+        (["rooms", "make", "--seed", "-1", "--out", "{tmp}"], "seed -1"),
         (["prompt-embedding", "no/such/folder"], "no/such/folder"),
         (["ask", "{room}", QUESTION, "--model", "no/such/model"], "--backbone"),
         (["ask", "{room}", QUESTION, "--model", "no/such/model", "--backbone", "pico"], "no/such/model"),

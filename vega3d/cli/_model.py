@@ -31,9 +31,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def load_model(arguments: argparse.Namespace) -> Assistant:
     """Load what the options name, with progress on standard error."""
+    from transformers.utils import logging as transformers_logging
+
     from vega3d.assistant import Assistant, attention_of
 
     say = _silent if arguments.quiet else _say
+    if arguments.quiet:
+        transformers_logging.disable_progress_bar()
     assistant = Assistant.load(arguments.model, arguments.backbone, device=arguments.device, say=say)
     attention = attention_of(assistant.model)
     say(

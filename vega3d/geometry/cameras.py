@@ -30,7 +30,9 @@ def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) 
     forward = _unit(np.asarray(target, dtype=np.float64) - origin)
     right = _unit(np.cross(forward, np.asarray(up, dtype=np.float64)))
     pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)  # columns: x, y, z of the camera
+    pose[:3, :3] = np.stack(
+        [right, np.cross(forward, right), forward], axis=1
+    )  # columns: x, y, z of the camera
     pose[:3, 3] = origin
     return pose
 
@@ -69,5 +71,7 @@ def project(points: ArrayLike, K: Array, cam_to_world: Array) -> tuple[Array, Ar
 def _unit(vector: Array) -> Array:
     norm = float(np.linalg.norm(vector))
     if norm < 1e-9:
-        raise InputError("A camera direction has no length: eye and target (or up) coincide.", got=vector.tolist())
+        raise InputError(
+            "A camera direction has no length: eye and target (or up) coincide.", got=vector.tolist()
+        )
     return vector / norm

@@ -34,7 +34,7 @@ def scene_seed(split: Split, seed: int, index: int) -> int:
     if split not in splits:
         raise unknown_choice("split", split, splits)
     if not (0 <= seed < _SPLIT_SIZE // _PER_SEED and 0 <= index < _PER_SEED):
-        raise ConfigError("Seed or scene index out of range.", got=(seed, index), expected="both in 0..9999")
+        raise ConfigError("Seed or scene index out of range.", got=f"seed {seed}, scene {index}", expected="both in 0..9999", fix="pass --seed 0")
     return int(splits.index(split) * _SPLIT_SIZE + seed * _PER_SEED + index)
 
 
@@ -105,7 +105,9 @@ def describe(room: Room, clip: Clip) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _write_scene(folder: Path, room: Room, clip: Clip, settings: dict[str, object]) -> dict[str, list[dict[str, object]]]:
+def _write_scene(
+    folder: Path, room: Room, clip: Clip, settings: dict[str, object]
+) -> dict[str, list[dict[str, object]]]:
     """Video first, geometry next, JSON last: the JSON is the mark of a complete scene."""
     write_mp4(folder / f"{room.name}.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed))
     if settings["geometry"]:
@@ -120,7 +122,9 @@ def _write_scene(folder: Path, room: Room, clip: Clip, settings: dict[str, objec
     return scene  # type: ignore[return-value]
 
 
-def _read_complete(folder: Path, room: Room, settings: dict[str, object]) -> dict[str, list[dict[str, object]]] | None:
+def _read_complete(
+    folder: Path, room: Room, settings: dict[str, object]
+) -> dict[str, list[dict[str, object]]] | None:
     """The scene's JSON if everything of it is there with the same settings."""
     suffixes = [".json", ".mp4"] + ([".npz"] if settings["geometry"] else [])
     if not all((folder / (room.name + suffix)).is_file() for suffix in suffixes):

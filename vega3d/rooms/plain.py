@@ -93,7 +93,8 @@ def _exists(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
 def _list(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
     """Every seen category with its number, and its colour where it is single, in alphabetical order."""
     words = [
-        f"{len(things)} {n}s" if len(things) > 1 else f"{things[0].colour} {n}" for n, things in seen.categories.items()
+        f"{len(things)} {n}s" if len(things) > 1 else f"{things[0].colour} {n}"
+        for n, things in seen.categories.items()
     ]
     return [([], ", ".join(words))] if words else []
 
@@ -124,7 +125,9 @@ def _area(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
 
 
 def _side(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
-    sides = {names: direction("easy", *(seen.unique[n] for n in names)) for names in permutations(seen.unique, 3)}
+    sides = {
+        names: direction("easy", *(seen.unique[n] for n in names)) for names in permutations(seen.unique, 3)
+    }
     found: Facts = [(names, word) for names, word in sides.items() if word is not None]
     return [fact for word in ("left", "right") for fact in _one(rng, [f for f in found if f[1] == word])]
 

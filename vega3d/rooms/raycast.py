@@ -82,7 +82,11 @@ def tabulate(room: Room) -> Table:
 
 
 def cast(
-    table: Table, size: tuple[float, float, float], rays: F32, K: NDArray[np.float64], pose: NDArray[np.float64]
+    table: Table,
+    size: tuple[float, float, float],
+    rays: F32,
+    K: NDArray[np.float64],
+    pose: NDArray[np.float64],
 ) -> tuple[F32, NDArray[np.int32]]:
     """z-depth (H, W) in metres and row of the table (H, W) for world rays (H, W, 3) from one pose."""
     origin = pose[:3, 3].astype(np.float32)
@@ -160,7 +164,9 @@ def _disc(ox: np.float32, oy: np.float32, dx: F32, dy: F32, radius: np.float32) 
     root = a * radius * radius - cross * cross
     miss = root < 0
     root = np.sqrt(np.where(miss, 0, root))
-    return np.where(miss, np.float32(np.inf), (-b - root) / a), np.where(miss, -np.float32(np.inf), (-b + root) / a)
+    return np.where(miss, np.float32(np.inf), (-b - root) / a), np.where(
+        miss, -np.float32(np.inf), (-b + root) / a
+    )
 
 
 def _away_from_zero(d: F32) -> F32:

@@ -63,10 +63,14 @@ def render(
 ) -> Clip:
     """Film the room: ``frames`` frames of its camera path, or only those in ``indices``."""
     if width < 1 or height < 1 or frames < 1:
-        raise ConfigError("A clip needs pixels and frames.", got=(width, height, frames), expected="numbers >= 1")
+        raise ConfigError(
+            "A clip needs pixels and frames.", got=(width, height, frames), expected="numbers >= 1"
+        )
     chosen = np.arange(frames) if indices is None else np.asarray(indices, dtype=np.int64)
     if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= frames:
-        raise ConfigError("Frame index out of range.", got=list(chosen), expected=f"indices in 0..{frames - 1}")
+        raise ConfigError(
+            "Frame index out of range.", got=list(chosen), expected=f"indices in 0..{frames - 1}"
+        )
     K = intrinsics(width, height, FOV_X)
     poses = camera_path(room, frames)[chosen]
     table = tabulate(room)

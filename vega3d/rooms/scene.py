@@ -85,8 +85,12 @@ def make_room(seed: int) -> Room:
         raise ConfigError("A room's seed cannot be negative.", got=seed, expected="an integer >= 0")
     rng = np.random.default_rng([ROOMS_VERSION, seed])
     size = (_uniform(rng, 4.0, 7.0), _uniform(rng, 4.0, 7.0), _uniform(rng, 2.6, 3.0))
-    floor = _surface(rng, _shade(rng, [(0.55, 0.42, 0.30), (0.45, 0.45, 0.47), (0.62, 0.56, 0.48)]), 0.8, 0.12)
-    walls = _surface(rng, _shade(rng, [(0.80, 0.78, 0.70), (0.72, 0.78, 0.82), (0.78, 0.72, 0.72)]), 1.2, 0.05)
+    floor = _surface(
+        rng, _shade(rng, [(0.55, 0.42, 0.30), (0.45, 0.45, 0.47), (0.62, 0.56, 0.48)]), 0.8, 0.12
+    )
+    walls = _surface(
+        rng, _shade(rng, [(0.80, 0.78, 0.70), (0.72, 0.78, 0.82), (0.78, 0.72, 0.72)]), 1.2, 0.05
+    )
     light = (_uniform(rng, -1, 1), _uniform(rng, -1, 1), size[2] - 0.2)
     ceiling = Surface((0.85, 0.85, 0.84), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
     return Room(seed, size, _furnish(rng, size), floor, walls, ceiling, light)
@@ -159,7 +163,9 @@ def _build(rng: np.random.Generator, number: int, category: str, kind: Kind, box
     return Instance(number, category, colour, box, tuple(primitives))
 
 
-def _surface(rng: np.random.Generator, colour: tuple[float, float, float], period: float, contrast: float) -> Surface:
+def _surface(
+    rng: np.random.Generator, colour: tuple[float, float, float], period: float, contrast: float
+) -> Surface:
     phase = (_uniform(rng, 0, 1), _uniform(rng, 0, 1), _uniform(rng, 0, 1))
     return Surface(colour, int(rng.integers(len(TEXTURES))), period, contrast, phase)
 

@@ -18,7 +18,9 @@ _SHELL_NORMALS = np.array(
 _AMBIENT, _DIFFUSE, _REACH = np.float32(0.5), np.float32(0.75), np.float32(6.0)
 
 
-def shade(table: Table, row: NDArray[np.int32], points: F32, light: tuple[float, float, float]) -> NDArray[np.uint8]:
+def shade(
+    table: Table, row: NDArray[np.int32], points: F32, light: tuple[float, float, float]
+) -> NDArray[np.uint8]:
     """RGB (N, 3) of world points (N, 3) on the primitives ``row`` (N,)."""
     local = _to_local(table, row, points)
     normal = _normals(table, row, local)
@@ -51,7 +53,9 @@ def _normals(table: Table, row: NDArray[np.int32], local: F32) -> F32:
     side = side[np.hypot(q[side, 0], q[side, 1]) >= np.abs(q[side, 2])]
     normal[side] = np.stack([q[side, 0], q[side, 1], np.zeros(len(side), np.float32)], axis=1)
     c, s = table.cos[row], table.sin[row]
-    world = np.stack([normal[:, 0] * c - normal[:, 1] * s, normal[:, 0] * s + normal[:, 1] * c, normal[:, 2]], axis=1)
+    world = np.stack(
+        [normal[:, 0] * c - normal[:, 1] * s, normal[:, 0] * s + normal[:, 1] * c, normal[:, 2]], axis=1
+    )
     shell = row < 6
     world[shell] = _SHELL_NORMALS[row[shell]]
     return np.asarray(world, dtype=np.float32)

@@ -34,7 +34,9 @@ def write_mp4(
     Height and width must be even (yuv420p). ``comment`` becomes the container's comment tag.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
-        raise InputError("Frames cannot be written.", got=(frames.shape, frames.dtype), expected="(T, H, W, 3) uint8")
+        raise InputError(
+            "Frames cannot be written.", got=(frames.shape, frames.dtype), expected="(T, H, W, 3) uint8"
+        )
     if frames.shape[1] % 2 or frames.shape[2] % 2:
         raise InputError("H.264 needs even sizes.", got=frames.shape[1:3], expected="even height and width")
     target = Path(path)
@@ -79,7 +81,11 @@ def _encode(path: str, frames: NDArray[np.uint8], fps: float, comment: str | Non
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         # One thread: with several, x264 may give other bytes on another number of cores.
-        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"} if codec == "libx264" else {"q": "2"}
+        stream.options = (
+            {"crf": str(crf), "preset": "veryfast", "threads": "1"} if codec == "libx264" else {"q": "2"}
+        )
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
+            )
         container.mux(stream.encode())

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from diffusers.utils.constants import DIFFUSERS_ATTN_BACKEND
 from torch import Tensor
 
 from vega3d.backbones import BackboneSpec
 from vega3d.backbones.diffusion import add_noise, content_noise, schedule, shared_noise
 from vega3d.backbones.wan import dit, flops, picture, prompt, vae, weights
-from vega3d.config import WanConfig
-from vega3d.errors import BackboneError
+from vega3d.config import DType, WanConfig
+from vega3d.errors import BackboneError, unknown_choice
 from vega3d.grid import FeatureMap
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class WanBackbone:
         """
         config = config or WanConfig()
         if dtype is not None:
-            config = dataclasses.replace(config, dtype=str(dtype).removeprefix("torch."))
+            config = dataclasses.replace(config, dtype=_dtype_name(dtype))
         folder = weights.find_folder(path, config.revision)
         transformer = weights.load_transformer(folder, config.block + 1, getattr(torch, config.dtype))
         if prompt_embeds is None:
@@ -105,6 +106,12 @@ class WanBackbone:
         """Precision of the DiT."""
         dtype: torch.dtype = self.dit.patch_embedding.weight.dtype
         return dtype
+
+    @property
+    def attention(self) -> str:
+        """The attention back end that the DiT uses, by diffusers' name (``native`` is torch's SDPA)."""
+        own = getattr(self.dit.blocks[0].attn1.processor, "_attention_backend", None)
+        return str(getattr(own, "value", own or DIFFUSERS_ATTN_BACKEND))
 
     @property
     def micro_batch(self) -> int:
@@ -137,7 +144,7 @@ class WanBackbone:
         clips = [frames] if isinstance(frames, Tensor) else list(frames)
         single = [frame for clip in clips for frame in picture.require_frames(clip)]  # (3, H, W) each
         maps: list[Tensor | None] = [None] * len(single)
-        sizes = [picture.tower_size(*frame.shape[-2:], self.config) for frame in single]
+        sizes = [picture.tower_size(frame.shape[-2], frame.shape[-1], self.config) for frame in single]
         for size in dict.fromkeys(sizes):
             places = [place for place, other in enumerate(sizes) if other == size]
             for place, one in zip(places, self._encode([single[p] for p in places]), strict=True):
@@ -159,7 +166,7 @@ class WanBackbone:
         noise = torch.stack([self._noise(frame, latents.shape[1:]) for frame in frames])
         tokens = self.hidden_states(latents, noise=noise)[self.config.block]  # (N, h * w, C)
         rows, columns = latents.shape[-2] // 2, latents.shape[-1] // 2
-        return tokens.float().transpose(1, 2).unflatten(2, (rows, columns))
+        return tokens.float().transpose(1, 2).reshape(len(frames), -1, rows, columns)
 
     def prepare(self, frame: Tensor) -> Tensor:
         """One decoded frame (3, H0, W0) as the tower's picture (3, H, W), float32 in [0, 1]."""
@@ -281,6 +288,13 @@ def _require_block(block: int, kept: int) -> None:
             expected=f"a zero-based index in 0..{kept - 1}: only the blocks that are run are kept",
             fix=f"load with WanConfig(block={block}) or higher",
         )
+
+
+def _dtype_name(dtype: torch.dtype) -> DType:
+    names: dict[torch.dtype, DType] = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+    if dtype not in names:
+        raise unknown_choice("dtype", str(dtype).removeprefix("torch."), names.values())
+    return names[dtype]
 
 
 def _digest(module: Any) -> str:

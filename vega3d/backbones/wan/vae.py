@@ -51,8 +51,9 @@ def encode(vae: Any, pictures: Tensor) -> Tensor:
     Returns:
         (N, 16, 1 + (T - 1) / 4, H / 8, W / 8), about unit variance in each channel.
     """
-    mean = vae.encode(pictures * 2.0 - 1.0, return_dict=False)[0].mode()
-    return (mean - _channels(vae.config.latents_mean, mean)) * (1.0 / _channels(vae.config.latents_std, mean))
+    mean: Tensor = vae.encode(pictures * 2.0 - 1.0, return_dict=False)[0].mode()
+    shift, spread = (_channels(vae.config[name], mean) for name in ("latents_mean", "latents_std"))
+    return (mean - shift) * (1.0 / spread)
 
 
 def _channels(values: list[float], like: Tensor) -> Tensor:

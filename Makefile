@@ -1,0 +1,55 @@
+# Two commands: `make demo` and `make test`. Each sets up what it needs.
+#
+# TORCH names the build of torch; on a machine without a GPU any CPU build of this version will do.
+# torchvision comes without its dependencies, so that it never replaces torch (see docs/install.md).
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+TORCHVISION ?= torchvision==0.28.0
+OUT ?= out/demo
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Idle OpenMP threads that spin instead of sleeping made a training step 20 times slower on shared cores.
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup demo test quality tests check-full bench docs clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## make the environment in .venv
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable ".[dev]" "$(TORCH)"
+	$(BIN)/pip install --quiet --no-deps "$(TORCHVISION)"
+	touch $@
+
+demo: $(READY) ## render a room, ask three questions about it, draw what the model sees
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh $(OUT)
+
+test: quality tests ## everything that has to hold (what CI runs)
+
+quality: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tests: $(READY)
+	$(BIN)/python -m pytest -m "not full"
+
+check-full: quality ## the long forms of the tests too
+	$(BIN)/python -m pytest
+
+docs: $(READY) ## build the documentation into site/
+	$(BIN)/pip install --quiet --editable ".[docs]" "$(TORCH)"
+	$(BIN)/mkdocs build --strict
+
+clean: ## remove the environment and everything that was made
+	rm -rf $(VENV) out site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,54 @@
+"""The golden Wan in both layouts, and pico's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vega3d import WanBackbone, WanConfig
+from vega3d.pico import pico_path
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "wan"
+LAYOUTS = ("diffusers", "original")
+GOLDEN = WanConfig.reference(block=4, size=(96, 64))
+PICO = WanConfig(block=3, pixels=64 * 64)
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, torch.Tensor]:
+    """Inputs and outputs of the original code."""
+    return load_file(GOLDENS / "golden.safetensors")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of each layout; the original one holds DiT and VAE together, as published."""
+    original = tmp_path_factory.mktemp("wan") / "original"
+    shutil.copytree(GOLDENS / "original" / "t2v", original)
+    shutil.copy(GOLDENS / "original" / "vae" / "Wan2.1_VAE.safetensors", original)
+    return {"diffusers": GOLDENS / "diffusers", "original": original}
+
+
+@pytest.fixture(scope="session")
+def wans(folders: dict[str, Path], golden: dict[str, torch.Tensor]) -> dict[str, WanBackbone]:
+    """The golden Wan, loaded from each layout."""
+    return {
+        layout: WanBackbone.from_pretrained(folder, config=GOLDEN, prompt_embeds=golden["prompt"])
+        for layout, folder in folders.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def pico() -> WanBackbone:
+    """Pico's Wan, cut after its fourth block, on 64 x 64 pixels."""
+    return WanBackbone.from_pretrained(pico_path("wan"), config=PICO)
+
+
+def random_frames(count: int, height: int = 48, width: int = 80, seed: int = 0) -> torch.Tensor:
+    """(count, 3, height, width) uint8."""
+    make = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, height, width), generator=make, dtype=torch.uint8)

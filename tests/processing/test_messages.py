@@ -1,0 +1,257 @@
+"""The forms of a message that are read, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests import media
+from tests.processing.helpers import image, prompt, user, video
+from vega3d.errors import InputError, MediaError, MediaNotFoundError, UnknownKeywordError
+from vega3d.processing import Vega3DProcessor
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """One picture in every form of an entry."""
+    coded = base64.b64encode(path.read_bytes()).decode()
+    return [
+        {"type": "image", "image": str(path)},
+        {"type": "image", "image": f"file://{path}"},
+        {"type": "image", "image": path},
+        {"type": "image", "path": str(path)},
+        {"type": "image", "url": str(path)},
+        {"type": "image", "base64": coded},
+        {"type": "image", "image": f"data:image/png;base64,{coded}"},
+        {"type": "image_url", "image_url": str(path)},
+        {"type": "image_url", "image_url": {"url": str(path)}},
+        {"image": str(path)},
+        {"image": media.PIL.Image.open(path)},
+        {"image": np.array(media.PIL.Image.open(path))},
+    ]
+
+
+def test_a_picture_is_the_same_in_every_form(qwen: Vega3DProcessor, picture: Path) -> None:
+    batches = [qwen.apply_chat_template(user(entry, "?")) for entry in entries(picture)]
+    for batch in batches[1:]:
+        assert torch.equal(batch["pixel_values"], batches[0]["pixel_values"])
+        assert torch.equal(batch["input_ids"], batches[0]["input_ids"])
+
+
+def test_a_video_is_the_same_in_every_form(qwen: Vega3DProcessor, clip: str) -> None:
+    forms = [
+        {"type": "video", "video": clip},
+        {"type": "video", "video": f"file://{clip}"},
+        {"type": "video", "path": clip},
+        {"type": "video", "url": Path(clip)},
+        {"video": clip},
+    ]
+    batches = [qwen.apply_chat_template(user({**form, "fps": 2.0}, "?")) for form in forms]
+    assert all(torch.equal(b["pixel_values_videos"], batches[0]["pixel_values_videos"]) for b in batches)
+
+
+def test_frames_are_the_same_as_list_array_or_tensor(qwen: Vega3DProcessor) -> None:
+    frames = [media.frame(number) for number in range(4)]
+    stacked = np.stack(frames)
+    forms: list[Any] = [
+        frames,
+        tuple(media.PIL.Image.fromarray(frame) for frame in frames),
+        stacked,
+        torch.from_numpy(stacked).permute(0, 3, 1, 2),
+        torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255,
+    ]
+    batches = [qwen.apply_chat_template(user(video(form, fps=2.0), "?")) for form in forms]
+    assert all(torch.equal(b["pixel_values_videos"], batches[0]["pixel_values_videos"]) for b in batches)
+
+
+def test_a_list_of_paths_is_a_video(qwen: Vega3DProcessor, tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for number, path in enumerate(paths):
+        media.photo(seed=number).save(path)
+    batch = qwen.apply_chat_template(
+        user(video([paths[0], "file://" + paths[1], paths[2]], sample_fps=1.0), "?")
+    )
+    assert batch["generative_videos"][0].shape == (3, 3, 60, 80)
+    assert float(batch["second_per_grid_ts"][0]) == pytest.approx(2.0)
+
+
+def test_a_folder_of_pictures_is_sampled_like_a_video(qwen: Vega3DProcessor, tmp_path: Path) -> None:
+    for number in range(12):
+        media.PIL.Image.fromarray(media.frame(number)).save(tmp_path / f"{number}.png")
+    batch = qwen.apply_chat_template(user(video(str(tmp_path), raw_fps=8.0, nframes=4), "?"))
+    assert [media.number_of(frame) for frame in batch["generative_videos"][0]] == [0, 4, 7, 11]
+
+
+def test_plain_strings_are_content(qwen: Vega3DProcessor) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    batch = qwen.apply_chat_template([system, {"role": "user", "content": "Hello?"}])
+    assert "Be brief." in qwen.decode(batch["input_ids"][0])
+    assert "Hello?" in qwen.decode(batch["input_ids"][0])
+
+
+def test_an_answer_may_follow(qwen: Vega3DProcessor, picture: Path) -> None:
+    messages = [*user(image(picture), "What?"), {"role": "assistant", "content": "A picture."}]
+    text = qwen.apply_chat_template(messages, add_generation_prompt=False, tokenize=False)
+    assert text.endswith("assistant\nA picture.<|im_end|>\n")
+
+
+def test_text_is_rendered_but_no_media_are_read_without_tokenizing(qwen: Vega3DProcessor) -> None:
+    messages = user(image("nowhere.png"), "What?")
+    assert qwen.apply_chat_template(messages, tokenize=False) == prompt(qwen.processor, messages)
+    assert isinstance(qwen.apply_chat_template([messages, messages], tokenize=False), list)
+
+
+def test_input_ids_alone_can_be_asked_for(qwen: Vega3DProcessor) -> None:
+    assert isinstance(qwen.apply_chat_template(user("Hello?"), return_dict=False), torch.Tensor)
+
+
+def test_variables_of_the_template_reach_it(qwen: Vega3DProcessor, picture: Path) -> None:
+    text = qwen.apply_chat_template(user(image(picture), "?"), tokenize=False, add_vision_id=True)
+    assert "Picture: <|vision_start|>" in text
+
+
+def test_keywords_of_the_host_s_processor_reach_it(qwen: Vega3DProcessor, picture: Path) -> None:
+    messages = user(image(picture), "?")
+    direct = qwen.apply_chat_template(messages, do_normalize=False)
+    nested = qwen.apply_chat_template(messages, processor_kwargs={"images_kwargs": {"do_normalize": False}})
+    assert float(direct["pixel_values"].min()) >= 0
+    assert torch.equal(direct["pixel_values"], nested["pixel_values"])
+
+
+def test_sampling_keys_of_a_message_come_before_those_of_the_call(qwen: Vega3DProcessor, clip: str) -> None:
+    rows = user(video(clip, nframes=4), video(clip), "?")
+    batch = qwen.apply_chat_template(rows, fps=4.0)
+    assert [len(plan.host) for plan in batch["generative_plans"]] == [4, 6]
+    assert len(qwen.apply_chat_template(rows, num_frames=6)["generative_plans"][1].host) == 6
+
+
+def test_a_stretch_of_a_video_keeps_its_true_rate(qwen: Vega3DProcessor, clip: str) -> None:
+    messages = user(video(clip, video_start=0.5, video_end=1.25, nframes=4), "?")
+    batch = qwen.apply_chat_template(messages)
+    assert batch["generative_plans"][0].host == (4, 6, 8, 10)
+    assert float(batch["second_per_grid_ts"][0]) == pytest.approx(2 / (4 / 7 * 8))
+
+
+def test_frames_without_a_rate_warn_that_two_a_second_are_assumed(qwen: Vega3DProcessor) -> None:
+    with pytest.warns(UserWarning, match=r"clip of 2 frames: 2\.0 frames a second are assumed"):
+        batch = qwen.apply_chat_template(user(video([media.photo(), media.photo()]), "?"))
+    assert float(batch["second_per_grid_ts"][0]) == pytest.approx(1.0)  # and not 0.083, which 24 would give
+
+
+def test_frames_with_a_rate_warn_of_nothing(qwen: Vega3DProcessor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        qwen.apply_chat_template(user(video([media.photo(), media.photo()], fps=1.0), "?"))
+
+
+def test_frames_may_come_with_metadata_of_their_own(qwen: Vega3DProcessor) -> None:
+    frames = np.stack([media.frame(number) for number in range(4)])
+    metadata = {"fps": 30.0, "total_num_frames": 300, "frames_indices": [0, 100, 200, 299]}
+    batch = qwen("<|video_pad|>", videos=frames, video_metadata=metadata)
+    assert float(batch["second_per_grid_ts"][0]) == pytest.approx(2 / (4 / 300 * 30))
+
+
+def test_a_list_of_pictures_is_one_video_and_a_list_of_lists_several(qwen: Vega3DProcessor) -> None:
+    photos = [media.photo(seed=seed) for seed in range(4)]
+    assert len(qwen("<|video_pad|>", videos=photos, fps=2.0)["generative_videos"]) == 1
+    batch = qwen("<|video_pad|>" * 2, videos=[photos[:2], photos[2:]], fps=[2.0, 4.0])
+    assert batch["second_per_grid_ts"].tolist() == pytest.approx([1.0, 0.5])
+
+
+# --- refused
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"type": "video", "video": "a.mp4", "nframe": 4}, "did you mean 'nframes'"),
+        ({"type": "video", "video": "a.mp4", "clip": "a"}, "Nobody reads the key 'clip'"),
+        ({"type": "image", "image": "a.png", "max_pixel": 4}, "did you mean 'max_pixels'"),
+        ({"type": "image", "image": "a.png", "fps": 4}, "Nobody reads the key 'fps'"),
+    ],
+)
+def test_a_key_that_nobody_reads_is_refused(
+    qwen: Vega3DProcessor, entry: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UnknownKeywordError, match=expected):
+        qwen.apply_chat_template(user(entry, "?"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"type": "image"}, "names no source"),
+        ({"type": "image", "image": "a.png", "url": "b.png"}, "names several sources"),
+        ({"type": "audio", "audio": "a.wav"}, "entry of type 'audio'"),
+        ({"type": "image", "image": 7}, "type int cannot be read"),
+    ],
+)
+def test_an_entry_that_cannot_be_understood_is_refused(
+    qwen: Vega3DProcessor, entry: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        qwen.apply_chat_template(user(entry, "?"))
+
+
+@pytest.mark.parametrize("conversation", ["Hello?", [], {"role": "user"}, [["Hello?"]], None])
+def test_what_is_no_conversation_is_refused(qwen: Vega3DProcessor, conversation: Any) -> None:
+    with pytest.raises(InputError, match="list of messages"):
+        qwen.apply_chat_template(conversation)
+
+
+@pytest.mark.parametrize("key", ["nframes", "min_frames", "video_start"])
+def test_sampling_keys_do_not_apply_to_a_list_of_frames(qwen: Vega3DProcessor, key: str) -> None:
+    with pytest.raises(InputError, match=f"{key} does not apply to a clip of 2 frames"):
+        qwen.apply_chat_template(user(video([media.photo(), media.photo()], fps=2.0, **{key: 2}), "?"))
+
+
+def test_a_rate_of_given_frames_does_not_apply_to_a_file(qwen: Vega3DProcessor, clip: str) -> None:
+    with pytest.raises(InputError, match="sample_fps does not apply"):
+        qwen.apply_chat_template(user(video(clip, sample_fps=2.0), "?"))
+    with pytest.raises(InputError, match="video_metadata does not apply"):
+        qwen("<|video_pad|>", videos=clip, video_metadata={"fps": 2.0})
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 5, 6), np.uint8), np.zeros((2, 5, 6, 7), np.uint8)])
+def test_an_array_that_is_no_video_is_refused(qwen: Vega3DProcessor, array: Any) -> None:
+    with pytest.raises(InputError, match="no video"):
+        qwen.apply_chat_template(user(video(array, fps=1.0), "?"))
+
+
+def test_an_empty_list_of_frames_is_refused(qwen: Vega3DProcessor) -> None:
+    with pytest.raises(MediaError, match="has no frames"):
+        qwen.apply_chat_template(user(video([], fps=1.0), "?"))
+
+
+@pytest.mark.parametrize("keyword", ["nframe", "max_pixel", "add_generation_promt", "image"])
+def test_a_keyword_that_nobody_reads_is_refused(qwen: Vega3DProcessor, keyword: str) -> None:
+    with pytest.raises(UnknownKeywordError, match=keyword):
+        qwen.apply_chat_template(user("Hello?"), **{keyword: 4})
+
+
+def test_the_host_is_never_left_to_sample(qwen: Vega3DProcessor, clip: str) -> None:
+    with pytest.raises(UnknownKeywordError, match="do_sample_frames"):
+        qwen("<|video_pad|>", videos=clip, do_sample_frames=True)
+
+
+def test_the_host_s_order_of_arguments_is_noticed(qwen: Vega3DProcessor) -> None:
+    with pytest.raises(InputError, match=r"text is no text[\s\S]*by name"):
+        qwen([media.photo()], ["<|image_pad|>"])
+
+
+@pytest.mark.parametrize("arguments", [{"fps": [1.0, 2.0]}, {"video_metadata": [{}, {}]}])
+def test_rates_and_metadata_are_one_a_video(qwen: Vega3DProcessor, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="not one entry a video"):
+        qwen("<|video_pad|>", videos=[[media.photo()] * 2], **arguments)
+
+
+def test_missing_media_are_named(qwen: Vega3DProcessor) -> None:
+    with pytest.raises(MediaNotFoundError, match=r"nowhere\.mp4"):
+        qwen.apply_chat_template(user(video("nowhere.mp4"), "?"))
+    with pytest.raises(MediaNotFoundError, match="is a URL"):
+        qwen.apply_chat_template(user(image("http://127.0.0.1:9/a.png"), "?"))

@@ -1,0 +1,52 @@
+"""What the documentation shows runs: Python blocks are executed, commands are parsed.
+
+A block after ``<!-- not run: reason -->`` is only compiled; the reason has to be given.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from vega3d.cli.main import build_parser
+from vega3d.config import FusionConfig, HostConfig, Vega3DConfig, WanConfig
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^>]+?) -->\s*)?```(?P<kind>\w+)\n(?P<code>.*?)```", re.DOTALL
+)
+
+
+def blocks(page: Path, *kinds: str) -> list[re.Match[str]]:
+    return [m for m in BLOCK.finditer(page.read_text(encoding="utf-8")) if m["kind"] in kinds]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        code = compile(block["code"], f"{page.name}: {block['code'].splitlines()[0]}", "exec")
+        if block["reason"] is None:
+            exec(code, namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_are_understood(page: Path) -> None:
+    for block in blocks(page, "bash", "console", "sh"):
+        for line in block["code"].replace("\\\n", " ").splitlines():
+            if line.strip().startswith("vega3d "):
+                build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    names = {f.name for config in (WanConfig, FusionConfig, HostConfig, Vega3DConfig) for f in fields(config)}
+    assert not {name for name in names if f"`{name}`" not in text}
