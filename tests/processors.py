@@ -60,14 +60,15 @@ def tokenizer() -> Any:
     )
 
 
-def host_processor(name: str = "qwen2_5_vl", images: str = "Qwen2VLImageProcessor") -> Any:
+def host_processor(name: str = "qwen2_5_vl", patch: int | None = None) -> Any:
     """A processor of one family; its limits keep pictures at 16 to 64 tokens or so."""
-    kind, videos, patch = HOSTS[name]
+    kind, videos, published = HOSTS[name]
+    patch = patch or published
     token = (2 * patch) ** 2
     shared = {"patch_size": patch, "merge_size": 2, "temporal_patch_size": 2}
     frames = 8 if name == "qwen3_vl" else 1  # its size bounds the whole clip
     return getattr(transformers, kind)(
-        getattr(transformers, images)(
+        transformers.Qwen2VLImageProcessor(
             size={"shortest_edge": 4 * token, "longest_edge": 16 * token}, **shared
         ),
         tokenizer(),

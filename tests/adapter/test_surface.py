@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Trainer, TrainingArguments
 
-from tests.adapter.conftest import wrap
+from tests.adapter.conftest import SETTINGS, wrap
 from tests.tiny import Media, for_host, make_batch, make_host
-from vega3d import WanBackbone
+from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone
+from vega3d.pico import pico_path
 
 SAMPLES: list[list[Media]] = [
     [("image", 1, 4, 6)],
@@ -155,3 +157,35 @@ def test_autocast_does_not_lower_the_precision_of_new_modules(backbone: WanBackb
 def test_a_copy_of_the_adapter_shares_the_frozen_backbone(backbone: WanBackbone) -> None:
     model = wrap(make_host("qwen2_5_vl"), backbone)
     assert copy.deepcopy(model).backbone is backbone
+
+
+def test_wrap_loads_the_backbone_that_the_config_names() -> None:
+    settings = dataclasses.replace(SETTINGS, path=str(pico_path("wan")))
+    model = Vega3DAdapter.wrap(make_host("qwen2_5_vl"), Vega3DConfig(backbone=settings))
+    assert model.backbone is not None
+    assert model.vega3d_config.backbone.channels == 64
+
+
+def two_ranks(rank: int, folder: str) -> None:
+    """One of two processes: rank 0 has an image, rank 1 text only; both must reach the same gradient."""
+    import torch.distributed as dist
+    from torch.nn.parallel import DistributedDataParallel
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    host = make_host("qwen2_5_vl").requires_grad_(False)
+    torch.manual_seed(0)
+    backbone = WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS)
+    model = DistributedDataParallel(wrap(host, backbone, "paper").train())
+    batch = make_batch(host, [[("image", 1, 4, 4)]] if rank == 0 else [[]])
+    model(**batch, labels=batch["input_ids"]).loss.backward()
+    grad = model.module.projector.down.weight.grad
+    torch.save(grad, f"{folder}/grad-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_a_rank_without_media_does_not_hang_ddp_and_sees_the_same_gradient(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(two_ranks, args=(str(tmp_path),), nprocs=2)
+    grads = [torch.load(tmp_path / f"grad-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert torch.equal(*grads)
+    assert grads[0].abs().sum() > 0

@@ -1,0 +1,96 @@
+"""Settings are checked when they are made, and survive the way to disk and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vega3d import FusionConfig, Vega3DConfig, WanConfig
+from vega3d.config import HostConfig
+from vega3d.errors import ConfigError
+
+WANS = st.builds(
+    WanConfig,
+    path=st.none() | st.text(max_size=20),
+    block=st.integers(0, 60),
+    sigma=st.floats(0, 1),
+    schedule=st.sampled_from(["exact", "released"]),
+    picture=st.sampled_from(["whole", "reference"]),
+    pixels=st.integers(256, 10**7),
+    size=st.tuples(st.integers(1, 99), st.integers(1, 99)).map(lambda s: (s[0] * 16, s[1] * 16)),
+    noise=st.sampled_from(["content", "shared"]),
+    seed=st.integers(),
+    micro_batch=st.none() | st.integers(1, 64),
+)
+
+
+@given(wan=WANS, fusion=st.sampled_from(["paper", "gated_residual"]), hidden=st.none() | st.integers(1, 9))
+def test_any_config_survives_json(wan: WanConfig, fusion: str, hidden: int | None) -> None:
+    config = Vega3DConfig(wan, FusionConfig(fusion, hidden), host=HostConfig("a/b", None, "qwen2_vl", 8))
+    assert Vega3DConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("mode", "frames", "did you mean 'frame'"),
+        ("picture", "hole", "did you mean 'whole'"),
+        ("noise", "none", "'content', 'shared'"),
+        ("schedule", "exakt", "did you mean 'exact'"),
+        ("dtype", "float16", "'bfloat16', 'float32'"),
+        ("sigma", 300, r"sigma=0\.3"),
+        ("sigma", -0.1, r"outside \[0, 1\]"),
+        ("sigma", float("nan"), r"outside \[0, 1\]"),
+        ("block", -1, "zero-based"),
+        ("size", (830, 480), "multiples of 16"),
+        ("size", (0, 16), "multiples of 16"),
+        ("max_tokens", 0, "budget is empty"),
+        ("micro_batch", 0, "not positive"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_with_a_way_out(field: str, value: object, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        WanConfig(**{field: value})
+
+
+def test_an_unknown_setting_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="sigmoid"):
+        WanConfig(sigmoid=0.3)
+
+
+def test_an_unknown_key_of_a_record_is_named_with_its_place_and_the_nearest_name() -> None:
+    record = Vega3DConfig().to_dict()
+    record["backbone"]["sigmar"] = 0.2
+    with pytest.raises(ConfigError, match=r"backbone\.sigmar(?s:.)*did you mean 'backbone\.sigma'"):
+        Vega3DConfig.from_dict(record)
+
+
+def test_unknown_keys_are_collected_where_they_may_be_ignored() -> None:
+    record = Vega3DConfig().to_dict() | {"new": 1}
+    record["fusion"]["newer"] = 2
+    ignored: list[str] = []
+    assert Vega3DConfig.from_dict(record, ignored) == Vega3DConfig()
+    assert sorted(ignored) == ["fusion.newer", "new"]
+
+
+def test_a_fusion_may_be_given_by_name() -> None:
+    assert Vega3DConfig(fusion="paper").fusion == FusionConfig("paper")  # type: ignore[arg-type]
+
+
+def test_a_second_semantic_stream_is_refused_by_this_version() -> None:
+    with pytest.raises(ConfigError, match="semantic_streams"):
+        Vega3DConfig(semantic_streams=("siglip",))
+
+
+def test_settings_cannot_be_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WanConfig().sigma = 0.5  # type: ignore[misc]
+
+
+def test_the_default_is_the_papers() -> None:
+    config = WanConfig()
+    assert (config.block, config.sigma, config.mode) == (20, 0.3, "frame")
