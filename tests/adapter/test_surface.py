@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
+from tests.adapter import two_ranks
 from tests.adapter.conftest import SETTINGS, wrap
 from tests.tiny import Media, for_host, make_batch, make_host
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone
@@ -166,26 +168,8 @@ def test_wrap_loads_the_backbone_that_the_config_names() -> None:
     assert model.vega3d_config.backbone.channels == 64
 
 
-def two_ranks(rank: int, folder: str) -> None:
-    """One of two processes: rank 0 has an image, rank 1 text only; both must reach the same gradient."""
-    import torch.distributed as dist
-    from torch.nn.parallel import DistributedDataParallel
-
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    host = make_host("qwen2_5_vl").requires_grad_(False)
-    torch.manual_seed(0)
-    backbone = WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS)
-    model = DistributedDataParallel(wrap(host, backbone, "paper").train())
-    batch = make_batch(host, [[("image", 1, 4, 4)]] if rank == 0 else [[]])
-    model(**batch, labels=batch["input_ids"]).loss.backward()
-    grad = model.module.projector.down.weight.grad
-    torch.save(grad, f"{folder}/grad-{rank}.pt")
-    dist.destroy_process_group()
-
-
 def test_a_rank_without_media_does_not_hang_ddp_and_sees_the_same_gradient(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(two_ranks, args=(str(tmp_path),), nprocs=2)
-    grads = [torch.load(tmp_path / f"grad-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    torch.multiprocessing.spawn(two_ranks.step, args=(str(tmp_path),), nprocs=2)
+    grads = [load_file(tmp_path / f"grad-{rank}.safetensors")["grad"] for rank in (0, 1)]
     assert torch.equal(*grads)
     assert grads[0].abs().sum() > 0
