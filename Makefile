@@ -1,6 +1,7 @@
 # Two commands: `make demo` and `make test`. Each sets up what it needs.
 #
-# TORCH names the build of torch; on a machine without a GPU any CPU build of this version will do.
+# TORCH names the build of torch; on a machine without a GPU any CPU build of this version will do, for example
+# make test PIP_EXTRA="--extra-index-url https://download.pytorch.org/whl/cpu" TORCH="torch==2.13.0+cpu"
 # torchvision comes without its dependencies, so that it never replaces torch (see docs/install.md).
 
 SHELL := /bin/bash
@@ -8,8 +9,10 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
+PIP_EXTRA ?=
 OUT ?= out/demo
-BIN := $(VENV)/bin
+BIN := $(abspath $(VENV))/bin
+PIP := $(PIP) $(PIP_EXTRA)
 READY := $(VENV)/.ready
 
 # Idle OpenMP threads that spin instead of sleeping made a training step 20 times slower on shared cores.
@@ -25,14 +28,14 @@ setup: $(READY) ## make the environment in .venv
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet --editable ".[dev]" "$(TORCH)"
-	$(BIN)/pip install --quiet --no-deps "$(TORCHVISION)"
+	$(PIP) --upgrade pip
+	$(PIP) "$(TORCH)"
+	$(PIP) --editable ".[dev]" "$(TORCH)"
+	$(PIP) --no-deps "$(TORCHVISION)"
 	touch $@
 
 demo: $(READY) ## render a room, ask three questions about it, draw what the model sees
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh $(OUT)
+	PATH="$(BIN):$$PATH" bash examples/demo.sh $(OUT)
 
 test: quality tests ## everything that has to hold (what CI runs)
 
@@ -44,11 +47,14 @@ quality: $(READY) ## ruff and mypy
 tests: $(READY)
 	$(BIN)/python -m pytest -m "not full"
 
-check-full: quality ## the long forms of the tests too
+check-full: quality ## also the long forms of the tests
 	$(BIN)/python -m pytest
 
+bench: $(READY) ## time every step from a video to an answer
+	$(BIN)/python benchmarks/steps.py
+
 docs: $(READY) ## build the documentation into site/
-	$(BIN)/pip install --quiet --editable ".[docs]" "$(TORCH)"
+	$(PIP) --editable ".[docs]" "$(TORCH)"
 	$(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and everything that was made

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny import make_host
 from vega3d import Vega3DAdapter, Vega3DConfig, WanConfig, registry
-from vega3d.errors import ConfigError, Vega3DError, nearest, unknown_choice
+from vega3d.errors import ConfigError
 
 PLUGIN = '''
 """A fusion of somebody else: it adds, without a gate."""
@@ -65,13 +65,3 @@ def test_a_fusion_of_another_package_is_used_by_its_name() -> None:
 def test_a_config_of_no_registered_backbone_is_refused() -> None:
     with pytest.raises(ConfigError, match="registered backbone"):
         registry.backbone_name(object())
-
-
-def test_an_error_says_what_got_expected_and_fix() -> None:
-    error = Vega3DError("It broke.", got=1, expected=2, fix="mend it")
-    assert str(error).splitlines() == ["It broke.", "  got:      1", "  expected: 2", "  fix:      mend it"]
-
-
-def test_a_name_like_no_other_has_no_nearest() -> None:
-    assert nearest("zzzz", ["frame"]) is None
-    assert "pass one of the names" in str(unknown_choice("mode", "zzzz", ["frame"]))

@@ -22,7 +22,18 @@ import numpy as np
 from PIL import Image
 
 from vega3d.geometry import backproject
-from vega3d.rooms import COLOURS, FRAMES, KINDS, Clip, Room, Split, make_questions, make_room, plain_questions, render
+from vega3d.rooms import (
+    COLOURS,
+    FRAMES,
+    KINDS,
+    Clip,
+    Room,
+    Split,
+    make_questions,
+    make_room,
+    plain_questions,
+    render,
+)
 from vega3d.rooms import scene_seed as seed_of
 
 FRAMES_SEEN, SIDE, GRID = 8, 140, 5  # frames a clip, pixels after the processor, visual tokens a side
@@ -61,7 +72,9 @@ def helper_targets(room: Room, clip: Clip) -> np.ndarray:
     K[2, 2] = 1
     points = np.stack([backproject(d, K, pose) for d, pose in zip(depth, clip.poses, strict=True)])
     forward = clip.poses[0, :2, 2] / np.linalg.norm(clip.poses[0, :2, 2])
-    level = np.array([[forward[1], -forward[0], 0], [forward[0], forward[1], 0], [0, 0, 1]])  # right, ahead, up
+    level = np.array(
+        [[forward[1], -forward[0], 0], [forward[0], forward[1], 0], [0, 0, 1]]
+    )  # right, ahead, up
     xyz = (points - clip.poses[0, :3, 3]) @ level.T / 4
     kind = np.zeros(len(room.instances) + 1, int)
     colour = np.zeros(len(room.instances) + 1, int)

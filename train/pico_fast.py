@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pico_pack import Packed
 from torch import Tensor, nn
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb,
     apply_rotary_pos_emb_vision,
 )
+
+from pico_pack import Packed
 
 CHUNK = 64
 
@@ -52,8 +53,12 @@ def chunk_mask(batch: Packed) -> tuple[int, Tensor]:
 
 def _attention_forward(attention: Any) -> Any:
     """Text self-attention for packed batches: the prefix in itself, then every chunk."""
+
     def forward(
-        hidden_states: Tensor, attention_mask: tuple[int, Tensor], position_embeddings: tuple[Tensor, Tensor], **_: Any
+        hidden_states: Tensor,
+        attention_mask: tuple[int, Tensor],
+        position_embeddings: tuple[Tensor, Tensor],
+        **_: Any,
     ) -> tuple[Tensor, None]:
         p, mask = attention_mask
         b, length, _width = hidden_states.shape
@@ -111,7 +116,9 @@ def _block_forward(block: Any, compiled: bool) -> Any:
     ) -> Tensor:
         lengths = cu_seqlens.diff()
         if (lengths != lengths[0]).any():
-            return stock(hidden_states, cu_seqlens=cu_seqlens, position_embeddings=position_embeddings, **kwargs)
+            return stock(
+                hidden_states, cu_seqlens=cu_seqlens, position_embeddings=position_embeddings, **kwargs
+            )
         return run(hidden_states, *position_embeddings, len(lengths))
 
     return forward

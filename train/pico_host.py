@@ -12,6 +12,9 @@ budget is met on any machine. Killed at any time, it goes on from its last check
 
 from __future__ import annotations
 
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
 import argparse
 import json
 import math
@@ -23,18 +26,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
 from pico_data import HELPERS, Cache
 from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_score import Blind, score, summary
-from safetensors.torch import load_file, save_file
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from vega3d.rooms import COLOURS, KINDS
 
+MEASURES = {
+    "object_abs_distance",
+    "object_size_estimation",
+    "room_size_estimation",
+    "distance",
+    "size",
+    "area",
+}
 SHARES = 1 + len(KINDS) + len(COLOURS)
 
 
@@ -50,7 +60,9 @@ class Helper(nn.Module):
         """visual, hidden (B, n, D), target (B, n, HELPERS) -> scalar."""
         near, far = self.early(visual), self.late(hidden)
         shares = sum(
-            nn.functional.binary_cross_entropy_with_logits(x[..., :SHARES].float(), target[..., :SHARES].clamp(0, 1))
+            nn.functional.binary_cross_entropy_with_logits(
+                x[..., :SHARES].float(), target[..., :SHARES].clamp(0, 1)
+            )
             for x in (near, far)
         )
         depth = nn.functional.smooth_l1_loss(near[..., SHARES].float(), target[..., SHARES])
@@ -72,14 +84,23 @@ class Sampler:
         self.rng = np.random.default_rng(args.seed)
 
     def pick(self, facts: dict[str, Any]) -> list[tuple[str, str]]:
-        """About ``args.questions`` of a scene's questions, VSI and plain ones half and half."""
-        vsi = [(q["prompt"], q["answer"]) for q in facts["vsi"]]
-        plain = [(q["question"], q["answer"]) for q in facts["plain"]]
-        half = self.args.questions // 2
-        chosen = []
-        for pool in (vsi, plain):
-            chosen += [pool[i] for i in self.rng.permutation(len(pool))[:half]]
-        return chosen
+        """About ``args.questions`` of a scene's questions, VSI and plain ones half and half.
+
+        The list of the room is always among them: it says what is there in one answer.
+        """
+        vsi = [(q["type"], q["prompt"], q["answer"]) for q in facts["vsi"]]
+        plain = [(q["family"], q["question"], q["answer"]) for q in facts["plain"]]
+        chosen = [q for q in plain if q[0] == "list"]
+        for pool in (vsi, [q for q in plain if q[0] != "list"]):
+            chosen += [pool[i] for i in self.rng.permutation(len(pool))[: self.args.questions // 2]]
+        return [(prompt, self.blur(kind, answer)) for kind, prompt, answer in chosen]
+
+    def blur(self, kind: str, answer: str) -> str:
+        """Measures vary by 8 %: the likeliest answer is then near the middle of what is likely."""
+        if kind not in MEASURES:
+            return answer
+        value = float(answer) * (1 + 0.08 * float(self.rng.normal()))
+        return f"{value:.1f}" if "." in answer else str(round(value))
 
     def draw(self) -> tuple[Packed, Tensor | None]:
         """A batch and its helper targets (B, n, HELPERS); None for clips sent as images."""
@@ -98,7 +119,9 @@ class Sampler:
 def augment(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Clips (B, T, H, W, 3) in 0..255 with another exposure, tint and a little sensor noise."""
     b = len(pixels)
-    gain = torch.from_numpy(rng.uniform(0.88, 1.12, (b, 1, 1, 1, 1)) * rng.uniform(0.96, 1.04, (b, 1, 1, 1, 3)))
+    gain = torch.from_numpy(
+        rng.uniform(0.88, 1.12, (b, 1, 1, 1, 1)) * rng.uniform(0.96, 1.04, (b, 1, 1, 1, 3))
+    )
     noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31))))
     return (pixels * gain.float() + noise * float(rng.uniform(0, 4))).clamp(0, 255)
 
@@ -206,7 +229,9 @@ def read_clock(path: Path) -> dict[str, str]:
 
 
 @torch.no_grad()
-def evaluate(run: Run, packer: Packer, cache: Cache, blind: Blind, scenes: int) -> dict[str, dict[str, float]]:
+def evaluate(
+    run: Run, packer: Packer, cache: Cache, blind: Blind, scenes: int
+) -> dict[str, dict[str, float]]:
     """Greedy answers on held-out scenes beside the blind ones, per type."""
     run.model.eval()
     mine: dict[str, list[float]] = defaultdict(list)
@@ -229,7 +254,8 @@ def evaluate(run: Run, packer: Packer, cache: Cache, blind: Blind, scenes: int) 
 def show(results: dict[str, dict[str, float]]) -> str:
     """One short line a type."""
     return "\n".join(
-        f"    {k:30s} {v['score']:.3f} ± {v['se']:.3f}  blind {v['blind']:.3f}  n {v['n']}" for k, v in results.items()
+        f"    {k:30s} {v['score']:.3f} ± {v['se']:.3f}  blind {v['blind']:.3f}  n {v['n']}"
+        for k, v in results.items()
     )
 
 
@@ -257,7 +283,7 @@ def train(args: argparse.Namespace) -> None:
     speed_up(model, compiled=not args.eager)
     packer = Packer(model, processor)
     sampler = Sampler(cache, packer, args)
-    sampler.rng = np.random.default_rng([args.seed, run.step])
+    sampler.rng = np.random.default_rng([args.seed, run.step])  # a resumed run draws other batches
     blind = Blind(q for facts in cache.lines[:2000] for q in questions(facts))
     last_save, next_eval, log = run.seconds, run.seconds + args.eval_every * 60, []
     while run.seconds < 60 * args.minutes:
@@ -271,8 +297,10 @@ def train(args: argparse.Namespace) -> None:
         log.append((answer.item(), aid.item()))
         if run.step % 25 == 0:
             a, h = np.mean(log[-25:], axis=0)
-            print(f"step {run.step} {run.seconds / 60:.1f} min loss {a:.3f} helper {h:.3f} lr {run.rate():.1e} "
-                  f"scenes {cache.refresh()} {run.seconds / run.step:.2f} s/step", flush=True)  # fmt: skip
+            line = (
+                f"step {run.step} {run.seconds / 60:.1f} min loss {a:.3f} helper {h:.3f} lr {run.rate():.1e}"
+            )
+            print(f"{line} scenes {cache.refresh()} {run.seconds / run.step:.2f} s/step", flush=True)
         if run.seconds > last_save + 180:
             run.save()
             last_save = run.seconds
@@ -296,12 +324,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=55)
-    parser.add_argument("--capacity", type=int, default=7000, help="scenes that the training cache was made for")
+    parser.add_argument(
+        "--capacity", type=int, default=7000, help="scenes that the training cache was made for"
+    )
     parser.add_argument("--val", type=int, default=100, help="scenes that the held-out cache was made for")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--questions", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--questions", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--helper", type=float, default=0.5)
+    parser.add_argument("--helper", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")

@@ -78,8 +78,11 @@ class Packer:
         positions = torch.cat([start[:, None].expand(3, len(rows), -1), tail], dim=2)
         prefix_ids = torch.tensor(prefix)[None].expand(len(rows), -1)
         pad = self.tokenizer.convert_tokens_to_ids(f"<|{kind}_pad|>")
-        return Packed(patches, grid, kind, prefix_ids, torch.from_numpy(ids), torch.from_numpy(segment),
-                      torch.from_numpy(labels), positions, prefix_ids == pad, int(offset.max()) + 1)  # fmt: skip
+        ids_, segment_, labels_ = (torch.from_numpy(x) for x in (ids, segment, labels))
+        longest = int(offset.max()) + 1
+        return Packed(
+            patches, grid, kind, prefix_ids, ids_, segment_, labels_, positions, prefix_ids == pad, longest
+        )
 
     def _row(self, pairs: list[tuple[str, str]]) -> tuple[list[int], list[int], list[int], list[int]]:
         """Ids, next-token labels, segment numbers and position offsets of one clip's questions."""
@@ -173,8 +176,6 @@ def greedy(
         taken.append(token)
         if step + 1 < longest:
             batch.questions[b[:, step], at[:, step] + 1] = token
-    texts = []
-    for row in torch.stack(taken, 1).tolist():
-        texts.append(tokenizer.decode(row[: row.index(end)] if end in row else row))
-    counts = iter(texts)
+    rows = torch.stack(taken, 1).tolist()
+    counts = iter([tokenizer.decode(row[: row.index(end)] if end in row else row) for row in rows])
     return [[next(counts) for _ in row] for row in prompts]

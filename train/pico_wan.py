@@ -10,15 +10,15 @@ These weights know nothing: they exercise the code path, they do not help the ho
 
 from __future__ import annotations
 
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
 import argparse
 import os
 import tempfile
 from pathlib import Path
 
 import torch
-
-import vega3d._torchvision  # noqa: F401  (before the first diffusers import)
-
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import save_file
 

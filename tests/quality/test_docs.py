@@ -46,6 +46,14 @@ def test_the_commands_of_a_page_are_understood(page: Path) -> None:
                 build_parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_targets_of_make_that_a_page_names_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^`?make ([a-z-]+)|`make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE):
+        name = "".join(target)
+        assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
+
+
 def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     names = {f.name for config in (WanConfig, FusionConfig, HostConfig, Vega3DConfig) for f in fields(config)}

@@ -50,7 +50,7 @@ def footprint(box: OrientedBox) -> Array:
 
 def to_local(box: OrientedBox, points: ArrayLike) -> Array:
     """(..., 3) world points in the axes of the box, origin at its centre."""
-    local = np.asarray(points, dtype=np.float64) - np.asarray(box.centre)
+    local: Array = np.asarray(points, dtype=np.float64) - np.asarray(box.centre)
     local[..., :2] = local[..., :2] @ rotation(box.yaw)
     return local
 

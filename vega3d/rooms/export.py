@@ -34,7 +34,12 @@ def scene_seed(split: Split, seed: int, index: int) -> int:
     if split not in splits:
         raise unknown_choice("split", split, splits)
     if not (0 <= seed < _SPLIT_SIZE // _PER_SEED and 0 <= index < _PER_SEED):
-        raise ConfigError("Seed or scene index out of range.", got=f"seed {seed}, scene {index}", expected="both in 0..9999", fix="pass --seed 0")
+        raise ConfigError(
+            "Seed or scene index out of range.",
+            got=f"seed {seed}, scene {index}",
+            expected="both in 0..9999",
+            fix="pass --seed 0",
+        )
     return int(splits.index(split) * _SPLIT_SIZE + seed * _PER_SEED + index)
 
 
@@ -68,7 +73,7 @@ def export_rooms(
     folder = Path(out) / "rooms"
     folder.mkdir(parents=True, exist_ok=True)
     # Settings are part of "complete": a scene of other settings is made again, never mixed in.
-    settings = {
+    settings: dict[str, object] = {
         "version": ROOMS_VERSION, "width": width, "height": height, "frames": frames, "fps": fps,
         "per_type": per_type, "geometry": geometry,
     }  # fmt: skip

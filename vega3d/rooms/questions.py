@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import TypeVar
 
 import numpy as np
@@ -131,7 +131,7 @@ def _counting(rng: np.random.Generator, room: Room, seen: Seen, most: int) -> li
 
 
 def _abs_distance(rng: np.random.Generator, room: Room, seen: Seen, most: int) -> list[_Draft]:
-    drafts = []
+    drafts: list[_Draft] = []
     for a, b in _some(rng, list(permutations(sorted(seen.unique), 2)), 3 * most):
         metres = distance(seen.unique[a], seen.unique[b])
         if metres >= 0.3 and len(drafts) < most:
@@ -223,7 +223,7 @@ def _appearance(rng: np.random.Generator, room: Room, seen: Seen, most: int) -> 
     drafts: list[_Draft] = []
     for _ in range(10 * most):
         names = sorted(_some(rng, sorted(known), 4), key=lambda name: known[name])
-        apart = all(known[b][0] - known[a][1] >= lead for a, b in zip(names, names[1:], strict=False))
+        apart = all(known[b][0] - known[a][1] >= lead for a, b in pairwise(names))
         if len(names) < 4 or not apart or len(drafts) == most:
             continue
         asked = _some(rng, names, 4)

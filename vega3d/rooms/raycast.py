@@ -85,8 +85,8 @@ def cast(
     table: Table,
     size: tuple[float, float, float],
     rays: F32,
-    K: NDArray[np.float64],
-    pose: NDArray[np.float64],
+    K: NDArray[np.floating],
+    pose: NDArray[np.floating],
 ) -> tuple[F32, NDArray[np.int32]]:
     """z-depth (H, W) in metres and row of the table (H, W) for world rays (H, W, 3) from one pose."""
     origin = pose[:3, 3].astype(np.float32)
@@ -110,13 +110,14 @@ def _shell(origin: F32, rays: F32, size: tuple[float, float, float]) -> tuple[F3
     safe = _away_from_zero(rays)
     leave = np.where(safe > 0, high - origin, low - origin) / safe  # (H, W, 3), always positive inside
     axis = leave.argmin(axis=-1)
-    depth = np.take_along_axis(leave, axis[..., None], axis=-1)[..., 0]
+    depth: F32 = np.take_along_axis(leave, axis[..., None], axis=-1)[..., 0].astype(np.float32)
     upward = np.take_along_axis(safe, axis[..., None], axis=-1)[..., 0] > 0
-    return depth, (2 * axis + upward).astype(np.int32)
+    row: NDArray[np.int32] = (2 * axis + upward).astype(np.int32)
+    return depth, row
 
 
 def _window(
-    primitive: Primitive, K: NDArray[np.float64], pose: NDArray[np.float64], height: int, width: int
+    primitive: Primitive, K: NDArray[np.floating], pose: NDArray[np.floating], height: int, width: int
 ) -> tuple[slice, slice] | None:
     """Rows and columns that the primitive can cover; all of them when its box crosses the camera plane."""
     uv, z = project(corners(primitive.box), K, pose)
@@ -152,7 +153,7 @@ def _slab(o: np.float32, d: F32, half: np.float32) -> tuple[F32, F32]:
     """Ray parameters at which a coordinate enters and leaves [-half, half]."""
     inverse = 1 / _away_from_zero(d)
     middle, reach = -o * inverse, half * np.abs(inverse)
-    return middle - reach, middle + reach
+    return middle - reach, middle + reach  # type: ignore[return-value]  # stubs widen float32 scalars
 
 
 def _disc(ox: np.float32, oy: np.float32, dx: F32, dy: F32, radius: np.float32) -> tuple[F32, F32]:

@@ -45,8 +45,8 @@ class Clip:
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32]
     ids: NDArray[np.int32]
-    K: NDArray[np.float64]
-    poses: NDArray[np.float64]
+    K: NDArray[np.floating]
+    poses: NDArray[np.floating]
     fps: float
     frame_indices: NDArray[np.int64]
     total_frames: int
@@ -80,7 +80,7 @@ def render(
 
 
 def render_pose(
-    room: Room, table: Table, K: NDArray[np.float64], pose: NDArray[np.float64], height: int, width: int
+    room: Room, table: Table, K: NDArray[np.floating], pose: NDArray[np.floating], height: int, width: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
     """RGB (H, W, 3), z-depth (H, W) and ids (H, W) from one camera-to-world pose (4, 4)."""
     turn = pose[:3, :3].T.astype(np.float32)

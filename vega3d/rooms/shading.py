@@ -29,7 +29,8 @@ def shade(
     distance = np.sqrt(np.einsum("nc,nc->n", to_light, to_light)) + np.float32(1e-6)
     lambert = np.maximum(np.einsum("nc,nc->n", normal, to_light) / distance, 0)
     gain = _AMBIENT + _DIFFUSE * lambert / (1 + (distance / _REACH) ** 2)
-    return (np.minimum(albedo * gain[:, None], 1) * 255 + np.float32(0.5)).astype(np.uint8)
+    rgb: NDArray[np.uint8] = (np.minimum(albedo * gain[:, None], 1) * 255 + np.float32(0.5)).astype(np.uint8)
+    return rgb
 
 
 def _to_local(table: Table, row: NDArray[np.int32], points: F32) -> F32:

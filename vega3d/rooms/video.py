@@ -80,10 +80,10 @@ def _encode(path: str, frames: NDArray[np.uint8], fps: float, comment: str | Non
             container.metadata["comment"] = comment
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        # One thread: with several, x264 may give other bytes on another number of cores.
-        stream.options = (
-            {"crf": str(crf), "preset": "veryfast", "threads": "1"} if codec == "libx264" else {"q": "2"}
-        )
+        # One thread, and no B frames: x264 chooses those differently from run to run, and with several
+        # threads from machine to machine.
+        h264 = {"crf": str(crf), "preset": "veryfast", "threads": "1", "bf": "0"}
+        stream.options = h264 if codec == "libx264" else {"q": "2"}
         for frame in frames:
             container.mux(
                 stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))

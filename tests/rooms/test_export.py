@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vega3d.rooms import export_rooms, rooms_seed
+
+SMALL = {"width": 64, "height": 64, "frames": 8}
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export_rooms(tmp_path / name, 3, 5, **SMALL)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_every_question_has_its_video_and_ids_count_up(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in export_rooms(tmp_path, 3, 5, **SMALL).read_text().splitlines()]
+    assert [row["id"] for row in rows] == list(range(len(rows)))
+    for row in rows:
+        path = tmp_path / row["dataset"] / f"{row['scene_name']}.mp4"
+        assert rooms_seed(path) == int(row["scene_name"].removeprefix("room_"))
+
+
+def test_a_second_export_keeps_complete_scenes_and_makes_the_missing_ones(tmp_path: Path) -> None:
+    export_rooms(tmp_path, 2, 5, **SMALL)
+    before = digest(tmp_path)
+    gone = sorted((tmp_path / "rooms").glob("*.mp4"))[1]
+    gone.unlink()
+    seen = []
+    export_rooms(
+        tmp_path, 3, 5, **SMALL, progress=lambda done, total, skipped: seen.append((done, total, skipped))
+    )
+    assert seen == [(1, 3, True), (2, 3, False), (3, 3, False)]
+    after = digest(tmp_path)
+    assert {k: v for k, v in after.items() if k in before and k != "test.jsonl"} == {
+        k: v for k, v in before.items() if k != "test.jsonl"
+    }
+
+
+def test_a_damaged_scene_is_made_again(tmp_path: Path) -> None:
+    export_rooms(tmp_path, 1, 5, **SMALL)
+    before = digest(tmp_path)
+    next((tmp_path / "rooms").glob("*.json")).write_text('{"settings": ')
+    export_rooms(tmp_path, 1, 5, **SMALL)
+    assert digest(tmp_path) == before
+
+
+def test_scenes_of_other_settings_are_not_kept(tmp_path: Path) -> None:
+    export_rooms(tmp_path, 1, 5, **SMALL)
+    skipped = []
+    export_rooms(tmp_path, 1, 5, width=32, height=32, frames=8, progress=lambda d, t, s: skipped.append(s))
+    assert skipped == [False]
+
+
+def test_an_interrupted_export_leaves_no_scene_that_looks_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vega3d.rooms import export as module
+
+    def stop(*_: object, **__: object) -> list[object]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "make_questions", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export_rooms(tmp_path, 1, 5, **SMALL)
+    assert not list((tmp_path / "rooms").glob("*.json"))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_geometry_is_written_without_pickle_and_agrees_with_the_description(tmp_path: Path) -> None:
+    export_rooms(tmp_path, 1, 5, **SMALL, geometry=True)
+    with np.load(next((tmp_path / "rooms").glob("*.npz")), allow_pickle=False) as arrays:
+        depth, ids = arrays["depth"], arrays["ids"]
+    scene = json.loads(next((tmp_path / "rooms").glob("*.json")).read_text())["scene"]
+    assert depth.shape == ids.shape == (8, 64, 64)
+    assert len(scene["poses"]) == 8
+    assert set(np.unique(ids)) <= {0, *(thing["id"] for thing in scene["instances"])}
+
+
+def test_splits_have_no_scene_in_common(tmp_path: Path) -> None:
+    names = []
+    for split in ("train", "val", "test"):
+        export_rooms(tmp_path / split, 2, 0, split=split, **SMALL)
+        names.append({p.stem for p in (tmp_path / split / "rooms").glob("*.mp4")})
+    assert len(set.union(*names)) == 6
+
+
+def test_rooms_and_geometry_load_neither_torch_nor_transformers_nor_av() -> None:
+    code = (
+        "import sys, vega3d.rooms, vega3d.geometry;"
+        "print([m for m in ('torch', 'transformers', 'av', 'PIL') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
