@@ -12,7 +12,7 @@ TORCHVISION ?= torchvision==0.28.0
 PIP_EXTRA ?=
 OUT ?= out/demo
 BIN := $(abspath $(VENV))/bin
-PIP := $(PIP) $(PIP_EXTRA)
+PIP := $(BIN)/pip install --quiet $(PIP_EXTRA)
 READY := $(VENV)/.ready
 
 # Idle OpenMP threads that spin instead of sleeping made a training step 20 times slower on shared cores.

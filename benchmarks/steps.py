@@ -1,7 +1,7 @@
 """Seconds of every step from a video to an answer, with the shipped models, on this machine.
 
-Prints one line a step: median and fastest of several repeats. The models are tiny, so this shows what vega3d itself
-adds and where a change made something slower; it says nothing about the speed of real models.
+Prints one line a step: median and fastest of several repeats. The models are tiny, so this shows what
+vega3d itself adds and where a change made something slower; it says nothing about the speed of real models.
 """
 
 from __future__ import annotations

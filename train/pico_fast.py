@@ -2,8 +2,8 @@
 
 Decision: instances of the model are changed in the training process, never the saved model: the patch
 convolution as the matrix product that it is, vision attention over equal lengths as one batch instead of a
-loop, questions attending to the prefix and two chunks of 64 tokens instead of to everything, and blocks
-compiled. `--check` of pico_host.py compares the result with the stock model.
+loop, questions attending to the prefix and two chunks of 72 tokens instead of to everything, and blocks
+compiled. tests/rooms/test_pico_training.py holds the result against the stock model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 
 from pico_pack import Packed
 
-CHUNK = 64
+CHUNK = 72
 
 
 def speed_up(model: Any, compiled: bool = True) -> None:
@@ -38,14 +38,14 @@ def speed_up(model: Any, compiled: bool = True) -> None:
 
 
 def chunk_mask(batch: Packed) -> tuple[int, Tensor]:
-    """Prefix length P and mask (B * n, 1, 64, P + 128) of n chunks over prefix, chunk before, own chunk."""
+    """Prefix length P and mask (B * n, 1, 72, P + 144) of n chunks over prefix, chunk before, own chunk."""
     b, p = batch.prefix.shape
-    segment = torch.where(batch.segment == 0, -1, batch.segment).view(b, -1, CHUNK)  # (B, n, 64)
+    segment = torch.where(batch.segment == 0, -1, batch.segment).view(b, -1, CHUNK)  # (B, n, 72)
     if batch.longest > CHUNK + 1:
         raise ValueError(f"A question of {batch.longest} tokens does not fit chunks of {CHUNK}.")
     before = torch.cat([torch.full_like(segment[:, :1], -2), segment[:, :-1]], dim=1)
-    keys = torch.cat([before, segment], dim=2)  # (B, n, 128)
-    own = keys[:, :, None, :] == segment[..., None]  # (B, n, 64, 128)
+    keys = torch.cat([before, segment], dim=2)  # (B, n, 144)
+    own = keys[:, :, None, :] == segment[..., None]  # (B, n, 72, 144)
     own &= torch.ones(CHUNK, 2 * CHUNK, dtype=torch.bool).tril(CHUNK)
     seen = torch.cat([own.new_ones(*own.shape[:3], p), own], dim=3)
     return p, seen.flatten(0, 1)[:, None]
@@ -70,7 +70,7 @@ def _attention_forward(attention: Any) -> Any:
         k, v = (t.repeat_interleave(attention.num_key_value_groups, dim=1) for t in (k, v))
         causal = torch.ones(p, p, dtype=torch.bool).tril()
         first = attend(q[:, :, :p], k[:, :, :p], v[:, :, :p], causal)  # (B, heads, P, d)
-        rows = q[:, :, p:].unflatten(2, (-1, CHUNK)).transpose(1, 2).flatten(0, 1)  # (B * n, heads, 64, d)
+        rows = q[:, :, p:].unflatten(2, (-1, CHUNK)).transpose(1, 2).flatten(0, 1)  # (B * n, heads, 72, d)
         rest = attend(rows, _keys(k, p), _keys(v, p), mask)
         rest = rest.unflatten(0, (b, -1)).transpose(1, 2).flatten(2, 3)  # (B, heads, L, d)
         out = torch.cat([first, rest], dim=2).transpose(1, 2).reshape(b, length, -1)
@@ -88,8 +88,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def _keys(t: Tensor, p: int) -> Tensor:
-    """Keys or values (B, heads, P + L, d) -> (B * n, heads, P + 128, d): prefix, chunk before, own chunk."""
-    chunks = t[:, :, p:].unflatten(2, (-1, CHUNK))  # (B, heads, n, 64, d)
+    """Keys or values (B, heads, P + L, d) -> (B * n, heads, P + 144, d): prefix, chunk before, own chunk."""
+    chunks = t[:, :, p:].unflatten(2, (-1, CHUNK))  # (B, heads, n, 72, d)
     before = torch.cat([torch.zeros_like(chunks[:, :, :1]), chunks[:, :, :-1]], dim=2)
     prefix = t[:, :, None, :p].expand(-1, -1, chunks.shape[2], -1, -1)
     return torch.cat([prefix, before, chunks], dim=3).transpose(1, 2).flatten(0, 1)

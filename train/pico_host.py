@@ -92,7 +92,11 @@ class Sampler:
         plain = [(q["family"], q["question"], q["answer"]) for q in facts["plain"]]
         chosen = [q for q in plain if q[0] == "list"]
         for pool in (vsi, [q for q in plain if q[0] != "list"]):
-            chosen += [pool[i] for i in self.rng.permutation(len(pool))[: self.args.questions // 2]]
+            # Directions are long and the hardest: asked less often, the rest is learned sooner.
+            weight = np.array([0.4 if "direction" in q[0] else 1.0 for q in pool])
+            size = min(len(pool), self.args.questions // 2)
+            drawn = self.rng.choice(len(pool), size, replace=False, p=weight / weight.sum())
+            chosen += [pool[int(i)] for i in drawn]
         return [(prompt, self.blur(kind, answer)) for kind, prompt, answer in chosen]
 
     def blur(self, kind: str, answer: str) -> str:

@@ -29,3 +29,11 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.strip()
+
+
+@pytest.mark.full
+def test_the_benchmark_times_every_step() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "steps.py"), "--frames", "2", "--repeats", "1"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count(" median ") == 5
