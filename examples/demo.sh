@@ -12,19 +12,23 @@ import json
 import sys
 
 from vega3d.assistant import Assistant
+from vega3d.rooms import Question
 
 video, records = sys.argv[1:]
-questions = [json.loads(line) for line in open(records, encoding="utf-8")]
+asked = {}
+for line in open(records, encoding="utf-8"):
+    record = json.loads(line)
+    options = tuple(record["options"]) if record["options"] else None
+    asked.setdefault(record["question_type"], Question(**{**record, "options": options}))
+order = ("object_counting", "obj_appearance_order", "room_size_estimation", *asked)
+chosen = [asked[kind] for kind in dict.fromkeys(order) if kind in asked][:3]
+
 assistant = Assistant.load("pico", say=lambda text: print(f"[vega3d] {text}", file=sys.stderr))
-print(f"\nThree questions about {video}\n")
-wanted = ("object_counting", "object_rel_distance", "room_size_estimation")
-for kind in wanted:
-    record = next((q for q in questions if q["question_type"] == kind), None)
-    if record is None:
-        continue
-    text = "\n".join([record["question"], *(["Options:", *record["options"]] if record["options"] else [])])
-    answer = assistant.ask(video, text)
-    print(f"  {record['question']} {record['options'] or ''}\n    answer {answer.text}, truth {record['ground_truth']}")
+print(f"\nThree questions about {video}")
+for question in chosen:
+    answer = assistant.ask(video, question.prompt())
+    print("", question.question, *(f"  {option}" for option in question.options or ()), sep="\n  ")
+    print(f"  -> pico says {answer.text!r}, the truth is {question.ground_truth!r}")
 PYTHON
 
 echo

@@ -142,3 +142,15 @@ def test_an_interrupt_ends_with_code_130(monkeypatch: pytest.MonkeyPatch, room: 
 
     monkeypatch.setattr("vega3d.cli.ask.load_model", interrupted)
     assert main(["ask", room, QUESTION]) == 130
+
+
+def test_ask_takes_a_checkpoint_and_finds_its_host_and_backbone(
+    room: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vega3d.assistant import Assistant
+
+    Assistant.load("pico").model.save_pretrained(tmp_path / "mine")
+    assert main(["ask", room, QUESTION, "--json", "--frames", "4", "--model", str(tmp_path / "mine")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["trained_fusion"] is True
+    assert record["notes"] == []
