@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vega3d import files
 from vega3d._version import __version__
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError
@@ -35,7 +36,7 @@ CONFIG_FILE = "vega3d_config.json"
 WEIGHTS_FILE = "vega3d_model.safetensors"
 CARD_FILE = "README.md"
 FORMAT = (1, 0)  # major, minor
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+_FOLDER = f"a folder written by save_pretrained: {CONFIG_FILE} and {WEIGHTS_FILE}"
 
 
 def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -49,10 +50,12 @@ def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[st
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / WEIGHTS_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}))
-        _replace(folder / CONFIG_FILE, lambda part: part.write_text(_json(record), encoding="utf-8"))
+        files.write_whole(folder / WEIGHTS_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}))
+        files.write_whole(folder / CONFIG_FILE, lambda part: part.write_text(_json(record), encoding="utf-8"))
         if not (folder / CARD_FILE).exists():  # a card that somebody edited is theirs
-            _replace(folder / CARD_FILE, lambda part: part.write_text(_card(config), encoding="utf-8"))
+            files.write_whole(
+                folder / CARD_FILE, lambda part: part.write_text(_card(config), encoding="utf-8")
+            )
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"The checkpoint cannot be written to {folder}.",
@@ -69,7 +72,7 @@ def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Veg
         CheckpointError: a file is missing, damaged, a pickle, or of a newer major format.
     """
     folder = _folder(path, revision)
-    record = _read_json(folder / CONFIG_FILE)
+    record = files.read_json(folder / CONFIG_FILE, _FOLDER)
     config = _config(record, folder / CONFIG_FILE)
     return config, _read_tensors(folder / WEIGHTS_FILE)
 
@@ -156,16 +159,6 @@ def _folder(path: str | os.PathLike[str], revision: str | None) -> Path:
         ) from error
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return record
-    except FileNotFoundError:
-        raise _missing(file) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _damaged(file, error) from error
-
-
 def _config(record: dict[str, Any], file: Path) -> Vega3DConfig:
     version = _version(record.pop("format", None), file)
     record.pop("vega3d_version", None)
@@ -210,47 +203,12 @@ def _version(text: object, file: Path) -> tuple[int, int]:
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
     if not file.exists():
-        pickles = sorted(found.name for pattern in _PICKLES for found in file.parent.glob(pattern))
-        if pickles:
-            raise CheckpointError(
-                f"{file.name} is missing; pickle files are not read, since they can run code.",
-                got=", ".join(pickles),
-                expected=file.name,
-                fix="convert it where you trust it: safetensors.torch.save_file(state_dict, path)",
-            )
-        raise _missing(file)
+        raise files.missing(file, _FOLDER)
     try:
         tensors: dict[str, Tensor] = load_file(file)
         return tensors
     except (SafetensorError, OSError) as error:
-        raise _damaged(file, error) from error
-
-
-def _missing(file: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{file.name} is missing.",
-        got=f"no such file in {file.parent}",
-        expected=f"{CONFIG_FILE} and {WEIGHTS_FILE}",
-        fix="pass the folder that save_pretrained wrote",
-    )
-
-
-def _damaged(file: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{file} cannot be read.",
-        got=f"{type(error).__name__}: {error}",
-        expected="a whole file, as save_pretrained wrote it (a pickle under this name is refused too)",
-        fix="copy or download it again",
-    )
-
-
-def _replace(file: Path, write: Any) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+        raise files.damaged(file, error) from error
 
 
 def _json(record: Mapping[str, Any]) -> str:

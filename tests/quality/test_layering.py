@@ -27,6 +27,7 @@ FLOORS: list[set[str]] = [
     {"geometry", "grid", "image"},
     {"config"},
     {"registry"},
+    {"files"},
     {"errors", "_torchvision", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from vega3d.analysis.pictures import Picture, heat, over, principal_colours, sheet
 from vega3d.encoding import Encoding
+from vega3d.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,10 @@ def write_look(look: Look, folder: str | os.PathLike[str]) -> list[Path]:
         f"{name}.png": np.asarray(row[0])
         for name, row in zip(("frame", "features", "gate", "contribution"), (r for _, r in rows), strict=True)
     }
-    written = []
-    for name, picture in pictures.items():
-        _replace(out / name, picture)
-        written.append(out / name)
-    part = out / ".look.json.part"
-    part.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, out / "look.json")
-    return [*written, out / "look.json"]
+    written = [write_whole(out / name, partial(_write_png, picture)) for name, picture in pictures.items()]
+    text = json.dumps(numbers, indent=2) + "\n"
+    return [*written, write_whole(out / "look.json", lambda part: part.write_text(text, encoding="utf-8"))]
 
 
-def _replace(path: Path, picture: Picture) -> None:
-    part = path.with_name(f".{path.name}.part")
-    Image.fromarray(picture).save(part, format="PNG")
-    os.replace(part, path)
+def _write_png(picture: Picture, path: Path) -> None:
+    Image.fromarray(picture).save(path, format="PNG")

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vega3d import files
 from vega3d.errors import BackboneError
 
 FILE = "prompt_embeds.safetensors"
@@ -92,7 +93,4 @@ def compute_prompt_embeds(path: str | Path) -> Path:
     embeds = encoder(**tokens).last_hidden_state[0][tokens["attention_mask"][0].bool()]  # (m, text_dim)
     file = cache_file(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}.part")
-    save_file({KEY: embeds.float().contiguous()}, part)
-    os.replace(part, file)
-    return file
+    return files.write_whole(file, lambda part: save_file({KEY: embeds.float().contiguous()}, part))

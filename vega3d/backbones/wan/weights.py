@@ -10,7 +10,6 @@ This module knows no pictures, no noise and no devices.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from vega3d import files
 from vega3d.errors import BackboneError, CheckpointError
 
 Tensors = dict[str, Tensor]
@@ -36,7 +36,7 @@ NAME = "diffusion_pytorch_model"
 ORIGINAL_VAE = ("Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth")
 ENCODER = ("encoder.", "quant_conv.")
 _PATTERNS = ["transformer/*", "vae/*", "prompt_embeds.safetensors", "config.json", f"{NAME}*", "Wan2.1_VAE.*"]
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_FOLDER = "a diffusers folder (transformer/, vae/) or an original Wan2.1 folder"
 _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 
 
@@ -68,7 +68,7 @@ def load_transformer(folder: Path, blocks: int, dtype: torch.dtype) -> Any:
     """
     original = not (folder / "transformer").is_dir()
     home = folder if original else folder / "transformer"
-    config = _read_json(home / "config.json")
+    config = files.read_json(home / "config.json", _FOLDER)
     shards = _shards(home)
     names = [name for found in shards.values() for name in found]
     _require_text_to_video(config, names, folder)
@@ -99,7 +99,7 @@ def load_vae(folder: Path) -> Any:
     """
     if (folder / "vae").is_dir():
         home = folder / "vae"
-        config = _read_json(home / "config.json")
+        config = files.read_json(home / "config.json", _FOLDER)
         tensors = _read(home, _shards(home), lambda name: name.startswith(ENCODER))
     else:
         home = folder
@@ -168,18 +168,18 @@ def _shards(home: Path) -> dict[Path, list[str]]:
     """Every safetensors file of a model with the names of its tensors."""
     index = home / f"{NAME}.safetensors.index.json"
     if index.exists():
-        files = sorted({home / file for file in _read_json(index)["weight_map"].values()})
+        shards = sorted({home / file for file in files.read_json(index, _FOLDER)["weight_map"].values()})
     else:
-        files = [home / f"{NAME}.safetensors"]
+        shards = [home / f"{NAME}.safetensors"]
     found = {}
-    for file in files:
+    for file in shards:
         if not file.exists():
-            raise _missing(file)
+            raise files.missing(file, _FOLDER, known=ORIGINAL_VAE)
         try:
             with safe_open(file, "pt") as opened:
                 found[file] = list(opened.keys())
         except (SafetensorError, OSError) as error:
-            raise _damaged(file, error) from error
+            raise files.damaged(file, error) from error
     return found
 
 
@@ -190,7 +190,7 @@ def _read(home: Path, shards: Mapping[Path, list[str]], wanted: Callable[[str], 
             with safe_open(file, "pt") as opened:
                 tensors |= {name: opened.get_tensor(name) for name in names if wanted(name)}
         except (SafetensorError, OSError) as error:
-            raise _damaged(file, error) from error
+            raise files.damaged(file, error) from error
     return tensors
 
 
@@ -205,8 +205,8 @@ def _read_original_vae(folder: Path) -> Tensors:
             tensors: Tensors = torch.load(file, map_location="cpu", weights_only=True)
             return tensors
         except Exception as error:  # unpickling raises whatever the file makes it raise
-            raise _damaged(file, error) from error
-    raise _missing(folder / ORIGINAL_VAE[1])
+            raise files.damaged(file, error) from error
+    raise files.missing(folder / ORIGINAL_VAE[1], _FOLDER)
 
 
 def _fill(model: Any, tensors: Tensors, home: Path) -> Any:
@@ -220,16 +220,6 @@ def _fill(model: Any, tensors: Tensors, home: Path) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return record
-    except FileNotFoundError:
-        raise _missing(file) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _damaged(file, error) from error
-
-
 def _block_of(name: str) -> int:
     match = _BLOCK.search(name)
     return int(match.group(1)) if match else -1
@@ -237,33 +227,6 @@ def _block_of(name: str) -> int:
 
 def _named(name: str, modules: tuple[str, ...]) -> bool:
     return any(part in modules for part in name.split("."))
-
-
-def _missing(file: Path) -> CheckpointError:
-    pickles = sorted(found.name for pattern in _PICKLES for found in file.parent.glob(pattern))
-    pickles = [name for name in pickles if name not in ORIGINAL_VAE]
-    if pickles:
-        return CheckpointError(
-            f"{file.name} is missing; pickle files are not read, since they can run code.",
-            got=", ".join(pickles),
-            expected=str(file),
-            fix="download the safetensors version of this model",
-        )
-    return CheckpointError(
-        f"{file.name} is missing.",
-        got=f"no such file in {file.parent}",
-        expected="a diffusers folder (transformer/, vae/) or an original Wan2.1 folder",
-        fix="download the model again, or check the path",
-    )
-
-
-def _damaged(file: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{file} cannot be read.",
-        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-        expected="a whole file, as published (a pickle under the name of safetensors is refused too)",
-        fix="download it again",
-    )
 
 
 def _unfit(home: Path, problem: str) -> CheckpointError:
