@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .boxes import (
+from vega3d.geometry.boxes import (
     OrientedBox,
     box_distance,
     contains,
@@ -14,7 +14,7 @@ from .boxes import (
     rotation,
     to_local,
 )
-from .cameras import backproject, intrinsics, look_at, pixel_rays, project
+from vega3d.geometry.cameras import backproject, intrinsics, look_at, pixel_rays, project
 
 __all__ = [
     "OrientedBox",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError
+from vega3d.errors import InputError
 
 Array = NDArray[np.floating]
 

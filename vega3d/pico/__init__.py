@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ..errors import CheckpointError, unknown_choice
+from vega3d.errors import CheckpointError, unknown_choice
 
 PICO_DIR = Path(__file__).resolve().parent
 """Folder that holds the embedded models: ``host/`` (Qwen2.5-VL) and ``wan/`` (diffusers layout)."""

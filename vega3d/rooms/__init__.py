@@ -10,14 +10,14 @@ numpy only; PyAV is imported when a video is written or its tag is read.
 
 from __future__ import annotations
 
-from .camera import camera_path
-from .catalogue import COLOURS, KINDS
-from .export import Split, export_rooms, scene_seed
-from .plain import PlainQuestion, plain_questions
-from .questions import QUESTION_TYPES, Question, make_questions
-from .renderer import FPS, FRAMES, Clip, render
-from .scene import ROOMS_VERSION, Instance, Primitive, Room, make_room
-from .video import is_rooms_video, rooms_seed, rooms_tag, write_mp4
+from vega3d.rooms.camera import camera_path
+from vega3d.rooms.catalogue import COLOURS, KINDS
+from vega3d.rooms.export import Split, export_rooms, scene_seed
+from vega3d.rooms.plain import PlainQuestion, plain_questions
+from vega3d.rooms.questions import QUESTION_TYPES, Question, make_questions
+from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
+from vega3d.rooms.scene import ROOMS_VERSION, Instance, Primitive, Room, make_room
+from vega3d.rooms.video import is_rooms_video, rooms_seed, rooms_tag, write_mp4
 
 __all__ = [
     "COLOURS",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import contains, look_at
-from .scene import ROOMS_VERSION, Room
+from vega3d.geometry import contains, look_at
+from vega3d.rooms.scene import ROOMS_VERSION, Room
 
 _CLEARANCE = 0.5  # metres between the camera and any box
 _ATTEMPTS = 30

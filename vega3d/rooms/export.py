@@ -17,11 +17,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..errors import ConfigError, unknown_choice
-from .questions import make_questions
-from .renderer import FPS, FRAMES, Clip, render
-from .scene import ROOMS_VERSION, Room, make_room
-from .video import rooms_tag, write_mp4
+from vega3d.errors import ConfigError, unknown_choice
+from vega3d.rooms.questions import make_questions
+from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
+from vega3d.rooms.scene import ROOMS_VERSION, Room, make_room
+from vega3d.rooms.video import rooms_tag, write_mp4
 
 Split = Literal["train", "val", "test"]
 _SPLIT_SIZE = 10**8

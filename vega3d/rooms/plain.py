@@ -12,12 +12,12 @@ from itertools import permutations
 
 import numpy as np
 
-from .catalogue import KINDS
-from .questions import direction
-from .relations import distance, floor_area, longest_side
-from .renderer import Clip
-from .scene import ROOMS_VERSION, Room
-from .seen import Seen, look_through
+from vega3d.rooms.catalogue import KINDS
+from vega3d.rooms.questions import direction
+from vega3d.rooms.relations import distance, floor_area, longest_side
+from vega3d.rooms.renderer import Clip
+from vega3d.rooms.scene import ROOMS_VERSION, Room
+from vega3d.rooms.seen import Seen, look_through
 
 FAMILIES = ("count", "colour", "exists", "list", "distance", "closer", "size", "area", "side", "first")
 

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from .relations import bearing, distance, floor_area, floor_distance, longest_side
-from .renderer import Clip
-from .scene import ROOMS_VERSION, Instance, Room
-from .seen import SEEN, Seen, look_through
+from vega3d.rooms.relations import bearing, distance, floor_area, floor_distance, longest_side
+from vega3d.rooms.renderer import Clip
+from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room
+from vega3d.rooms.seen import SEEN, Seen, look_through
 
 T = TypeVar("T")
 

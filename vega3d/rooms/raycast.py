@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import corners, project
-from .scene import Primitive, Room, Surface
+from vega3d.geometry import corners, project
+from vega3d.rooms.scene import Primitive, Room, Surface
 
 F32 = NDArray[np.float32]
 _NEAR = np.float32(0.02)  # metres

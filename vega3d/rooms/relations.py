@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from ..geometry import footprint, outline_distance, point_outline_distance
-from .scene import Instance, Primitive, Room
+from vega3d.geometry import footprint, outline_distance, point_outline_distance
+from vega3d.rooms.scene import Instance, Primitive, Room
 
 
 def distance(a: Instance, b: Instance) -> float:

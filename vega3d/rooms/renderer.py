@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError
-from ..geometry import intrinsics, pixel_rays
-from .camera import camera_path
-from .raycast import Table, cast, tabulate
-from .scene import Room
-from .shading import shade
+from vega3d.errors import ConfigError
+from vega3d.geometry import intrinsics, pixel_rays
+from vega3d.rooms.camera import camera_path
+from vega3d.rooms.raycast import Table, cast, tabulate
+from vega3d.rooms.scene import Room
+from vega3d.rooms.shading import shade
 
 FOV_X = 80.0
 """Horizontal field of view in degrees."""

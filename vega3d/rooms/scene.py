@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import ConfigError
-from ..geometry import OrientedBox, footprint, outlines_overlap, rotation
-from .catalogue import COLOURS, KINDS, Kind, Shape
+from vega3d.errors import ConfigError
+from vega3d.geometry import OrientedBox, footprint, outlines_overlap, rotation
+from vega3d.rooms.catalogue import COLOURS, KINDS, Kind, Shape
 
 ROOMS_VERSION = 1
 """Raised whenever the same seed would give another room."""

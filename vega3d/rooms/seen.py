@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .renderer import Clip, visible_pixels
-from .scene import Instance, Room
+from vega3d.rooms.renderer import Clip, visible_pixels
+from vega3d.rooms.scene import Instance, Room
 
 SEEN = 0.004
 """Share of the picture that a thing must cover in some frame to count as seen."""

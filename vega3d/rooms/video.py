@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DependencyError, InputError
-from .scene import ROOMS_VERSION
+from vega3d.errors import DependencyError, InputError
+from vega3d.rooms.scene import ROOMS_VERSION
 
 _TAG = re.compile(r"^vega3d-rooms/(\d+)/(\d+)$")
 
