@@ -129,9 +129,10 @@ def measure(folder: Path, scenes: int, blind: Blind) -> dict[str, Any]:
         for kind, row in summary(mine).items()
     }
     for row in types.values():
-        row["above_frequency"] = row["score"] - row["frequency"] > 2 * row["se"]
+        row["above_blind"] = row["score"] - max(row["frequency"], row["chance"] or 0.0) > 2 * row["se"]
     overall = {
         "model": mean_of_tasks({k: v["score"] for k, v in types.items()}),
+        "se": error_of_tasks({k: v["se"] for k, v in types.items()}),
         "frequency": mean_of_tasks({k: v["frequency"] for k, v in types.items()}),
         "chance_of_multiple_choice": np.mean([1 / 4, np.mean([1 / 2, 1 / 3, 1 / 4]), 1 / 4]).item(),
     }
@@ -150,6 +151,13 @@ def mean_of_tasks(scores: dict[str, float]) -> float:
     return sum(merged[task] for task in VSI_TASKS) / len(VSI_TASKS)
 
 
+def error_of_tasks(errors: dict[str, float]) -> float:
+    """Standard error of ``mean_of_tasks``, types taken as independent."""
+    merged = dict(errors)
+    merged["object_rel_direction"] = sum(errors[d] ** 2 for d in DIRECTIONS) ** 0.5 / 3
+    return sum(merged[task] ** 2 for task in VSI_TASKS) ** 0.5 / len(VSI_TASKS)
+
+
 def table(types: dict[str, dict[str, Any]]) -> str:
     """Markdown rows, benchmark types first."""
     order = [k for k in types if "_" in k] + [k for k in types if "_" not in k]
@@ -158,7 +166,7 @@ def table(types: dict[str, dict[str, Any]]) -> str:
         row = types[kind]
         name = f"{kind} (MRA)" if kind in NUMERIC else kind
         chance = "" if row["chance"] is None else f"{100 * row['chance']:.0f}"
-        mark = "**" if row["above_frequency"] else ""
+        mark = "**" if row["above_blind"] else ""
         text = f"{mark}{100 * row['score']:.1f}{mark} ± {100 * row['se']:.1f}"
         lines.append(f"| {name} | {text} | {100 * row['frequency']:.1f} | {chance} | {row['n']} |")
     return "\n".join(lines)
@@ -180,12 +188,13 @@ generative branch, so that vega3d can be tried and tested on a laptop. It knows 
 {questions} questions about {scenes} rooms that training never saw, through mp4 files, the stock processor and
 greedy `generate`. Scores in percent ± one standard error; MRA is VSI-Bench's mean relative accuracy.
 *frequency* is the best constant answer that the training questions know (per question text where it is
-frequent, else per type): it sees no video. **Bold**: above frequency by more than two standard errors.
+frequent, else per type): it sees no video. **Bold**: above frequency *and* chance by more than two standard
+errors.
 
 {table}
 
-Overall in VSI-Bench's way (seven tasks; rooms have no route planning): **{model:.1f}**, frequency
-{frequency:.1f}.
+Overall in VSI-Bench's way (seven tasks; rooms have no route planning): **{model:.1f} ± {se:.1f}**,
+frequency {frequency:.1f}.
 
 ## What it does not reach
 
@@ -208,20 +217,39 @@ A helper loss on visual tokens (what is there, how far, where) was used and its 
 Seed {seed}."""
 
 
+def weak_overall(overall: dict[str, float]) -> str:
+    """Whether the overall figure is above blind guessing, said plainly."""
+    if overall["model"] - overall["frequency"] > 2 * overall["se"]:
+        return "The overall figure is above the frequency baseline by more than two standard errors."
+    return "The overall figure is **not** above the frequency baseline by two standard errors."
+
+
 def weak_points(types: dict[str, dict[str, Any]]) -> str:
     """The types that are not above the blind baseline, said plainly."""
-    names = [kind for kind, row in types.items() if not row["above_frequency"]]
+    names = [kind for kind, row in types.items() if not row["above_blind"]]
     if not names:
         return "Every type is above the blind baseline; none is near what the renderer knows."
     return (
-        "Not above the blind baseline (by two standard errors): " + ", ".join(names) + ".\n"
-        "Answers of these types must not be trusted."
+        "Not above blind guessing by two standard errors: " + ", ".join(names) + ".\n"
+        "Answers of these types must not be trusted. What more training would bring was not measured."
     )
 
 
-def recipe(done: dict[str, Any], seen: int) -> str:
-    """How it was trained, from the run's own record."""
-    return RECIPE.format(minutes=done["seconds"] / 60, rooms=seen, **done)
+def write_card(out: Path, vocabulary: int) -> str:
+    """The model card, from results.json alone (so that both say the same)."""
+    results = json.loads((out / "results.json").read_text())
+    training = results["training"]
+    recipe = RECIPE.format(**{**training, "minutes": training["seconds"] / 60})
+    overall = {k: 100 * v for k, v in results["overall_vsi"].items()}
+    notes = f"\n{results['notes']}" if results["notes"] else ""
+    card = CARD.format(
+        parameters=results["parameters"], vocabulary=vocabulary, questions=results["questions"],
+        scenes=results["scenes"], table=table(results["types"]),
+        weak=weak_overall(results["overall_vsi"]) + "\n" + weak_points(results["types"]), recipe=recipe,
+        notes=notes, **overall,
+    )  # fmt: skip
+    (out / "README.md").write_text(card)
+    return card
 
 
 def main() -> None:
@@ -248,14 +276,7 @@ def main() -> None:
     vocabulary = len(AutoProcessor.from_pretrained(args.out).tokenizer)
     results |= {"parameters": parameters, "training": {**done, "rooms": seen}, "notes": args.notes}
     (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    overall = {k: 100 * v for k, v in results["overall_vsi"].items()}
-    card = CARD.format(
-        parameters=parameters, vocabulary=vocabulary, questions=results["questions"], scenes=args.scenes,
-        table=table(results["types"]), weak=weak_points(results["types"]), recipe=recipe(done, seen),
-        notes=f"\n{args.notes}" if args.notes else "", **overall,
-    )  # fmt: skip
-    (args.out / "README.md").write_text(card)
-    print(card)
+    print(write_card(args.out, vocabulary))
 
 
 if __name__ == "__main__":
