@@ -85,6 +85,7 @@ class Vega3DAdapter(HostSurface):
         self.fusion = fusion(width).to(self.device)
         self._cells: int = fusion.cells
         self.backbone = backbone
+        self.train(bool(host.training))  # a host in eval mode stays in it
 
     # ---------------------------------------------------------------- making, keeping
 

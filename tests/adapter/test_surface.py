@@ -126,6 +126,12 @@ def test_the_trainer_trains_a_peft_wrapped_adapter_with_checkpointing(
     assert still == []
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_wrapping_keeps_the_hosts_mode(training: bool, backbone: WanBackbone) -> None:
+    model = Vega3DAdapter(make_host("qwen2_5_vl").train(training), backbone=backbone)
+    assert {module.training for module in model.modules()} == {training}
+
+
 def test_the_adapter_answers_for_its_host(backbone: WanBackbone) -> None:
     host = make_host("qwen2_5_vl", torch.bfloat16)
     model = wrap(host, backbone)

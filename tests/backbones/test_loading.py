@@ -50,6 +50,23 @@ def test_sharded_weights_give_the_same_feature(
     assert torch.equal(loaded([random_frames(1)])[0].features, wans[layout]([random_frames(1)])[0].features)
 
 
+def test_weights_under_any_name_are_found_in_an_original_folder(
+    folders: dict[str, Path], wans: dict[str, WanBackbone], tmp_path: Path
+) -> None:
+    folder, home = copy(folders, "original", tmp_path)
+    (home / DIT).rename(home / "wan2.1_t2v_1.3B.safetensors")
+    save_file({"prompt_embeds": wans["original"].prompt_embeds}, home / "prompt_embeds.safetensors")
+    loaded = WanBackbone.from_pretrained(folder, config=GOLDEN)
+    assert torch.equal(
+        loaded([random_frames(1)])[0].features, wans["original"]([random_frames(1)])[0].features
+    )
+
+
+def test_a_precision_that_wan_is_not_run_in_is_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="float16"):
+        load(folders["diffusers"], dtype=torch.float16)
+
+
 def test_the_vae_is_also_read_from_the_published_pth(
     folders: dict[str, Path], wans: dict[str, WanBackbone], tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ class WanBackbone:
         *,
         config: WanConfig | None = None,
         prompt_embeds: Tensor | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         device: str | torch.device | None = None,
     ) -> WanBackbone:
         """Load the blocks up to ``config.block`` and the VAE's encoder.
@@ -290,11 +290,12 @@ def _require_block(block: int, kept: int) -> None:
         )
 
 
-def _dtype_name(dtype: torch.dtype) -> DType:
-    names: dict[torch.dtype, DType] = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-    if dtype not in names:
-        raise unknown_choice("dtype", str(dtype).removeprefix("torch."), names.values())
-    return names[dtype]
+def _dtype_name(dtype: torch.dtype | str) -> DType:
+    names: dict[str, DType] = {"float32": "float32", "bfloat16": "bfloat16"}
+    name = str(dtype).removeprefix("torch.")
+    if name not in names:
+        raise unknown_choice("dtype", name, names)
+    return names[name]
 
 
 def _digest(module: Any) -> str:

@@ -170,7 +170,10 @@ def _shards(home: Path) -> dict[Path, list[str]]:
     if index.exists():
         shards = sorted({home / file for file in files.read_json(index, _FOLDER)["weight_map"].values()})
     else:
-        shards = [home / f"{NAME}.safetensors"]
+        aside = {*ORIGINAL_VAE, "prompt_embeds.safetensors"}
+        other = sorted(file for file in home.glob("*.safetensors") if file.name not in aside)
+        named = home / f"{NAME}.safetensors"
+        shards = [named] if named.exists() or not other else other
     found = {}
     for file in shards:
         if not file.exists():
