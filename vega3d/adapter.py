@@ -110,7 +110,7 @@ class Vega3DAdapter(HostSurface):
         """Load projector and fusion from a folder or the hub.
 
         Args:
-            path: folder written by :meth:`save_pretrained`, or hub id.
+            path: folder written by ``save_pretrained``, or hub id.
             host: the host to wrap; None loads the one that the checkpoint names.
             backbone: ``auto`` loads the one that the checkpoint names; None leaves it out.
             revision: hub revision of ``path``.
@@ -144,7 +144,7 @@ class Vega3DAdapter(HostSurface):
             checkpoint.save(path, self.vega3d_config, self.own_state(state_dict))
 
     def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload what :meth:`save_pretrained` writes; returns the commit's address."""
+        """Upload what ``save_pretrained`` writes; returns the commit's address."""
         return checkpoint.push(repo, self.vega3d_config, self.own_state(), private=private, token=token)
 
     def own_state(self, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -257,18 +257,18 @@ class Vega3DAdapter(HostSurface):
         Args:
             input_ids: (B, L).
             attention_mask: (B, L).
-            pixel_values: see :meth:`encode`, as for all media arguments.
-            pixel_values_videos: see :meth:`encode`.
+            pixel_values: see ``encode``, as for all media arguments.
+            pixel_values_videos: see ``encode``.
             image_grid_thw: (n_images, 3).
             video_grid_thw: (n_videos, 3).
             mm_token_type_ids: (B, L); derived from ``input_ids`` if missing.
             second_per_grid_ts: seconds of one time step of each video (Qwen2.5-VL).
-            generative_images: see :meth:`encode`.
-            generative_videos: see :meth:`encode`.
-            generative_plans: see :meth:`encode`.
-            image_groups: see :meth:`encode`.
+            generative_images: see ``encode``.
+            generative_videos: see ``encode``.
+            generative_plans: see ``encode``.
+            image_groups: see ``encode``.
             labels: (B, L) with -100 where no loss is wanted.
-            encoding: a result of :meth:`encode`, instead of media.
+            encoding: a result of ``encode``, instead of media.
             kwargs: any other argument of the host's ``forward``.
 
         Returns:
@@ -306,7 +306,7 @@ class Vega3DAdapter(HostSurface):
         """The host's ``generate``; media are encoded once, whatever the search strategy.
 
         Args:
-            encoding: a result of :meth:`encode`, instead of media; it can be used any number of times.
+            encoding: a result of ``encode``, instead of media; it can be used any number of times.
             kwargs: what the processor returned, and any option of the host's ``generate``.
 
         Raises:

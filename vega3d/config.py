@@ -166,7 +166,7 @@ class Vega3DConfig:
     """Everything that makes a wrapped model: its generative branch, its fusion, its host.
 
     Attributes:
-        backbone: settings of the frozen generator; :class:`WanConfig` or a plug-in's own dataclass.
+        backbone: settings of the frozen generator; ``WanConfig`` or a plug-in's own dataclass.
         fusion: settings of projector and fusion.
         semantic_streams: further frozen encoders beside the host's; none is built in yet.
         host: filled in by the adapter.
@@ -199,10 +199,10 @@ class Vega3DConfig:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], ignored: list[str] | None = None) -> Vega3DConfig:
-        """Inverse of :meth:`to_dict`.
+        """Inverse of ``to_dict``.
 
         Args:
-            record: what :meth:`to_dict` gave.
+            record: what ``to_dict`` gave.
             ignored: if given, unknown keys are dropped and their dotted names appended here
                 (a file of a newer minor version); if None they are an error.
 

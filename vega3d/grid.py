@@ -1,6 +1,6 @@
 """Where a feature lies in picture and time, and how it reaches a host's tokens.
 
-A :class:`FeatureMap` covers the whole picture with h x w cells; a :class:`TokenGrid` covers the same
+A ``FeatureMap`` covers the whole picture with h x w cells; a ``TokenGrid`` covers the same
 picture with other cells. Resampling is by area: a token takes the mean of the map over exactly its own
 part of the picture. That is antialiased, needs no kernel choice, and puts an object on the same token on
 both sides. ``bilinear`` repeats the released code (arXiv 2603.19235, spatial branch), for comparison.

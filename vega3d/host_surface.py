@@ -86,7 +86,7 @@ class HostSurface(nn.Module):
             self.host.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
 
     def activation_checkpointing_disable(self) -> None:
-        """Undo :meth:`activation_checkpointing_enable`."""
+        """Undo ``activation_checkpointing_enable``."""
         if hasattr(self.host, "activation_checkpointing_disable"):
             self.host.activation_checkpointing_disable()
         else:
@@ -95,11 +95,11 @@ class HostSurface(nn.Module):
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        """The older name of :meth:`activation_checkpointing_enable`; PEFT calls it."""
+        """The older name of ``activation_checkpointing_enable``; PEFT calls it."""
         self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     def gradient_checkpointing_disable(self) -> None:
-        """The older name of :meth:`activation_checkpointing_disable`."""
+        """The older name of ``activation_checkpointing_disable``."""
         self.activation_checkpointing_disable()
 
     def enable_input_require_grads(self) -> None:

@@ -180,13 +180,13 @@ class Vega3DProcessor:
             padding_side: ``left`` to generate from a batch, ``right`` to train; None is the tokenizer's own.
             return_tensors: as the host's processor.
             processor_kwargs: of the host's processor; the same may be given directly.
-            kwargs: variables of the chat template, and as in :meth:`__call__`.
+            kwargs: variables of the chat template, and as in ``__call__``.
 
         Returns:
-            As :meth:`__call__`.
+            As ``__call__``.
 
         Raises:
-            As :meth:`__call__`.
+            As ``__call__``.
         """
         kwargs = {**(processor_kwargs or {}), **kwargs}
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}

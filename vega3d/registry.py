@@ -35,7 +35,7 @@ BACKBONE_CONFIGS = {"wan": "vega3d.config:WanConfig"}  # so that reading a confi
 
 
 def names(kind: Kind) -> list[str]:
-    """All names that :func:`resolve` accepts for ``kind``, sorted."""
+    """All names that ``resolve`` accepts for ``kind``, sorted."""
     return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"vega3d.{kind}"))})
 
 

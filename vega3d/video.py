@@ -1,6 +1,6 @@
 """Which frames of a clip its two readers see.
 
-A :class:`FramePlan` names the frames of the source that the host sees, those that the generator encodes, and
+A ``FramePlan`` names the frames of the source that the host sees, those that the generator encodes, and
 which belong to which; both are decoded once, as a union. Sampling repeats qwen-vl-utils, number for number.
 
 This module knows no host, no processor and no generator; decoding itself is in ``decoding`` and ``image``,

@@ -70,7 +70,7 @@ class Fusion(nn.Module, ABC):
         """Fuse (n, D) with (n, D); both in float32."""
 
     def forward(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
-        """Same as :meth:`fuse`; a module is called, so that wrappers such as PEFT's see it."""
+        """Same as ``fuse``; a module is called, so that wrappers such as PEFT's see it."""
         return self.fuse(semantic, generative, context)
 
     def token_gate(self, generative: Tensor, semantic: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from vega3d.hosts import Modality
 
 
 class QwenVL:
-    """The Qwen-VL family, see :class:`vega3d.hosts.HostFamily`."""
+    """The Qwen-VL family, see ``vega3d.hosts.HostFamily``."""
 
     lora_targets = (
         r".*model\.language_model\.layers\.\d+\.(self_attn|mlp)\."

@@ -66,7 +66,7 @@ def residual_stream(
     Args:
         dit: diffusers' ``WanTransformer3DModel``, possibly with fewer blocks.
         noisy: (N, 16, T, h, w) noised latents.
-        condition: from :func:`embed_condition`.
+        condition: from ``embed_condition``.
         blocks: zero-based.
 
     Returns:
