@@ -148,6 +148,8 @@ def _progress(name: str) -> Any:
 
 
 def _say_result(result: dict[str, Any], folder: Path) -> None:
+    from vega3d.evaluation.running.report import write_report
+
     count = result["count"]
     for name, value in result["headline"].items():
         error = result["macro"]["standard_error"]
@@ -157,4 +159,5 @@ def _say_result(result: dict[str, Any], folder: Path) -> None:
     print(
         f"{count['answered']} answered, {count['errors']} errors, {count['official']} in the official split"
     )
-    print(folder / "result.json")
+    for path in (folder / "result.json", *write_report(folder)):
+        print(path)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from vega3d.cli._eval_more import add_more
 from vega3d.cli._eval_run import add_run
 
 
@@ -16,6 +17,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("eval", help="run and score benchmarks, each protocol by its name")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_run(actions)
+    add_more(actions)
     score = actions.add_parser(
         "score",
         help="score a file of predictions",
