@@ -95,7 +95,11 @@ def _run_task(
 
 
 def _load(arguments: argparse.Namespace) -> Any:
+    import torch
+
     from vega3d.assistant import Assistant
+
+    torch.manual_seed(0)  # untrained layers are drawn: the same ones in every process and after a kill
 
     def say(text: str) -> None:
         if not arguments.quiet:
