@@ -35,7 +35,6 @@ from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
 from vega3d.training.recipes import prepared
 from vega3d.training.rows import load_rows
-from vega3d.training.trained import HOST, LORA
 from vega3d.training.trainer import Vega3DTrainer
 
 CONFIG_COPY = "train_config.json"
@@ -193,15 +192,16 @@ def _settings(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None
 
 def _saved(path: str) -> tuple[Vega3DConfig, dict[str, Any]]:
     """A checkpoint to start from; one whose host was trained too would lose that without a sound."""
-    if parts := [name for name in (LORA, HOST) if (Path(path) / name).is_dir()]:
+    if checkpoint.lora_of(path) is not None:
         raise ConfigError(
-            "The checkpoint to start from also holds a trained host.",
-            got=f"{path} with {', '.join(parts)}/",
+            "The checkpoint to start from also holds LoRA of its host.",
+            got=f"{path} with lora/",
             expected="a checkpoint of projector and fusion alone, or a run to resume",
-            fix="make it one host first: vega3d merge CHECKPOINT OUT, then model.host=OUT/host, "
-            "model.checkpoint=OUT",
+            fix=f"make it one host first: vega3d merge {path} OUT, then model.checkpoint=OUT",
         )
-    return checkpoint.load(path)
+    config, tensors = checkpoint.load(path)
+    checkpoint.require_own_host(path, config)
+    return config, tensors
 
 
 def _start(folder: Path, resume: bool) -> Path | None:

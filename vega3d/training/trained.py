@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vega3d import checkpoint, files
 from vega3d.adapter import Vega3DAdapter
 
-LORA, HOST = "lora", "host"
+LORA, HOST = checkpoint.LORA_FOLDER, checkpoint.HOST_FOLDER
 WRAPPERS = ("module.", "base_model.model.")
 ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
