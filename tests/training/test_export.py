@@ -29,7 +29,7 @@ class Run:
     def __init__(self, annotations: Path, out: Path, recipe: str) -> None:
         changes = {"max_steps": 3, "save_strategy": "no"}
         self.settings = config(annotations, out, recipe, model=FLOAT, trainer=changes)
-        adapter, processor = load_parts(self.settings)
+        adapter, processor = load_parts(self.settings, 3)
         trainer = make_trainer(self.settings, adapter, processor, training_arguments(self.settings))
         self.folder = run(trainer, self.settings)
         self.batch = trainer.data_collator(trainer.train_dataset[:4])
@@ -54,7 +54,7 @@ TOLERANCE = {"align": 1e-5, "lora": 1e-5, "full": 0.05}  # a full host is writte
 
 
 def test_an_export_answers_as_the_trained_model(finished: Run, tmp_path: Path) -> None:
-    host = None if finished.settings.recipe == "full" else load_parts(finished.settings)[0].host
+    host = None if finished.settings.recipe == "full" else load_parts(finished.settings, 3)[0].host
     model = Vega3DAdapter.from_pretrained(export(finished.folder, tmp_path / "out"), host)
     assert finished.error_of(model) < TOLERANCE[finished.settings.recipe]
 
@@ -68,7 +68,7 @@ def test_a_merged_host_answers_as_the_trained_model(finished: Run, tmp_path: Pat
 def test_a_merged_host_loads_without_us(finished: Run, tmp_path: Path) -> None:
     merge(finished.folder, tmp_path / "out")
     host = AutoModelForImageTextToText.from_pretrained(tmp_path / "out" / "host")
-    assert type(host) is type(load_parts(finished.settings)[0].host)
+    assert type(host) is type(load_parts(finished.settings, 3)[0].host)
     assert AutoProcessor.from_pretrained(tmp_path / "out" / "host").tokenizer is not None
 
 
@@ -83,9 +83,9 @@ def test_nothing_of_a_runs_own_state_is_exported(annotations: Path, tmp_path: Pa
 def test_merging_equals_pefts_own(annotations: Path, tmp_path: Path) -> None:
     settings = config(annotations, tmp_path, model=FLOAT, trainer={"max_steps": 3, "save_strategy": "no"})
     folder = train(settings)
-    theirs = PeftModel.from_pretrained(load_parts(settings)[0].host, folder / "lora").merge_and_unload()
-    ours = load_parts(settings)[0].host
-    own = PeftModel.from_pretrained(load_parts(settings)[0].host, folder / "lora")
+    theirs = PeftModel.from_pretrained(load_parts(settings, 3)[0].host, folder / "lora").merge_and_unload()
+    ours = load_parts(settings, 3)[0].host
+    own = PeftModel.from_pretrained(load_parts(settings, 3)[0].host, folder / "lora")
     lora = {n.replace(".default", ""): p for n, p in own.named_parameters() if "lora_" in n}
     merge_lora(ours, lora, own.peft_config["default"].to_dict())
     found = dict(theirs.named_parameters())
@@ -140,14 +140,14 @@ def test_a_merged_model_is_what_the_next_run_starts_from(annotations: Path, tmp_
     first = train(config(annotations, tmp_path / "a", trainer={"max_steps": 2, "save_strategy": "no"}))
     merged = merge(first, tmp_path / "merged")
     settings = config(annotations, tmp_path / "b", "align", model={"checkpoint": str(merged)})
-    own = load_parts(settings)[0].own_state()
+    own = load_parts(settings, 3)[0].own_state()
     expected = Vega3DAdapter.from_pretrained(merged).own_state()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in own.items())
 
 
 def test_lora_of_another_host_is_refused(annotations: Path, tmp_path: Path) -> None:
     folder = train(config(annotations, tmp_path, trainer={"max_steps": 1, "save_strategy": "no"}))
-    lora = PeftModel.from_pretrained(load_parts(config(annotations, tmp_path))[0].host, folder / "lora")
+    lora = PeftModel.from_pretrained(load_parts(config(annotations, tmp_path), 3)[0].host, folder / "lora")
     tensors = {n.replace(".default", ""): p for n, p in lora.named_parameters() if "lora_" in n}
     with pytest.raises(CheckpointError, match="do not belong"):
         merge_lora(tiny.make_host("qwen2_5_vl"), tensors, {"r": 4, "lora_alpha": 8})

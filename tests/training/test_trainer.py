@@ -13,7 +13,6 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors import safe_open
-from transformers import set_seed
 
 from tests import tiny
 from tests.training.conftest import config
@@ -35,8 +34,7 @@ FORK = multiprocessing.get_context("fork")  # a child begins at once, without im
 
 def trainer_of(settings: TrainConfig) -> Vega3DTrainer:
     arguments = training_arguments(settings)
-    set_seed(arguments.seed)
-    return make_trainer(settings, *load_parts(settings), arguments)
+    return make_trainer(settings, *load_parts(settings, 3), arguments)
 
 
 def losses(trainer: Vega3DTrainer) -> list[float]:
@@ -97,7 +95,7 @@ def test_lora_is_written_as_a_plain_peft_folder_for_the_bare_host(annotations: P
     settings = config(annotations, tmp_path, trainer={"max_steps": 2, "save_strategy": "no"})
     trainer = trainer_of(settings)
     folder = run(trainer, settings)
-    host = load_parts(settings)[0].host
+    host = load_parts(settings, 3)[0].host
     bare = PeftModel.from_pretrained(host, folder / "lora").eval()
     trained = trained_of(trainer.model).lora
     loaded = {name.replace(".default", ""): one for name, one in bare.named_parameters() if "lora_" in name}

@@ -56,8 +56,7 @@ def train(config: TrainConfig) -> Path:
         Vega3DError: a setting, a row or a file does not fit; says which.
     """
     arguments = training_arguments(config)
-    set_seed(arguments.seed)
-    trainer = make_trainer(config, *load_parts(config), arguments)
+    trainer = make_trainer(config, *load_parts(config, arguments.seed), arguments)
     return run(trainer, config)
 
 
@@ -82,8 +81,12 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         ) from error
 
 
-def load_parts(config: TrainConfig) -> tuple[Vega3DAdapter, Vega3DProcessor]:
-    """The untrained adapter (or that of a checkpoint), and its processor with the store."""
+def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
+    """The untrained adapter (or that of a checkpoint), and its processor with the store.
+
+    Random numbers are seeded after host and encoders are loaded: loading them uses some up, and projector and
+    fusion have to start alike whether a generator is loaded or all features are stored.
+    """
     own, tensors = _settings(config.model)
     store = FeatureStore(config.store.path) if config.store.path is not None else None
     if store is not None and config.store.only:
@@ -91,7 +94,9 @@ def load_parts(config: TrainConfig) -> tuple[Vega3DAdapter, Vega3DProcessor]:
         own = dataclasses.replace(own, backbone=settings)
     host = load_host(own.host, config.model, _precision(config))
     backbone = None if config.store.only else load_backbone(own)
-    adapter = Vega3DAdapter(host, own, backbone, load_streams(own))
+    streams = load_streams(own)
+    set_seed(seed)
+    adapter = Vega3DAdapter(host, own, backbone, streams)
     if tensors is not None:
         checkpoint.require_same_host(own.host, adapter.vega3d_config.host)
         checkpoint.require_same_tensors(adapter.own_state(), tensors)
@@ -105,16 +110,26 @@ def make_trainer(
     """A trainer over all rows, with the adapter prepared by the recipe."""
     seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
     rows = load_rows(config.data, config.sampling, seed)
-    for encoder in (adapter.backbone, *adapter.streams):
-        if encoder is not None and hasattr(encoder, "to"):
-            encoder.to(arguments.device)
+    to_device(adapter, arguments.device)
     model: nn.Module = prepared(adapter, config.recipe, config.lora)
-    if arguments.gradient_checkpointing and config.recipe == "lora":
+    if recomputes(arguments):
         adapter.enable_input_require_grads()
     collator = Collator(processor, max_length=config.max_length, overlong=config.overlong)
     return Vega3DTrainer(
         new_lr=config.new_modules_lr, model=model, args=arguments, train_dataset=rows, data_collator=collator
     )
+
+
+def recomputes(arguments: TrainingArguments) -> bool:
+    """Whether activations are computed again in the backward pass, by the option's old or new name."""
+    return any(getattr(arguments, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
+
+
+def to_device(adapter: Vega3DAdapter, device: torch.device) -> None:
+    """Move the frozen encoders, which no trainer knows of."""
+    for encoder in (adapter.backbone, *adapter.streams):
+        if encoder is not None and hasattr(encoder, "to"):
+            encoder.to(device)
 
 
 def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:

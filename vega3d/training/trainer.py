@@ -41,6 +41,9 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         self.new_lr = new_lr
         self.optimizer: torch.optim.Optimizer | None = None
         super().__init__(**kwargs)
+        # Qwen2.5-VL's class says that it takes no ``num_items_in_batch``, though its loss does; if believed,
+        # each micro-batch would count the same however few answers it holds.
+        self.model_accepts_loss_kwargs = True
         self.watch = FusionWatch(self.model)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
