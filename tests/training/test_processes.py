@@ -39,6 +39,11 @@ def launch(settings: TrainConfig, folder: Path, processes: int = 2) -> None:
     assert result.returncode == 0, result.stderr[-4000:]
 
 
+def logged(run: Path) -> list[dict[str, Any]]:
+    state: dict[str, Any] = json.loads((run / "checkpoint-2" / "trainer_state.json").read_text())
+    return list(state["log_history"])
+
+
 @pytest.mark.parametrize("recipe", ["align", "lora"])
 def test_two_processes_end_with_the_weights_of_one(recipe: str, annotations: Path, tmp_path: Path) -> None:
     one = settings_of(annotations, tmp_path / "one", recipe, max_steps=3)
