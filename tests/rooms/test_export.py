@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vega3d.data import read_rows
 from vega3d.errors import InputError
 from vega3d.rooms import export_rooms, rooms_seed, rooms_source
 
+LISTS = ("test.jsonl", "conversations.jsonl")  # of all scenes
 SMALL = {"width": 64, "height": 64, "frames": 8}
 
 
@@ -34,6 +36,20 @@ def test_every_question_has_its_video_and_ids_count_up(tmp_path: Path) -> None:
         assert rooms_seed(path) == int(row["scene_name"].removeprefix("room_"))
 
 
+def test_every_question_can_be_trained_on(tmp_path: Path) -> None:
+    questions = [json.loads(line) for line in export_rooms(tmp_path, 2, 5, **SMALL).read_text().splitlines()]
+    rows = list(read_rows(tmp_path / "conversations.jsonl"))
+    assert len(rows) == len(questions) > 0
+    for row, question in zip(rows, questions, strict=True):
+        asked, answered = (message["content"] for message in row.messages)
+        assert Path(row.videos[0].source).is_file()
+        assert question["question"] in asked[-1]["text"]
+        assert (
+            answered == [{"type": "text", "text": question["ground_truth"]}]
+            or answered == question["ground_truth"]
+        )
+
+
 def test_a_second_export_keeps_complete_scenes_and_makes_the_missing_ones(tmp_path: Path) -> None:
     export_rooms(tmp_path, 2, 5, **SMALL)
     before = digest(tmp_path)
@@ -45,8 +61,8 @@ def test_a_second_export_keeps_complete_scenes_and_makes_the_missing_ones(tmp_pa
     )
     assert seen == [(1, 3, True), (2, 3, False), (3, 3, False)]
     after = digest(tmp_path)
-    assert {k: v for k, v in after.items() if k in before and k != "test.jsonl"} == {
-        k: v for k, v in before.items() if k != "test.jsonl"
+    assert {k: v for k, v in after.items() if k in before and k not in LISTS} == {
+        k: v for k, v in before.items() if k not in LISTS
     }
 
 

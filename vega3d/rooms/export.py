@@ -1,5 +1,7 @@
 """Export rooms to disk in VSI-Bench's layout: `<out>/rooms/<scene>.mp4` and `<out>/test.jsonl`.
 
+Beside it, `<out>/conversations.jsonl` holds the same questions with their answers, as a trainer reads them.
+
 Decision: one scene is complete when its JSON exists, and the JSON is written last; so a killed export
 resumes by skipping complete scenes, and `test.jsonl` is assembled from the JSON files at the end. Scenes are
 independent, so processes share nothing and any number of them writes the same bytes. Splits are disjoint
@@ -9,7 +11,7 @@ ranges of seeds: no scene can be in two of them, whatever is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +21,7 @@ import numpy as np
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.files import write_whole
 from vega3d.rooms.layout import make_room
-from vega3d.rooms.questions import make_questions
+from vega3d.rooms.questions import Question, make_questions
 from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
 from vega3d.rooms.scene import ROOMS_VERSION, Room
 from vega3d.rooms.video import rooms_tag, write_mp4
@@ -101,6 +103,8 @@ def export_rooms(
             progress(done, scenes, skipped)
     rows = [record for index in sorted(records) for record in records[index]]
     lines = [json.dumps({**record, "id": number}) for number, record in enumerate(rows)]
+    told = [json.dumps(conversation_of({**record, "id": number})) for number, record in enumerate(rows)]
+    write_text(Path(out) / "conversations.jsonl", "".join(line + "\n" for line in told))
     return write_text(Path(out) / "test.jsonl", "".join(line + "\n" for line in lines))
 
 
@@ -122,6 +126,19 @@ def describe(room: Room, clip: Clip) -> dict[str, Any]:
         "poses": clip.poses.round(9).tolist(),
         "frame_indices": clip.frame_indices.tolist(),
     }  # fmt: skip
+
+
+def conversation_of(record: Mapping[str, Any]) -> dict[str, object]:
+    """A question of `test.jsonl` with its answer, as `vega3d.data` reads rows to train on."""
+    asked = Question(**{**record, "options": record["options"] and tuple(record["options"])})
+    return {
+        "id": asked.id,
+        "video": f"{asked.dataset}/{asked.scene_name}.mp4",
+        "conversations": [
+            {"from": "human", "value": f"<video>\n{asked.prompt()}"},
+            {"from": "gpt", "value": asked.ground_truth},
+        ],
+    }
 
 
 def write_geometry(path: Path, clip: Clip) -> Path:
