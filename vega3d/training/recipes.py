@@ -1,8 +1,8 @@
 """Three recipes, each a function from an adapter to what is trained.
 
 ``align`` trains projector and fusion; ``lora`` these and LoRA on the language model; ``full`` these and the
-whole language model. The host's vision tower is frozen in all of them, so that a batch with and one without
-pictures use the same parameters: what hangs others under ZeRO-3 (QwenLM/Qwen3-VL#126) cannot arise.
+whole language model. The host's vision tower is frozen in all of them, so that every rank has a gradient for
+every trained parameter whatever stands in its batch: what DDP needs. ZeRO needs more, see docs/training.md.
 
 This module knows no data and no trainer.
 """

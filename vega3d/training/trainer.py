@@ -22,9 +22,11 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from vega3d.data import Row
 from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
 from vega3d.training.groups import parameter_groups
+from vega3d.training.order import SameKinds, kind_of
 from vega3d.training.trained import read_trained, write_trained
 from vega3d.training.watch import FusionWatch
 
@@ -73,6 +75,15 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         if "loss" in logs:  # every process comes here, as the sum over all of them needs
             logs = logs | self.watch.read(self.args.device, self._summed)
         super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """The Trainer's; under DeepSpeed one that gives all processes the same kind of media in a step."""
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if not self.is_deepspeed_enabled or not all(isinstance(row, Row) for row in rows):
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        block = self._train_batch_size * self.args.world_size
+        return SameKinds([kind_of(row) for row in rows], block, seed)
 
     def _summed(self, own: Tensor) -> Tensor:
         total: Tensor = self.accelerator.reduce(own, reduction="sum")
