@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vega3d import files
+from vega3d import files, hub
 from vega3d._version import __version__
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError
@@ -167,7 +167,7 @@ def require_same_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Ten
 
 
 def _folder(path: str | os.PathLike[str], revision: str | None) -> Path:
-    return files.find_folder(
+    return hub.find_folder(
         path,
         revision,
         [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"],

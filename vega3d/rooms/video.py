@@ -6,9 +6,7 @@ models is not done here (that is vega3d.video's affair); only the container's ta
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import DependencyError, InputError
+from vega3d.files import write_whole
 from vega3d.rooms.scene import ROOMS_VERSION
 
 _TAG = re.compile(r"^vega3d-rooms/(\d+)/(\d+)$")
@@ -48,15 +47,7 @@ def write_mp4(
         raise InputError("H.264 needs even sizes.", got=frames.shape[1:3], expected="even height and width")
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(suffix=".mp4.part", dir=target.parent)
-    os.close(handle)
-    try:
-        _encode(scratch, frames, fps, comment, crf, intra)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    write_whole(target, lambda part: _encode(str(part), frames, fps, comment, crf, intra))
 
 
 def is_rooms_video(path: str | Path) -> bool:

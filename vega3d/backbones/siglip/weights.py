@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vega3d import files
+from vega3d import files, hub
 from vega3d.errors import BackboneError, CheckpointError
 
 Kernel = Literal["bilinear", "bicubic"]
@@ -51,7 +51,7 @@ def find_folder(path: str | Path, revision: str | None) -> Path:
         BackboneError: neither is there.
     """
     expected = f"{_FOLDER}, or a hub id such as google/siglip-so400m-patch14-384"
-    return files.find_folder(path, revision, _PATTERNS, error=BackboneError, what="SigLIP", expected=expected)
+    return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="SigLIP", expected=expected)
 
 
 def load_tower(folder: Path) -> Any:

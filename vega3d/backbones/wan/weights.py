@@ -25,7 +25,7 @@ from diffusers.loaders.single_file_utils import (
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vega3d import files
+from vega3d import files, hub
 from vega3d.errors import BackboneError, CheckpointError
 
 Tensors = dict[str, Tensor]
@@ -46,7 +46,7 @@ def find_folder(path: str | Path, revision: str | None) -> Path:
         BackboneError: neither is there.
     """
     expected = "a diffusers folder, an original Wan2.1 folder, or a hub id"
-    return files.find_folder(path, revision, _PATTERNS, error=BackboneError, what="Wan", expected=expected)
+    return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="Wan", expected=expected)
 
 
 def load_transformer(folder: Path, block: int, dtype: torch.dtype, *, stop: bool = True) -> Any:
