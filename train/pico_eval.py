@@ -73,10 +73,10 @@ def read_frames(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
 
 def held_out(index: int, folder: Path) -> tuple[Path, list[Row]]:
     """The mp4 of one test scene and its questions (type, prompt, answer)."""
-    room = make_room(scene_seed("test", 0, index))
+    room = make_room(scene_seed("test", 0, index), version=1)
     clip = render(room)
     path = folder / f"{room.name}.mp4"
-    write_mp4(path, clip.rgb, clip.fps, comment=rooms_tag(room.seed))
+    write_mp4(path, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
     rows = [(q.question_type, q.prompt(), q.ground_truth) for q in make_questions(room, clip)]
     plain = plain_questions(room, clip, per_family=1)
     return path, rows + [(q.family, q.question, q.answer) for q in plain if q.family != "list"]
@@ -145,7 +145,7 @@ def measure(folder: Path, scenes: int, blind: Blind) -> dict[str, Any]:
 
 
 def mean_of_tasks(scores: dict[str, float]) -> float:
-    """VSI-Bench's overall over the seven tasks that rooms have (no route planning)."""
+    """VSI-Bench's overall over the seven tasks that world 1 has (no route planning)."""
     merged = dict(scores)
     merged["object_rel_direction"] = sum(scores[d] for d in DIRECTIONS) / 3
     return sum(merged[task] for task in VSI_TASKS) / len(VSI_TASKS)
@@ -193,7 +193,7 @@ errors.
 
 {table}
 
-Overall in VSI-Bench's way (seven tasks; rooms have no route planning): **{model:.1f} ± {se:.1f}**,
+Overall in VSI-Bench's way (seven tasks; world 1 has no route planning): **{model:.1f} ± {se:.1f}**,
 frequency {frequency:.1f}.
 
 ## What it does not reach

@@ -22,6 +22,7 @@ from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.encoding import unique_names
 from vega3d.errors import ConfigError
 from vega3d.pico import pico_path
+from vega3d.pretrained import load_lora
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.video import FramePlan
@@ -94,6 +95,8 @@ class Assistant:
         if kept is not None and named is None and not saved and model != PICO:
             named = str(kept.backbone["path"])
         config, tensors = saved if saved else (_fresh_config(model, named), None)
+        if saved:
+            checkpoint.require_own_host(model, config)
         if saved and named is not None:
             config = with_backbone(config, named)
         if backbone == NONE:
@@ -109,6 +112,7 @@ class Assistant:
         if tensors is not None:
             checkpoint.require_same_tensors(adapter.own_state(), tensors)
             adapter.load_state_dict(tensors, strict=False)
+            load_lora(adapter.host, checkpoint.lora_of(model))
         path = str(config.host.path)
         processor = Vega3DProcessor.from_pretrained(path, adapter.vega3d_config, store=kept)
         return cls(adapter, processor, model, trained=tensors is not None)

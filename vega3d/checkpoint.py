@@ -16,18 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
     HFValidationError,
-    LocalEntryNotFoundError,
 )
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vega3d import files
+from vega3d import files, hub
 from vega3d._version import __version__
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError
@@ -35,6 +34,7 @@ from vega3d.errors import CheckpointError, ConfigError
 CONFIG_FILE = "vega3d_config.json"
 WEIGHTS_FILE = "vega3d_model.safetensors"
 CARD_FILE = "README.md"
+LORA_FOLDER, HOST_FOLDER = "lora", "host"  # beside them, where the host was trained too
 FORMAT = (1, 1)  # major, minor; 1.1 added modes, pictures, draws, shortcuts and semantic streams
 _FOLDER = f"a folder written by save_pretrained: {CONFIG_FILE} and {WEIGHTS_FILE}"
 
@@ -75,6 +75,28 @@ def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Veg
     record = files.read_json(folder / CONFIG_FILE, _FOLDER)
     config = _config(record, folder / CONFIG_FILE)
     return config, _read_tensors(folder / WEIGHTS_FILE)
+
+
+def lora_of(path: str | os.PathLike[str], revision: str | None = None) -> Path | None:
+    """The plain PEFT folder of a checkpoint, if the host was trained with LoRA."""
+    folder = _folder(path, revision) / LORA_FOLDER
+    return folder if folder.is_dir() else None
+
+
+def require_own_host(path: str | os.PathLike[str], config: Vega3DConfig) -> None:
+    """Refuse a checkpoint whose host was trained in full and is not the one that it names.
+
+    Raises:
+        CheckpointError: the folder ``host`` holds trained tensors that nobody would load.
+    """
+    folder = Path(path) / HOST_FOLDER
+    if folder.is_dir() and config.host.path != str(folder.absolute()):
+        raise CheckpointError(
+            "The checkpoint also holds tensors of a fully trained host.",
+            got=f"{folder}, and {config.host.path!r} as the host",
+            expected="a checkpoint that names the trained host",
+            fix=f"vega3d export {path} OUT, then load OUT",
+        )
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
@@ -145,18 +167,14 @@ def require_same_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Ten
 
 
 def _folder(path: str | os.PathLike[str], revision: str | None) -> Path:
-    if Path(path).is_dir():
-        return Path(path)
-    try:
-        patterns = [CONFIG_FILE, WEIGHTS_FILE]
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"There is no checkpoint at {str(path)!r}.",
-            got=f"no such folder, and the hub answered: {type(error).__name__}",
-            expected="a folder written by save_pretrained, or the id of one on the hub",
-            fix="check the spelling; offline, download it first and pass the folder",
-        ) from error
+    return hub.find_folder(
+        path,
+        revision,
+        [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"],
+        error=CheckpointError,
+        what="checkpoint",
+        expected="a folder written by save_pretrained, or the id of one on the hub",
+    )
 
 
 def _config(record: dict[str, Any], file: Path) -> Vega3DConfig:

@@ -27,6 +27,11 @@ Shortcut = Literal["stop", "plane", "constants", "pad_key", "one_token", "encode
 Branch = Literal["vsi", "3d"]
 MarksSeen = Literal["host", "both"]
 
+FREE = frozenset(
+    {"path", "revision", "channels", "micro_batch", "dtype", "residual", "attention", "shortcuts"}
+)
+"""Settings of a frozen encoder that say where its weights lie and how they are run, not what they compute."""
+
 PATCH = 16  # pixels of the picture that one DiT token covers on a side: VAE stride 8 x DiT patch 2
 
 

@@ -70,7 +70,7 @@ def image_size(source: Any) -> tuple[int, int]:
     """Height and width that ``load_image`` would give; of a file only the header is read.
 
     Raises:
-        As ``load_image``.
+        MediaError, MediaNotFoundError, InputError: as ``load_image``.
     """
     if isinstance(source, (Tensor, np.ndarray, PIL.Image.Image)):
         picture = load_image(source)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from vega3d import checkpoint
 from vega3d.backbones import Backbone
 from vega3d.backbones.loading import load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, HostError
+from vega3d.errors import CheckpointError, ConfigError, DependencyError, HostError
 from vega3d.hosts import family_of
 
 
@@ -57,7 +58,9 @@ class Pretrained(nn.Module):
             CheckpointError: a file is missing, damaged, too new, or was trained on another host.
         """
         config, tensors = checkpoint.load(path, revision)
-        host = host if host is not None else load_host(config.host)
+        if host is None:
+            checkpoint.require_own_host(path, config)
+            host = load_host(config.host)
         checkpoint.require_same_host(config.host, describe(host, family_of(host).width(host.config)))
         adapter = cls(
             host,
@@ -67,6 +70,7 @@ class Pretrained(nn.Module):
         )
         checkpoint.require_same_tensors(adapter.own_state(), tensors)
         adapter.load_state_dict(tensors, strict=False)  # the host's tensors are not in the file
+        load_lora(adapter.host, checkpoint.lora_of(path, revision))
         return adapter
 
     def save_pretrained(
@@ -119,6 +123,30 @@ def load_host(host: HostConfig) -> nn.Module:
             fix="check the spelling; offline, download it first and pass the folder",
         ) from error
     return model
+
+
+def load_lora(host: Any, folder: Path | None) -> None:
+    """Put a checkpoint's LoRA into a loaded host; None does nothing.
+
+    Raises:
+        DependencyError: peft is not installed.
+        CheckpointError: the folder cannot be read, or is of another host.
+    """
+    if folder is None:
+        return
+    try:
+        host.load_adapter(str(folder))
+    except ImportError as error:
+        raise DependencyError(
+            "The checkpoint holds LoRA.", got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"The LoRA in {folder} cannot be put into the host.",
+            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            expected="a PEFT folder of this host, put in once",
+            fix="pass a freshly loaded host, or load the one that the checkpoint names",
+        ) from error
 
 
 def describe(host: Any, width: int) -> HostConfig:

@@ -191,7 +191,7 @@ class Vega3DProcessor:
             As ``__call__``.
 
         Raises:
-            As ``__call__``.
+            MediaError, MediaNotFoundError, InputError, UnknownKeywordError, DependencyError: as ``__call__``.
         """
         kwargs = {**(processor_kwargs or {}), **kwargs}
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}

@@ -16,7 +16,11 @@ from tests.tiny import make_batch, make_host
 from vega3d import SiglipBackbone, Vega3DAdapter, Vega3DConfig, WanBackbone
 from vega3d.analysis.look import Look, look_at, write_look
 from vega3d.analysis.pictures import heat, over, principal_colours, sheet
+from vega3d.encoding import Encoding
+from vega3d.grid import FeatureMap
 from vega3d.pico import pico_path
+from vega3d.report import FusionReport
+from vega3d.video import FramePlan
 
 RNG = np.random.default_rng(0)
 
@@ -69,6 +73,19 @@ def look() -> Look:
 
 def test_every_frame_has_a_picture_of_its_features(look: Look) -> None:
     assert len(look.features) == len(look.frames) == 5
+
+
+def test_the_gate_lies_on_the_frame_that_it_is_about() -> None:
+    """In mode ``window`` the generator sees many frames for one of the host's."""
+    plan = FramePlan.windows([5, 9, 13, 17], 5)
+    frames = torch.stack([torch.full((3, 8, 8), number, dtype=torch.uint8) for number in plan.generative])
+    shape = (2, 2, 3)  # two time steps of two frames each
+    report = FusionReport("video", torch.zeros(shape), torch.zeros(shape))
+    maps = FeatureMap(torch.randn(4, 4, 2, 3), tuple((link[0],) for link in plan.links))
+    drawn = look_at(Encoding({}, (report,), {}, (maps,)), frames, plan)
+    for picture, number in zip(drawn.gate, (5, 13), strict=True):
+        under = np.full((8, 8, 3), number, np.uint8)
+        assert np.array_equal(picture, over(under, heat(np.zeros((2, 3), np.float32), 0.0, 1.0)))
 
 
 def test_every_time_step_of_the_host_has_a_gate_and_a_contribution(look: Look) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests import media
-from tests.cache.conftest import SETTINGS, chat, image, jobs_of
+from tests.cache.conftest import SETTINGS, chat, image, jobs_of, video
 from vega3d.cache import Job, Needs, Problem
 from vega3d.cache.needs import decode
 from vega3d.data import media_rows, read_rows
@@ -78,6 +78,15 @@ def test_ranks_share_the_work_without_overlap(annotations: Path) -> None:
     parts = [addresses(jobs_of(annotations, Needs(SETTINGS, rank=rank, world=3))) for rank in range(3)]
     assert set().union(*parts) == every
     assert sum(map(len, parts)) == len(every)
+
+
+def test_one_long_video_is_work_for_every_rank(tmp_path: Path) -> None:
+    media.write_video(tmp_path / "a.mp4", 130)
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps([{"messages": [chat(video("a.mp4", nframes=128))]}]))
+    parts = [jobs_of(file, Needs(SETTINGS, rank=rank, world=2)) for rank in range(2)]
+    assert all(parts)
+    assert sum(map(len, parts)) == 128
 
 
 def test_a_missing_or_broken_medium_is_a_problem_of_its_row_alone(annotations: Path) -> None:

@@ -8,9 +8,12 @@ from vega3d.rooms import Instance, Primitive
 
 
 def sample_primitive(p: Primitive, step: float = 0.04) -> np.ndarray:
-    """(N, 3) world points on the surface of a box or an upright cylinder, about ``step`` metres apart."""
+    """(N, 3) world points on the surface of a primitive, about ``step`` metres apart."""
     w, d, h = p.box.size
-    local = _box(w, d, h, step) if p.shape == "box" else _cylinder(w / 2, h, step)
+    if p.shape == "sphere":
+        local = _sphere(w / 2, step)
+    else:
+        local = _box(w, d, h, step) if p.shape == "box" else _cylinder(w / 2, h, step)
     c, s = np.cos(p.box.yaw), np.sin(p.box.yaw)
     x, y, z = local.T
     world = np.stack([x * c - y * s, x * s + y * c, z], axis=1)
@@ -39,6 +42,14 @@ def _cylinder(r: float, h: float, step: float) -> np.ndarray:
     rings = [(radius, z) for radius in radii for z in (-h / 2, h / 2)] + [(r, z) for z in _line(h, step)]
     circle = np.stack([np.cos(angle), np.sin(angle)], 1)
     return np.concatenate([np.c_[radius * circle, np.full(len(angle), z)] for radius, z in rings])
+
+
+def _sphere(r: float, step: float) -> np.ndarray:
+    n = max(200, int(4 * np.pi * r**2 / step**2))
+    i = np.arange(n) + 0.5
+    up, turn = 1 - 2 * i / n, np.pi * (1 + 5**0.5) * i  # a spiral that is even on the sphere
+    flat = np.sqrt(1 - up**2)
+    return r * np.stack([flat * np.cos(turn), flat * np.sin(turn), up], axis=1)
 
 
 def closest(a: np.ndarray, b: np.ndarray) -> float:

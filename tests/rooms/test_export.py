@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vega3d.rooms import export_rooms, rooms_seed
+from vega3d.data import read_rows
+from vega3d.errors import InputError
+from vega3d.rooms import export_rooms, rooms_seed, rooms_source
 
+LISTS = ("test.jsonl", "conversations.jsonl")  # of all scenes
 SMALL = {"width": 64, "height": 64, "frames": 8}
 
 
@@ -33,6 +36,20 @@ def test_every_question_has_its_video_and_ids_count_up(tmp_path: Path) -> None:
         assert rooms_seed(path) == int(row["scene_name"].removeprefix("room_"))
 
 
+def test_every_question_can_be_trained_on(tmp_path: Path) -> None:
+    questions = [json.loads(line) for line in export_rooms(tmp_path, 2, 5, **SMALL).read_text().splitlines()]
+    rows = list(read_rows(tmp_path / "conversations.jsonl"))
+    assert len(rows) == len(questions) > 0
+    for row, question in zip(rows, questions, strict=True):
+        asked, answered = (message["content"] for message in row.messages)
+        assert Path(row.videos[0].source).is_file()
+        assert question["question"] in asked[-1]["text"]
+        assert (
+            answered == [{"type": "text", "text": question["ground_truth"]}]
+            or answered == question["ground_truth"]
+        )
+
+
 def test_a_second_export_keeps_complete_scenes_and_makes_the_missing_ones(tmp_path: Path) -> None:
     export_rooms(tmp_path, 2, 5, **SMALL)
     before = digest(tmp_path)
@@ -44,8 +61,8 @@ def test_a_second_export_keeps_complete_scenes_and_makes_the_missing_ones(tmp_pa
     )
     assert seen == [(1, 3, True), (2, 3, False), (3, 3, False)]
     after = digest(tmp_path)
-    assert {k: v for k, v in after.items() if k in before and k != "test.jsonl"} == {
-        k: v for k, v in before.items() if k != "test.jsonl"
+    assert {k: v for k, v in after.items() if k in before and k not in LISTS} == {
+        k: v for k, v in before.items() if k not in LISTS
     }
 
 
@@ -82,12 +99,41 @@ def test_an_interrupted_export_leaves_no_scene_that_looks_complete(
 
 def test_geometry_is_written_without_pickle_and_agrees_with_the_description(tmp_path: Path) -> None:
     export_rooms(tmp_path, 1, 5, **SMALL, geometry=True)
-    with np.load(next((tmp_path / "rooms").glob("*.npz")), allow_pickle=False) as arrays:
-        depth, ids = arrays["depth"], arrays["ids"]
+    with np.load(next((tmp_path / "rooms").glob("*.npz")), allow_pickle=False) as file:
+        arrays = dict(file)
     scene = json.loads(next((tmp_path / "rooms").glob("*.json")).read_text())["scene"]
-    assert depth.shape == ids.shape == (8, 64, 64)
-    assert len(scene["poses"]) == 8
-    assert set(np.unique(ids)) <= {0, *(thing["id"] for thing in scene["instances"])}
+    ids, classes = arrays["ids"], arrays["classes"]
+    assert arrays["depth"].shape == ids.shape == classes.shape == (8, 64, 64)
+    assert np.allclose(np.linalg.norm(arrays["normals"] / 127, axis=-1), 1, atol=0.02)
+    assert np.allclose(arrays["poses"], scene["poses"])
+    things = {(thing["id"], thing["class"]) for thing in scene["instances"]}
+    assert set(zip(ids[ids > 0].tolist(), classes[ids > 0].tolist(), strict=True)) <= things
+
+
+def test_several_processes_write_the_same_bytes_as_one(tmp_path: Path) -> None:
+    export_rooms(tmp_path / "a", 3, 5, **SMALL)
+    done = []
+    export_rooms(tmp_path / "b", 3, 5, **SMALL, workers=2, progress=lambda d, t, s: done.append((d, t, s)))
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    assert done == [(1, 3, False), (2, 3, False), (3, 3, False)]
+
+
+def test_an_error_in_another_process_is_raised_here(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="even"):
+        export_rooms(tmp_path, 2, 5, width=63, height=64, frames=2, workers=2)
+
+
+def test_the_first_world_can_be_exported_and_says_so(tmp_path: Path) -> None:
+    export_rooms(tmp_path, 1, 5, **SMALL, version=1)
+    video = next((tmp_path / "rooms").glob("*.mp4"))
+    assert rooms_source(video) == (int(video.stem.removeprefix("room_")), 1)
+
+
+@pytest.mark.full
+def test_a_thousand_scenes_are_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export_rooms(tmp_path / name, 1000, 0, width=64, height=64, frames=12, workers=2)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
 def test_splits_have_no_scene_in_common(tmp_path: Path) -> None:

@@ -33,6 +33,15 @@ def served(store: FeatureStore, number: int) -> torch.Tensor | None:
     return found.features if found is not None else None
 
 
+def flip_a_feature(store: FeatureStore) -> None:
+    """Change a bit of the first shard; it gets a new name, because readers keep the header of an old one."""
+    first = shards(store)[0]
+    broken = bytearray(first.read_bytes())
+    broken[-3] ^= 1
+    first.unlink()
+    store.new_shard().write_bytes(bytes(broken))
+
+
 def damages(store: FeatureStore) -> list[Damage]:
     return [one for one in store.verify() if isinstance(one, Damage)]
 
@@ -91,22 +100,14 @@ def test_verify_finds_every_flipped_bit_of_the_features(
 
 def test_the_error_names_the_media_and_the_command(made: Made) -> None:
     store = made()
-    first = shards(store)[0]
-    broken = bytearray(first.read_bytes())
-    broken[-3] ^= 1
-    first.unlink()
-    store.new_shard().write_bytes(bytes(broken))
+    flip_a_feature(store)
     with pytest.raises(StoreError, match=r"video_\d\.mp4[\s\S]*vega3d cache repair"):
         [FeatureStore(store.path).read([key(number)]) for number in range(12)]
 
 
 def test_only_what_is_damaged_is_dropped(made: Made) -> None:
     store = made()
-    first = shards(store)[0]
-    broken = bytearray(first.read_bytes())
-    broken[-3] ^= 1
-    first.unlink()
-    store.new_shard().write_bytes(bytes(broken))
+    flip_a_feature(store)
     (damage,) = damages(store)
     held = {one.digest for one in store.entries_of(damage.file)}
     store.keep(damage.file, held - {damage.digest})

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,27 @@ def test_joining_keeps_who_computed_it(tmp_path: Path) -> None:
     store.compact()
     (file,) = tmp_path.glob("*.safetensors")
     assert "device cpu of a friend" in store.provenance_of(file)
+
+
+def test_shards_of_different_devices_are_not_joined(tmp_path: Path) -> None:
+    store = create(tmp_path)
+    for number in range(4):
+        with store.writer(provenance={"device": f"device {number % 2}"}) as writer:
+            writer.add(key(number), feature_map(number))
+    assert store.compact() == 2
+    names = sorted(store.provenance_of(file) for file in tmp_path.glob("*.safetensors"))
+    assert ["device device 0" in name for name in names] == [True, False]
+    assert len(FeatureStore(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(("age", "left"), [(0.0, True), (2 * 24 * 3600.0, False)])
+def test_only_what_an_old_writer_left_is_swept_up(made: Made, age: float, left: bool) -> None:
+    store = made()
+    part = store.path / ".some.safetensors.1.part"
+    part.write_bytes(b"half")
+    os.utime(part, (time.time() - age,) * 2)
+    store.compact()
+    assert part.exists() is left
 
 
 def test_a_damaged_shard_is_not_joined(made: Made) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import torch
+
 from vega3d import registry
 from vega3d.backbones import Backbone
-from vega3d.config import Vega3DConfig
-from vega3d.errors import ConfigError
-
-# Where the weights lie and how they are run may differ between training and use; what they compute may not.
-_FREE = {"path", "revision", "channels", "micro_batch", "dtype", "residual", "attention", "shortcuts"}
+from vega3d.config import FREE, DType, Vega3DConfig
+from vega3d.errors import ConfigError, unknown_choice
 
 
 def load_backbone(config: Vega3DConfig) -> Backbone:
@@ -73,7 +72,7 @@ def agreed(asked: Any, encoder: Backbone | None, place: str = "backbone") -> Any
         )
     if asked == type(asked)() or type(asked) is not type(settings):
         return settings
-    names = [entry.name for entry in dataclasses.fields(asked) if entry.name not in _FREE]
+    names = [entry.name for entry in dataclasses.fields(asked) if entry.name not in FREE]
     differ = [name for name in names if getattr(asked, name) != getattr(settings, name)]
     if differ:
         raise ConfigError(
@@ -103,3 +102,16 @@ def agreed_streams(asked: tuple[Any, ...], streams: tuple[Backbone, ...]) -> tup
     asked = asked or tuple(stream.spec.config for stream in streams)
     pairs = zip(asked, streams or (None,) * len(asked), strict=True)
     return tuple(agreed(one, stream, f"semantic_streams[{at}]") for at, (one, stream) in enumerate(pairs))
+
+
+def dtype_name(dtype: torch.dtype | str) -> DType:
+    """``float32`` or ``bfloat16``, however it is given.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    names: dict[str, DType] = {"float32": "float32", "bfloat16": "bfloat16"}
+    name = str(dtype).removeprefix("torch.")
+    if name not in names:
+        raise unknown_choice("dtype", name, names)
+    return names[name]

@@ -29,7 +29,7 @@ from vega3d.image import image_size, load_image, open_source
 from vega3d.marks import Marks, draw, identify_drawn
 from vega3d.messages import ImageRequest, Limits, VideoRequest
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify
-from vega3d.store.lookup import Size, picture_keys
+from vega3d.store.lookup import Size, picture_keys, video_keys
 from vega3d.video import FramePlan, frame_plan, read_frames, stack_frames
 
 Kind = Literal["video", "pictures"]
@@ -38,6 +38,7 @@ GridOf = Callable[[Modality, Size, int, Limits], Size]
 
 THREADS = 8  # reading headers and hashing files waits for the disk
 AT_ONCE = 256  # rows
+BLOCK = 32  # runs of one file that stay on one rank
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,14 @@ class Needs:
             return self._of_files(clip.plan, [(file, ()) for file in clip.pictures], clip.size, grid)
         if isinstance(clip.source, Tensor) or not isinstance(request.source, str):
             raise _in_memory(clip)
-        if not self._mine(request.source):
+        source, own = request.source, self._own(request.source, len(clip.plan.runs))
+        if not own:
             return []
         if self.identity is None:
-            keys = [
-                FeatureKey(request.source, tuple(clip.plan.generative[at] for at in run), clip.size, grid)
-                for run in clip.plan.runs
-            ]
+            keys = video_keys(clip.plan, source, clip.size, grid)
         else:
             keys = clip.keys(self.identity, grid)
-        return [Job(key, "video", (request.source,)) for key in keys]
+        return [Job(keys[number], "video", (source,)) for number in own]
 
     def _of_pictures(self, requests: Sequence[ImageRequest]) -> list[Job]:
         sources = [request.source for request in requests]
@@ -159,7 +158,7 @@ class Needs:
         found = []
         for run in plan.runs:
             own = [pictures[plan.generative[at]] for at in run]
-            if not self._mine(own[0][0]):
+            if not self._own(own[0][0], 1):
                 continue
             media = [identify_drawn(self._identity(file), marks) for file, marks in own]
             places = tuple(range(len(own)))
@@ -172,9 +171,13 @@ class Needs:
     def _identity(self, file: str) -> str:
         return file if self.identity is None else identify(file, self.identity)
 
-    def _mine(self, file: str) -> bool:
-        """Whether a file belongs to this rank: by its name, so that nobody has to read the others'."""
-        return zlib.crc32(file.encode()) % self.world == self.rank
+    def _own(self, file: str, runs: int) -> list[int]:
+        """Which runs of a file are this rank's: by its name, so that nobody has to read the others' files.
+
+        A file with many runs is shared out in blocks.
+        """
+        first = zlib.crc32(file.encode())
+        return [number for number in range(runs) if (first + number // BLOCK) % self.world == self.rank]
 
     def _grid(self, modality: Modality, size: Size, frames: int, limits: Limits) -> Size | None:
         return self.grid_of(modality, size, frames, limits) if self.grid_of is not None else None

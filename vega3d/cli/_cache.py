@@ -175,9 +175,11 @@ def pico_or(name: str, part: Literal["host", "wan"]) -> str:
 
 def is_store(path: str) -> bool:
     """Whether there is a store."""
-    from vega3d.store.feature_store import ABOUT
+    from pathlib import Path
 
-    return os.path.exists(os.path.join(path, ABOUT))
+    from vega3d.store import about
+
+    return about.exists(Path(path))
 
 
 def say_problems(problems: list[Problem]) -> int:

@@ -15,6 +15,11 @@ ONLY_ROOMS = (
     "      do not trust the answer. For real videos pass real models, for example\n"
     "        --model Qwen/Qwen2.5-VL-3B-Instruct --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers\n"
 )
+PICO_WORLD = 1
+OTHER_WORLD = (
+    "note: the shipped pico models were trained on world 1 of vega3d's rooms, and this is another one:\n"
+    "      do not trust the answer. `vega3d rooms make --world 1` makes rooms that they know.\n"
+)
 UNTRAINED = (
     "note: projector and fusion are untrained, so the answer is the host's own (no checkpoint was given).\n"
 )
@@ -52,11 +57,14 @@ def load_model(arguments: argparse.Namespace) -> Assistant:
 
 def notes(assistant: Assistant, video: str) -> list[str]:
     """What a user has to know to read the answer rightly."""
-    from vega3d.rooms import is_rooms_video
+    from vega3d.rooms import rooms_source
 
     found = []
-    if assistant.name == "pico" and not is_rooms_video(video):
+    seed_and_version = rooms_source(video)
+    if assistant.name == "pico" and seed_and_version is None:
         found.append(ONLY_ROOMS)
+    elif assistant.name == "pico" and seed_and_version and seed_and_version[1] != PICO_WORLD:
+        found.append(OTHER_WORLD)
     if not assistant.trained:
         found.append(UNTRAINED)
     return found

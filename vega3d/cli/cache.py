@@ -132,7 +132,6 @@ def _estimate(arguments: argparse.Namespace) -> int:
     import torch
 
     from vega3d.assistant import device_of
-    from vega3d.cache import Job
     from vega3d.cache.cost import cost_of, measured_rate
     from vega3d.estimate.shapes import find_wan
     from vega3d.store import Form
@@ -147,7 +146,6 @@ def _estimate(arguments: argparse.Namespace) -> int:
     cost = cost_of(jobs, settings, find_wan(str(settings.path)), form)
     device = device_of(arguments.device)
     rate = (arguments.tflops or 0.0) * 1e12 or measured_rate(device, getattr(torch, settings.dtype))
-    assert all(isinstance(job, Job) for job in jobs)
     print(f"mode {settings.mode}, grid {form.grid}, {form.precision}")
     print(f"{len(asked):,} runs asked for, {cost.runs:,} different: {cost.frames:,} frames")
     print(f"{in_bytes(cost.bytes)} in all, {in_bytes(cost.bytes / max(1, cost.steps))} a feature map")

@@ -1,17 +1,27 @@
-"""``vega3d rooms make``."""
+"""``vega3d rooms make | export | show``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
+
+SPLITS = ("train", "val", "test")
 
 
 def add_parser(commands: Any) -> None:
     """Register the command and its sub-commands."""
     parser = commands.add_parser("rooms", help="a procedural world with exact answers")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_make(actions)
+    _add_export(actions)
+    _add_show(actions)
+
+
+def _add_make(actions: Any) -> None:
     make = actions.add_parser(
         "make",
         help="render rooms to videos, with questions and answers",
@@ -19,27 +29,71 @@ def add_parser(commands: Any) -> None:
         "that are already complete are kept, so an interrupted run can be repeated.",
         epilog="example: vega3d rooms make --scenes 3 --seed 0 --out out/",
     )
-    make.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
-    make.add_argument("--scenes", type=int, default=1, metavar="N", help="number of rooms (default: 1)")
-    make.add_argument("--seed", type=int, default=0, metavar="S", help="which rooms (default: 0)")
-    make.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    _add_which(make)
+    make.add_argument(
+        "--world", type=int, default=None, metavar="V", help="1: the small first world (default: the newest)"
+    )
     make.add_argument("--size", type=int, default=256, metavar="PX", help="width and height (default: 256)")
-    make.add_argument("--geometry", action="store_true", help="also write depth and instance ids (npz)")
-    make.set_defaults(run=run)
+    make.add_argument("--frames", type=int, default=48, metavar="T", help="frames a video (default: 48)")
+    make.add_argument("--per-type", type=int, default=2, metavar="Q", help="questions a type (default: 2)")
+    make.add_argument(
+        "--geometry", action="store_true", help="also write depth, ids, classes, normals, K and poses (npz)"
+    )
+    make.set_defaults(run=run_make)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Render, with progress and time left on standard error; prints the path of the questions."""
-    from vega3d.rooms import export_rooms
+def _add_export(actions: Any) -> None:
+    export = actions.add_parser(
+        "export",
+        help="write rooms in ScanNet's layout, or pairs that only parallax tells apart",
+        description="Write rooms in another layout. scannet: posed frames, depth, boxes and proposals, and "
+        "records of ScanRefer, Multi3DRefer, ScanQA, SQA3D and Scan2Cap. ames: pairs of videos whose "
+        "sampled frames look the same (--scenes counts pairs). Complete scenes are kept.",
+        epilog="example: vega3d rooms export --layout scannet --split val --scenes 20 --out data/",
+    )
+    export.add_argument("--layout", default="scannet", choices=("scannet", "ames"), help="default: scannet")
+    _add_which(export)
+    export.add_argument("--width", type=int, default=320, metavar="PX", help="default: 320 (ScanNet: 640)")
+    export.add_argument("--height", type=int, default=240, metavar="PX", help="default: 240 (ScanNet: 480)")
+    export.add_argument(
+        "--frames",
+        type=int,
+        default=None,
+        metavar="T",
+        help="posed frames (default: 48), or sampled ones (8)",
+    )
+    export.set_defaults(run=run_export)
 
-    start = time.monotonic()
-    made = 0
 
-    def progress(done: int, total: int, skipped: bool) -> None:
-        nonlocal made
-        made += not skipped
-        left = (time.monotonic() - start) / max(made, 1) * (total - done)
-        print(f"[vega3d] room {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+def _add_which(parser: Any) -> None:
+    """Which rooms, where to, and how many processes: the same for all that write many scenes."""
+    parser.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
+    parser.add_argument("--scenes", type=int, default=1, metavar="N", help="number of rooms (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which rooms (default: 0)")
+    parser.add_argument("--split", default="test", choices=SPLITS, help="default: test")
+    cores = os.cpu_count() or 1
+    parser.add_argument(
+        "--workers", type=int, default=cores, metavar="W", help=f"processes (default: all cores, {cores})"
+    )
+
+
+def _add_show(actions: Any) -> None:
+    show = actions.add_parser(
+        "show",
+        help="draw a room: contact sheet, turntable, plan with boxes",
+        description="Draw one room as pictures: a contact sheet of its clip with depth and ids, a turntable "
+        "seen from above with the near walls cut away, and a plan with the boxes and the camera's path.",
+        epilog="example: vega3d rooms show --seed 7 --out out/room7",
+    )
+    show.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the room (default: 0)")
+    show.add_argument("--world", type=int, default=None, metavar="V", help="as in make")
+    show.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
+    show.set_defaults(run=run_show)
+
+
+def run_make(arguments: argparse.Namespace) -> int:
+    """Render, with progress and time left on standard error; prints the videos and the questions."""
+    from vega3d.rooms import ROOMS_VERSION, export_rooms
 
     path = export_rooms(
         arguments.out,
@@ -48,10 +102,59 @@ def run(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         width=arguments.size,
         height=arguments.size,
+        frames=arguments.frames,
+        per_type=arguments.per_type,
         geometry=arguments.geometry,
-        progress=progress,
+        version=arguments.world or ROOMS_VERSION,
+        workers=arguments.workers,
+        progress=_progress(),
     )
     for video in sorted((path.parent / "rooms").glob("*.mp4")):
         print(video)
     print(path)
     return 0
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write scenes or pairs, with progress on standard error; prints the files of records."""
+    from vega3d.rooms.ames import export_ames
+    from vega3d.rooms.scannet import export_scannet
+
+    a, report = arguments, _progress()
+    if a.layout == "ames":
+        path = export_ames(
+            a.out, a.scenes, a.seed, split=a.split, width=a.width, height=a.height,
+            sampled=a.frames or 8, workers=a.workers, progress=report,
+        )  # fmt: skip
+        print(path)
+        return 0
+    paths = export_scannet(
+        a.out, a.scenes, a.seed, split=a.split, width=a.width, height=a.height,
+        frames=a.frames or 48, workers=a.workers, progress=report,
+    )  # fmt: skip
+    for path in paths:
+        print(path)
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Write the pictures and print their paths."""
+    from vega3d.rooms import ROOMS_VERSION, make_room
+    from vega3d.rooms.show import write_pictures
+
+    room = make_room(arguments.seed, arguments.world or ROOMS_VERSION)
+    for path in write_pictures(room, arguments.out):
+        print(path)
+    return 0
+
+
+def _progress() -> Callable[[int, int, bool], None]:
+    start, made = time.monotonic(), 0
+
+    def report(done: int, total: int, skipped: bool) -> None:
+        nonlocal made
+        made += not skipped
+        left = (time.monotonic() - start) / max(made, 1) * (total - done)
+        print(f"[vega3d] room {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+    return report

@@ -1,66 +1,167 @@
-"""Smooth camera paths through a room, at video rate, in the two ways people film one.
+"""Smooth camera paths through a room, in the ways people film one, with or without a shaking hand.
 
-``orbit`` walks an arc along the walls and looks inwards; ``pan`` stands near the middle and turns. A path
-is a pure function of the room; the number of frames only says how densely it is sampled. It keeps clear of
-all things by their boxes. It knows no pixels and no field of view.
+``orbit`` walks an arc along the walls and looks inwards; ``pan`` stands near the middle and turns; ``walk``
+goes through free space from spot to spot and looks about. A path is a pure function of the room; the number
+of frames only says how densely it is sampled. It keeps clear of all things by their boxes. Poses are rounded
+to a nanometre, so that pixels do not depend on somebody's cosine. It knows no pixels and no field of view.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
+from vega3d.errors import unknown_choice
 from vega3d.geometry import contains, look_at
-from vega3d.rooms.scene import ROOMS_VERSION, Room
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.scene import Room
 
-_CLEARANCE = 0.5  # metres between the camera and any box
-_ATTEMPTS = 30
+Style = Literal["orbit", "pan", "walk"]
+F64 = NDArray[np.float64]
+Rail = Callable[[F64], tuple[F64, F64]]
+"""Shares of the clip (T,) -> eyes (T, 3) and what they look at (T, 3)."""
+
+_CLEARANCE = 0.35  # metres between the camera and any box
 _WALL = 0.35  # metres between the camera and any wall
+_ATTEMPTS = 40
+_DENSE = np.linspace(0, 1, 64)
 
 
-def camera_path(room: Room, frames: int) -> NDArray[np.float64]:
-    """(frames, 4, 4) camera-to-world poses along the room's path, first to last."""
-    rng = np.random.default_rng([ROOMS_VERSION, room.seed, 1])
+@dataclass(frozen=True)
+class Shake:
+    """A hand's tremor: amplitudes of turn (degrees) and place (metres), four waves each."""
+
+    degrees: float = 0.5
+    metres: float = 0.006
+
+
+def camera_path(
+    room: Room, frames: int, *, style: Style | None = None, shake: Shake | bool | None = None
+) -> F64:
+    """(frames, 4, 4) camera-to-world poses along the room's path, first to last.
+
+    Args:
+        room: the room that is filmed.
+        frames: how many poses.
+        style: one of the three ways; None is the room's own.
+        shake: a hand's tremor, or whether there is one; None: four rooms in ten have it.
+    """
+    if style is not None and style not in get_args(Style):
+        raise unknown_choice("camera style", style, get_args(Style))
+    if room.version == 1:
+        from vega3d.rooms.first import first_path
+
+        return first_path(room, frames)
+    dice = Dice(room.version, room.seed, 1)
+    own, shaky = dice.real(), dice.chance(0.4)
+    chosen = style or ("orbit" if own < 0.45 else "walk" if own < 0.8 else "pan")
+    rail = _clear_rail(dice, room, chosen)
     s = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+    eyes, targets = rail(s)
+    tremor = shake if isinstance(shake, Shake) else Shake() if (shaky if shake is None else shake) else None
+    if tremor is not None:
+        eyes, targets = _shaken(dice, tremor, s, eyes, targets)
+    poses = [look_at(eye, target) for eye, target in zip(eyes, targets, strict=True)]
+    return np.stack(poses).astype(np.float64).round(9)
+
+
+def is_clear(room: Room, eyes: F64, clearance: float = _CLEARANCE) -> bool:
+    """Whether no camera centre (frames, 3) comes within the clearance of a thing, wherever that moves."""
+    stages = [room.at(when) for when in (0.0, 0.25, 0.5, 0.75, 1.0)] if room.moves else [room]
+    return not any(
+        contains(thing.box, eyes, clearance).any() for stage in stages for thing in stage.instances
+    )
+
+
+def _clear_rail(dice: Dice, room: Room, style: str) -> Rail:
+    """The first rail of many that is clear; judged on a fixed dense sampling, whatever the frames."""
+    draw = {"orbit": _orbit, "pan": _pan, "walk": _walk}[style]
+    top = room.size[2] - 0.3
     for attempt in range(_ATTEMPTS):
         # Ever higher, so that the last attempts look over everything.
-        height = rng.uniform(1.6, 2.1) if attempt < 20 else min(2.2, room.size[2] - 0.3)
-        draw = _orbit if rng.random() < 0.6 else _pan
-        state = rng.bit_generator.state
-        # Judged on a fixed dense sampling, so that the choice does not depend on the number of frames.
-        clear = is_clear(room, draw(rng, room, np.linspace(0, 1, 64), float(height))[:, :3, 3])
-        if clear or attempt == _ATTEMPTS - 1:
-            rng.bit_generator.state = state
-            return draw(rng, room, s, float(height))
-    raise AssertionError("unreachable: the last attempt returns")
+        height = dice.real(1.35, 1.75) if attempt < _ATTEMPTS // 2 else dice.real(1.7, top)
+        rail = draw(dice, room, min(height, top))
+        if is_clear(room, rail(_DENSE)[0]):
+            return rail
+    # A crowded room: from near the ceiling, above whatever stands there.
+    return _pan(dice, room, top)
 
 
-def is_clear(room: Room, eyes: NDArray[np.float64]) -> bool:
-    """Whether no camera centre (frames, 3) comes within the clearance of a thing."""
-    return not any(contains(thing.box, eyes, _CLEARANCE).any() for thing in room.instances)
+def _orbit(dice: Dice, room: Room, height: float) -> Rail:
+    """An arc of 100 to 200 degrees on an ellipse just inside the walls, looking past the middle."""
+    radius = np.asarray(room.size[:2]) / 2 - _WALL - dice.real(0, 0.25) * min(room.size[:2]) / 2
+    start, span = dice.real(0, 2 * math.pi), math.radians(dice.real(100, 200)) * dice.pick((-1, 1))
+    first = np.array([dice.real(-0.4, 0.4), dice.real(-0.4, 0.4), dice.real(0.4, 0.9)])
+    last = np.array([dice.real(-0.4, 0.4), dice.real(-0.4, 0.4), dice.real(0.4, 0.9)])
+
+    def rail(s: F64) -> tuple[F64, F64]:
+        angle = start + span * s
+        eyes = np.stack([radius[0] * np.cos(angle), radius[1] * np.sin(angle), np.full_like(s, height)], 1)
+        return eyes, first + (last - first) * s[:, None]
+
+    return rail
 
 
-def _orbit(
-    rng: np.random.Generator, room: Room, s: NDArray[np.float64], height: float
-) -> NDArray[np.float64]:
-    """An arc of 100 to 220 degrees on an ellipse just inside the walls, looking at the middle."""
-    radius = np.asarray(room.size[:2]) / 2 - _WALL
-    start = rng.uniform(0, 2 * np.pi)
-    span = np.radians(rng.uniform(100, 220)) * rng.choice([-1, 1])
-    angle = start + span * s
-    eyes = np.stack([radius[0] * np.cos(angle), radius[1] * np.sin(angle), np.full_like(s, height)], axis=1)
-    drift = rng.uniform(-0.4, 0.4, size=2)
-    targets = np.stack([drift[0] * (1 - s), drift[1] * s, np.full_like(s, rng.uniform(0.3, 0.7))], axis=1)
-    return np.stack([look_at(eye, target) for eye, target in zip(eyes, targets, strict=True)])
+def _pan(dice: Dice, room: Room, height: float) -> Rail:
+    """A turn of 200 to 320 degrees near the middle, with a slow step sideways for parallax."""
+    reach = 0.12 * np.asarray(room.size[:2])
+    first, last = (np.array([dice.real(-1, 1), dice.real(-1, 1)]) * reach for _ in range(2))
+    start, span = dice.real(0, 2 * math.pi), math.radians(dice.real(200, 320)) * dice.pick((-1, 1))
+    pitch = -dice.real(0.2, 0.5)
+
+    def rail(s: F64) -> tuple[F64, F64]:
+        eyes = np.concatenate([first + (last - first) * s[:, None], np.full((len(s), 1), height)], axis=1)
+        angle = start + span * s
+        ahead = np.stack([np.cos(angle), np.sin(angle), np.full_like(s, pitch)], axis=1)
+        return eyes, eyes + ahead
+
+    return rail
 
 
-def _pan(rng: np.random.Generator, room: Room, s: NDArray[np.float64], height: float) -> NDArray[np.float64]:
-    """A turn of 200 to 300 degrees near the middle, with a slow step sideways for parallax."""
-    first, last = rng.uniform(-0.12, 0.12, size=(2, 2)) * np.asarray(room.size[:2])
-    eyes = np.empty((len(s), 3))
-    eyes[:, :2] = first + (last - first) * s[:, None]
-    eyes[:, 2] = height
-    angle = rng.uniform(0, 2 * np.pi) + np.radians(rng.uniform(200, 300)) * rng.choice([-1, 1]) * s
-    pitch = -rng.uniform(0.25, 0.45)
-    ahead = np.stack([np.cos(angle), np.sin(angle), np.full_like(s, pitch)], axis=1)
-    return np.stack([look_at(eye, eye + step) for eye, step in zip(eyes, ahead, strict=True)])
+def _walk(dice: Dice, room: Room, height: float) -> Rail:
+    """From spot to spot on a smooth curve, the eyes ahead of the feet and sweeping from side to side."""
+    half = np.asarray(room.size[:2]) / 2 - _WALL - 0.1
+    angle, turn = dice.real(0, 2 * math.pi), dice.pick((-1, 1)) * math.radians(dice.real(40, 70))
+    spots = np.array(
+        [
+            np.array([math.cos(angle + turn * i), math.sin(angle + turn * i)]) * half * dice.real(0.3, 0.8)
+            for i in range(4)
+        ]
+    )
+    beyond = -spots.mean(axis=0)
+    sweep, pitch, waves = math.radians(dice.real(20, 45)), dice.real(0.25, 0.5), dice.real(0.6, 1.2)
+
+    def rail(s: F64) -> tuple[F64, F64]:
+        eyes = np.concatenate([_bezier(spots, s), np.full((len(s), 1), height)], axis=1)
+        # Past the middle to the other side, so that walls are not all one sees.
+        ahead = beyond - eyes[:, :2]
+        heading = np.arctan2(ahead[:, 1], ahead[:, 0]) + sweep * np.sin(2 * np.pi * waves * s)
+        look = np.stack([np.cos(heading), np.sin(heading), np.full_like(s, -pitch)], axis=1)
+        return eyes, eyes + look
+
+    return rail
+
+
+def _bezier(spots: F64, s: F64) -> F64:
+    """(T, 2) points of the cubic Bezier curve of four spots (4, 2)."""
+    u = s[:, None]
+    a, b, c, d = spots
+    return np.asarray((1 - u) ** 3 * a + 3 * u * (1 - u) ** 2 * b + 3 * u**2 * (1 - u) * c + u**3 * d)
+
+
+def _shaken(dice: Dice, shake: Shake, s: F64, eyes: F64, targets: F64) -> tuple[F64, F64]:
+    """Add the tremor: sums of four waves of 3 to 15 periods a clip."""
+
+    def tremor() -> F64:
+        waves = [(dice.real(3, 15), dice.real(0, 2 * math.pi)) for _ in range(4)]
+        return np.asarray(sum(np.sin(2 * np.pi * rate * s + phase) for rate, phase in waves)) / 2
+
+    moved = eyes + shake.metres * np.stack([tremor() for _ in range(3)], axis=1)
+    reach = np.linalg.norm(targets - eyes, axis=1)[:, None]
+    swing = math.radians(shake.degrees) * reach * np.stack([tremor() for _ in range(3)], axis=1)
+    return moved, targets + swing

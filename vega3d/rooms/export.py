@@ -1,31 +1,49 @@
 """Export rooms to disk in VSI-Bench's layout: `<out>/rooms/<scene>.mp4` and `<out>/test.jsonl`.
 
+Beside it, `<out>/conversations.jsonl` holds the same questions with their answers, as a trainer reads them.
+
 Decision: one scene is complete when its JSON exists, and the JSON is written last; so a killed export
-resumes by skipping complete scenes, and `test.jsonl` is assembled from the JSON files at the end. Splits
-are disjoint ranges of seeds: no scene can be in two of them, whatever is asked for.
+resumes by skipping complete scenes, and `test.jsonl` is assembled from the JSON files at the end. Scenes are
+independent, so processes share nothing and any number of them writes the same bytes. Splits are disjoint
+ranges of seeds: no scene can be in two of them, whatever is asked for.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.rooms.questions import make_questions
+from vega3d.files import write_whole
+from vega3d.rooms.layout import make_room
+from vega3d.rooms.questions import Question, make_questions
 from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
-from vega3d.rooms.scene import ROOMS_VERSION, Room, make_room
+from vega3d.rooms.scene import ROOMS_VERSION, Room
 from vega3d.rooms.video import rooms_tag, write_mp4
+from vega3d.rooms.workers import run_all
 
 Split = Literal["train", "val", "test"]
+Progress = Callable[[int, int, bool], None]
 _SPLIT_SIZE = 10**8
 _PER_SEED = 10**4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the bytes of a scene beside its seed; scenes of other settings are made again."""
+
+    version: int = ROOMS_VERSION
+    width: int = 256
+    height: int = 256
+    frames: int = FRAMES
+    fps: float = FPS
+    per_type: int = 2
+    geometry: bool = False
 
 
 def scene_seed(split: Split, seed: int, index: int) -> int:
@@ -38,7 +56,7 @@ def scene_seed(split: Split, seed: int, index: int) -> int:
             "Seed or scene index out of range.",
             got=f"seed {seed}, scene {index}",
             expected="both in 0..9999",
-            fix="pass --seed 0",
+            fix="pass --seed 0, and at most 10000 scenes a seed",
         )
     return int(splits.index(split) * _SPLIT_SIZE + seed * _PER_SEED + index)
 
@@ -55,7 +73,9 @@ def export_rooms(
     fps: float = FPS,
     per_type: int = 2,
     geometry: bool = False,
-    progress: Callable[[int, int, bool], None] | None = None,
+    version: int = ROOMS_VERSION,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> Path:
     """Write ``scenes`` rooms as videos, scene JSON and questions; returns the path of `test.jsonl`.
 
@@ -67,40 +87,38 @@ def export_rooms(
         width, height: pixels, even.
         frames, fps: length and rate of the videos.
         per_type: most questions of one type about one room.
-        geometry: also write `<scene>.npz` with depth (T, H, W) float32 and ids (T, H, W) int32.
+        geometry: also write `<scene>.npz`, see `write_geometry`.
+        version: which world.
+        workers: processes; more than one needs the caller to be importable (``if __name__ == ...``).
         progress: called after each scene with (done, total, skipped).
     """
     folder = Path(out) / "rooms"
     folder.mkdir(parents=True, exist_ok=True)
-    # Settings are part of "complete": a scene of other settings is made again, never mixed in.
-    settings: dict[str, object] = {
-        "version": ROOMS_VERSION, "width": width, "height": height, "frames": frames, "fps": fps,
-        "per_type": per_type, "geometry": geometry,
-    }  # fmt: skip
-    records: list[dict[str, object]] = []
-    for index in range(scenes):
-        room = make_room(scene_seed(split, seed, index))
-        scene = _read_complete(folder, room, settings)
-        skipped = scene is not None
-        if scene is None:
-            clip = render(room, width=width, height=height, frames=frames, fps=fps)
-            scene = _write_scene(folder, room, clip, settings)
-        records += scene["questions"]
+    settings = Settings(version, width, height, frames, fps, per_type, geometry)
+    jobs = [(folder, scene_seed(split, seed, index), settings) for index in range(scenes)]
+    records: dict[int, list[dict[str, Any]]] = {}
+    for done, (index, (questions, skipped)) in enumerate(run_all(_one_scene, jobs, workers), start=1):
+        records[index] = questions
         if progress is not None:
-            progress(index + 1, scenes, skipped)
-    lines = [json.dumps({**record, "id": number}) for number, record in enumerate(records)]
-    return _write_text(Path(out) / "test.jsonl", "".join(line + "\n" for line in lines))
+            progress(done, scenes, skipped)
+    rows = [record for index in sorted(records) for record in records[index]]
+    lines = [json.dumps({**record, "id": number}) for number, record in enumerate(rows)]
+    told = [json.dumps(conversation_of({**record, "id": number})) for number, record in enumerate(rows)]
+    write_text(Path(out) / "conversations.jsonl", "".join(line + "\n" for line in told))
+    return write_text(Path(out) / "test.jsonl", "".join(line + "\n" for line in lines))
 
 
-def describe(room: Room, clip: Clip) -> dict[str, object]:
+def describe(room: Room, clip: Clip) -> dict[str, Any]:
     """What a plan or a contact sheet needs, JSON-ready: shell, oriented boxes, K, poses, coverage."""
     return {
         "name": room.name,
         "seed": room.seed,
         "size": room.size,
-        "light": room.light,
+        "lights": [asdict(light) for light in room.lights],
         "instances": [
-            {"id": t.id, "category": t.category, "colour": t.colour, "box": asdict(t.box),
+            {"id": t.id, "category": t.category, "class": room.class_of[t.id], "colour": t.colour,
+             "material": t.material, "parent": t.parent, "box": asdict(t.box),
+             "motion": None if t.motion is None else asdict(t.motion),
              "primitives": [{"shape": p.shape, "box": asdict(p.box)} for p in t.primitives]}
             for t in room.instances
         ],
@@ -110,48 +128,77 @@ def describe(room: Room, clip: Clip) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _write_scene(
-    folder: Path, room: Room, clip: Clip, settings: dict[str, object]
-) -> dict[str, list[dict[str, object]]]:
+def conversation_of(record: Mapping[str, Any]) -> dict[str, object]:
+    """A question of `test.jsonl` with its answer, as `vega3d.data` reads rows to train on."""
+    asked = Question(**{**record, "options": record["options"] and tuple(record["options"])})
+    return {
+        "id": asked.id,
+        "video": f"{asked.dataset}/{asked.scene_name}.mp4",
+        "conversations": [
+            {"from": "human", "value": f"<video>\n{asked.prompt()}"},
+            {"from": "gpt", "value": asked.ground_truth},
+        ],
+    }
+
+
+def write_geometry(path: Path, clip: Clip) -> Path:
+    """An npz without pickles: what every pixel shows, exactly.
+
+    Its arrays: depth (T, H, W) float32 metres, ids and classes (T, H, W) int32, K (3, 3), poses (T, 4, 4)
+    camera-to-world, normals (T, H, W, 3) int8 (127 is 1; None where the clip has none).
+    """
+    arrays: dict[str, Any] = {"depth": clip.depth, "ids": clip.ids, "classes": clip.classes}
+    arrays |= {"K": clip.K, "poses": clip.poses}
+    if clip.normals is not None:
+        arrays["normals"] = np.round(clip.normals * 127).astype(np.int8)
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    return write_whole(path, write)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole."""
+    return write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _one_scene(folder: Path, seed: int, settings: Settings) -> tuple[list[dict[str, Any]], bool]:
+    """The questions of one scene, made or read; and whether it was there."""
+    room = make_room(seed, settings.version)
+    scene = _read_complete(folder, room, settings)
+    if scene is not None:
+        return scene["questions"], True
+    clip = render(
+        room, width=settings.width, height=settings.height, frames=settings.frames, fps=settings.fps,
+        normals=settings.geometry,
+    )  # fmt: skip
+    return _write_scene(folder, room, clip, settings)["questions"], False
+
+
+def _write_scene(folder: Path, room: Room, clip: Clip, settings: Settings) -> dict[str, Any]:
     """Video first, geometry next, JSON last: the JSON is the mark of a complete scene."""
-    write_mp4(folder / f"{room.name}.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed))
-    if settings["geometry"]:
-        _write_geometry(folder / f"{room.name}.npz", clip)
-    questions = make_questions(room, clip, per_type=int(str(settings["per_type"])))
+    write_mp4(folder / f"{room.name}.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
+    if settings.geometry:
+        write_geometry(folder / f"{room.name}.npz", clip)
+    questions = make_questions(room, clip, per_type=settings.per_type)
     scene = {
-        "settings": settings,
+        "settings": asdict(settings),
         "scene": describe(room, clip),
         "questions": [question.to_record() for question in questions],
     }
-    _write_text(folder / f"{room.name}.json", json.dumps(scene))
-    return scene  # type: ignore[return-value]
+    write_text(folder / f"{room.name}.json", json.dumps(scene))
+    return scene
 
 
-def _read_complete(
-    folder: Path, room: Room, settings: dict[str, object]
-) -> dict[str, list[dict[str, object]]] | None:
+def _read_complete(folder: Path, room: Room, settings: Settings) -> dict[str, Any] | None:
     """The scene's JSON if everything of it is there with the same settings."""
-    suffixes = [".json", ".mp4"] + ([".npz"] if settings["geometry"] else [])
+    suffixes = [".json", ".mp4"] + ([".npz"] if settings.geometry else [])
     if not all((folder / (room.name + suffix)).is_file() for suffix in suffixes):
         return None
     try:
-        scene = json.loads((folder / f"{room.name}.json").read_text())
-        return scene if scene["settings"] == settings else None
+        scene: dict[str, Any] = json.loads((folder / f"{room.name}.json").read_text(encoding="utf-8"))
+        return scene if scene["settings"] == asdict(settings) else None
     except (json.JSONDecodeError, KeyError, TypeError):
         return None
-
-
-def _write_geometry(path: Path, clip: Clip) -> None:
-    scratch = path.with_suffix(".npz.part")
-    with scratch.open("wb") as file:
-        np.savez_compressed(file, depth=clip.depth, ids=clip.ids)
-    os.replace(scratch, path)
-
-
-def _write_text(path: Path, text: str) -> Path:
-    handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.chmod(scratch, 0o644)
-    os.replace(scratch, path)
-    return path

@@ -10,20 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-import numpy as np
-
-from vega3d.rooms.catalogue import KINDS
-from vega3d.rooms.questions import direction
-from vega3d.rooms.relations import distance, floor_area, longest_side
+from vega3d.rooms.catalogue import plural
+from vega3d.rooms.choices import direction
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.furniture import CATEGORIES
+from vega3d.rooms.relations import floor_area, longest_side
 from vega3d.rooms.renderer import Clip
-from vega3d.rooms.scene import ROOMS_VERSION, Room
+from vega3d.rooms.scene import Room
 from vega3d.rooms.seen import Seen, look_through
 
 FAMILIES = ("count", "colour", "exists", "list", "distance", "closer", "size", "area", "side", "first")
 
+LISTED = 8
+"""Most categories that a list of the room names."""
+
 WORDINGS: dict[str, tuple[str, ...]] = {
-    "count": ("How many {a}s are there?", "How many {a}s are in the room?", "How many {a}s do you see?",
-              "Count the {a}s.", "What is the number of {a}s in this video?"),
+    "count": ("How many {as} are there?", "How many {as} are in the room?", "How many {as} do you see?",
+              "Count the {as}.", "What is the number of {as} in this video?"),
     "colour": ("What color is the {a}?", "What colour is the {a}?", "Which color does the {a} have?",
                "What is the color of the {a}?"),
     "exists": ("Is there a {a}?", "Is there a {a} in the room?", "Do you see a {a}?",
@@ -62,15 +65,15 @@ class PlainQuestion:
 
 def plain_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: int = 0) -> list[PlainQuestion]:
     """At most ``per_family`` plain questions of each family; another ``draw`` gives others."""
-    rng = np.random.default_rng([ROOMS_VERSION, room.seed, 3, draw])
+    dice = Dice(room.version, room.seed, 3, draw)
     seen = look_through(room, clip)
     asked = []
     for family in FAMILIES:
-        facts = _FACTS[family](rng, room, seen)
-        for i in rng.permutation(len(facts))[:per_family]:
-            names, answer = facts[int(i)]
-            wording = WORDINGS[family][int(rng.integers(len(WORDINGS[family])))]
-            text = wording.format(**dict(zip("abc", names, strict=False)))
+        facts = _FACTS[family](dice, room, seen)
+        for names, answer in dice.some(facts, per_family):
+            words = dict(zip("abc", names, strict=False))
+            several = plural(names[0]) if names else ""
+            text = dice.pick(WORDINGS[family]).format(**words, **{"as": several})
             asked.append(PlainQuestion(family, text, answer))
     return asked
 
@@ -78,77 +81,78 @@ def plain_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: int = 
 Facts = list[tuple[Sequence[str], str]]
 
 
-def _count(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _count(dice: Dice, room: Room, seen: Seen) -> Facts:
     facts: Facts = [([n], str(len(things))) for n, things in seen.categories.items() if len(things) > 1]
-    return facts + _one(rng, [([n], "1") for n in seen.unique])
+    return facts + _one(dice, [([n], "1") for n in seen.unique])
 
 
-def _colour(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _colour(dice: Dice, room: Room, seen: Seen) -> Facts:
     return [([n], thing.colour) for n, thing in seen.unique.items()]
 
 
-def _exists(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _exists(dice: Dice, room: Room, seen: Seen) -> Facts:
     """As many yes as no; a category that is in the room but not seen is not asked about."""
-    absent: Facts = [([n], "no") for n in KINDS if n not in room.by_category]
+    absent: Facts = [([n], "no") for n in CATEGORIES if n not in room.by_category]
     present: Facts = [([n], "yes") for n in seen.categories]
     size = min(len(absent), len(present))
-    return [facts[int(i)] for facts in (absent, present) for i in rng.permutation(len(facts))[:size]]
+    return dice.some(absent, size) + dice.some(present, size)
 
 
-def _list(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
-    """Every seen category with its number, and its colour where it is single, in alphabetical order."""
+def _list(dice: Dice, room: Room, seen: Seen) -> Facts:
+    """The most visible categories with their numbers, or colours where they are single, by name."""
+    best = {n: seen.coverage[:, [t.id for t in things]].max() for n, things in seen.categories.items()}
+    shown = sorted(sorted(best, key=lambda n: -best[n])[:LISTED])
     words = [
-        f"{len(things)} {n}s" if len(things) > 1 else f"{things[0].colour} {n}"
-        for n, things in seen.categories.items()
+        f"{len(things)} {plural(n)}" if len(things) > 1 else f"{things[0].colour} {n}"
+        for n, things in ((n, seen.categories[n]) for n in shown)
     ]
     return [([], ", ".join(words))] if words else []
 
 
-def _distance(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
-    pairs = list(permutations(seen.unique, 2))
-    chosen = [pairs[int(i)] for i in rng.permutation(len(pairs))[:4]]
-    return [(pair, f"{distance(*(seen.unique[n] for n in pair)):.1f}") for pair in chosen]
+def _distance(dice: Dice, room: Room, seen: Seen) -> Facts:
+    pairs = [(a, b) for a, b in permutations(seen.unique, 2)]
+    chosen = dice.some(pairs, 4)
+    return [(pair, f"{seen.distance(*pair):.1f}") for pair in chosen]
 
 
-def _closer(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _closer(dice: Dice, room: Room, seen: Seen) -> Facts:
     triples = list(permutations(seen.unique, 3))
     facts: Facts = []
-    for i in rng.permutation(len(triples))[:6]:
-        a, b, c = triples[int(i)]
-        to_b, to_c = (distance(seen.unique[a], seen.unique[n]) for n in (b, c))
+    for a, b, c in dice.some(triples, 6):
+        to_b, to_c = (seen.distance(a, n) for n in (b, c))
         if abs(to_b - to_c) >= 0.3:
             facts.append(((a, b, c), b if to_b < to_c else c))
     return facts
 
 
-def _size(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _size(dice: Dice, room: Room, seen: Seen) -> Facts:
     return [([n], str(round(100 * longest_side(thing)))) for n, thing in seen.unique.items()]
 
 
-def _area(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _area(dice: Dice, room: Room, seen: Seen) -> Facts:
     return [([], f"{floor_area(room):.1f}")]
 
 
-def _side(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _side(dice: Dice, room: Room, seen: Seen) -> Facts:
     sides = {
         names: direction("easy", *(seen.unique[n] for n in names)) for names in permutations(seen.unique, 3)
     }
     found: Facts = [(names, word) for names, word in sides.items() if word is not None]
-    return [fact for word in ("left", "right") for fact in _one(rng, [f for f in found if f[1] == word])]
+    return [fact for word in ("left", "right") for fact in _one(dice, [f for f in found if f[1] == word])]
 
 
-def _first(rng: np.random.Generator, room: Room, seen: Seen) -> Facts:
+def _first(dice: Dice, room: Room, seen: Seen) -> Facts:
     spans = {n: (seen.first_frame([t]), n) for n, t in seen.unique.items()}
     pairs: Facts = []
     for a, b in permutations(seen.unique, 2):
         early, late = spans[a][0], spans[b][0]
         if early is not None and late is not None and late - early >= len(seen.coverage) // 8:
-            pairs += [((a, b) if rng.random() < 0.5 else (b, a), a)]
+            pairs += [((a, b) if dice.chance(0.5) else (b, a), a)]
     return pairs
 
 
-def _one(rng: np.random.Generator, facts: Facts) -> Facts:
-    return [facts[int(rng.integers(len(facts)))]] if facts else []
+def _one(dice: Dice, facts: Facts) -> Facts:
+    return dice.some(facts, 1)
 
 
 _FACTS = {

@@ -7,21 +7,34 @@ closed form; directions and sizes use the boxes, as VSI-Bench does. No pixels, n
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 
-from vega3d.geometry import footprint, outline_distance, point_outline_distance
+from vega3d.geometry import corners, footprint, outline_distance, point_outline_distance
 from vega3d.rooms.scene import Instance, Primitive, Room
 
 
 def distance(a: Instance, b: Instance) -> float:
     """Closest distance in metres between the surfaces of two things."""
-    return min(_primitive_distance(p, q) for p in a.primitives for q in b.primitives)
+    # Nearest first by their bounding balls: most pairs then need no closer look.
+    pairs = [(_ball_gap(p, q), i, p, q) for i, (p, q) in enumerate(product(a.primitives, b.primitives))]
+    best = math.inf
+    for gap, _, p, q in sorted(pairs, key=lambda pair: pair[:2]):
+        if gap >= best:
+            break
+        best = min(best, _primitive_distance(p, q))
+    return best
 
 
 def longest_side(thing: Instance) -> float:
     """Longest of width, depth and height in metres."""
     return max(thing.box.size)
+
+
+def volume(thing: Instance) -> float:
+    """Cubic metres of the box."""
+    return math.prod(thing.box.size)
 
 
 def floor_area(room: Room) -> float:
@@ -31,10 +44,14 @@ def floor_area(room: Room) -> float:
 
 def bearing(standing: Instance, facing: Instance, query: Instance) -> float:
     """Angle in degrees, in (-180, 180], to turn *left* from facing one thing to facing another."""
-    here = np.asarray(standing.box.centre[:2])
-    ahead, there = (np.asarray(t.box.centre[:2]) - here for t in (facing, query))
-    cross = ahead[0] * there[1] - ahead[1] * there[0]
-    return math.degrees(math.atan2(cross, float(ahead @ there)))
+    here, ahead, there = (np.asarray(t.box.centre[:2]) for t in (standing, facing, query))
+    return turn(ahead - here, there - here)
+
+
+def turn(before: np.ndarray, after: np.ndarray) -> float:
+    """Angle in degrees, in (-180, 180], from one direction (2,) to the other, left is positive."""
+    cross = before[0] * after[1] - before[1] * after[0]
+    return math.degrees(math.atan2(cross, float(before @ after)))
 
 
 def floor_distance(a: Instance, b: Instance) -> float:
@@ -42,11 +59,36 @@ def floor_distance(a: Instance, b: Instance) -> float:
     return math.dist(a.box.centre[:2], b.box.centre[:2])
 
 
+def axis_aligned(thing: Instance) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest x, y, z (3,) of the thing's primitives: the box that ScanNet would give it."""
+    lows, highs = [], []
+    for part in thing.primitives:
+        points = corners(part.box)
+        if part.shape != "box":  # turned corners of a round one reach beyond it
+            middle, radius = np.asarray(part.box.centre), part.box.size[0] / 2
+            reach = np.array([radius, radius, part.box.size[2] / 2])
+            points = np.stack([middle - reach, middle + reach])
+        lows.append(points.min(axis=0))
+        highs.append(points.max(axis=0))
+    return np.min(lows, axis=0), np.max(highs, axis=0)
+
+
+def _ball_gap(p: Primitive, q: Primitive) -> float:
+    """At most the distance of two primitives: that of the balls around their boxes."""
+    return math.dist(p.box.centre, q.box.centre) - math.hypot(*p.box.size) / 2 - math.hypot(*q.box.size) / 2
+
+
 def _primitive_distance(p: Primitive, q: Primitive) -> float:
-    """Both are upright prisms, so the plane distance and the vertical gap are independent."""
-    (p_low, p_high), (q_low, q_high) = p.box.z_range, q.box.z_range
+    """A sphere is its centre grown by its radius; the others are upright prisms."""
+    grown = sum(part.box.size[0] / 2 for part in (p, q) if part.shape == "sphere")
+    # In prisms, the plane distance and the vertical gap are independent.
+    (p_low, p_high), (q_low, q_high) = _span(p), _span(q)
     gap = max(0.0, p_low - q_high, q_low - p_high)
-    return math.hypot(_plane_distance(p, q), gap)
+    return max(0.0, math.hypot(_plane_distance(p, q), gap) - grown)
+
+
+def _span(p: Primitive) -> tuple[float, float]:
+    return (p.box.centre[2], p.box.centre[2]) if p.shape == "sphere" else p.box.z_range
 
 
 def _plane_distance(p: Primitive, q: Primitive) -> float:
@@ -54,7 +96,11 @@ def _plane_distance(p: Primitive, q: Primitive) -> float:
         return outline_distance(footprint(p.box), footprint(q.box))
     if p.shape == "box":
         p, q = q, p
-    centre, radius = np.asarray(p.box.centre[:2]), p.box.size[0] / 2
-    if q.shape == "cylinder":
-        return max(0.0, math.dist(p.box.centre[:2], q.box.centre[:2]) - radius - q.box.size[0] / 2)
-    return max(0.0, point_outline_distance(centre, footprint(q.box)) - radius)
+    centre = np.asarray(p.box.centre[:2])
+    if q.shape != "box":
+        return max(0.0, math.dist(p.box.centre[:2], q.box.centre[:2]) - _radius(p) - _radius(q))
+    return max(0.0, point_outline_distance(centre, footprint(q.box)) - _radius(p))
+
+
+def _radius(p: Primitive) -> float:
+    return 0.0 if p.shape == "sphere" else p.box.size[0] / 2

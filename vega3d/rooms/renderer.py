@@ -1,7 +1,8 @@
-"""Render a room along its camera path: RGB, z-depth and instance ids, exact and deterministic.
+"""Film a room along its camera path: RGB, z-depth, instance and class ids, normals; exact, deterministic.
 
 The path is always the room's own, sampled at ``frames`` video frames; ``indices`` renders a subset of them
-(training data needs eight of 48), each bit-equal to the same frame of the full clip.
+(training data needs eight of 48), each bit-equal to the same frame of the full clip. This module knows
+neither questions nor files.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import ConfigError
-from vega3d.geometry import intrinsics, pixel_rays
-from vega3d.rooms.camera import camera_path
-from vega3d.rooms.raycast import Table, cast, tabulate
+from vega3d.geometry import intrinsics
+from vega3d.rooms.camera import Shake, Style, camera_path
+from vega3d.rooms.engines import Caster, Engine, caster
+from vega3d.rooms.raycast import camera_rays
 from vega3d.rooms.scene import Room
-from vega3d.rooms.shading import shade
+from vega3d.rooms.shading import Lighting, shade
+from vega3d.rooms.shadows import floor_shade
+from vega3d.rooms.table import Table, tabulate
 
 FOV_X = 80.0
 """Horizontal field of view in degrees."""
@@ -40,6 +44,8 @@ class Clip:
         fps: frames a second of the whole video.
         frame_indices: (T,) int64, each frame's index in the whole video.
         total_frames: frames of the whole video.
+        class_of: class id by instance id, see `classes`.
+        normals: (T, H, W, 3) float32 unit normals in world axes, out of the surfaces; None unless asked.
     """
 
     rgb: NDArray[np.uint8]
@@ -50,6 +56,28 @@ class Clip:
     fps: float
     frame_indices: NDArray[np.int64]
     total_frames: int
+    class_of: tuple[int, ...] = ()
+    normals: NDArray[np.float32] | None = None
+
+    @property
+    def classes(self) -> NDArray[np.int32]:
+        """(T, H, W) int32 class ids: 0 for the shell, else 1 + place of the category in CATEGORIES."""
+        return np.asarray(self.class_of, dtype=np.int32)[self.ids]
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(T,) shares 0..1 of the whole video, as `Room.at` takes them."""
+        return np.asarray(self.frame_indices / max(1, self.total_frames - 1), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame: rgb (H, W, 3) uint8, z-depth (H, W), instance ids (H, W), normals (H, W, 3)."""
+
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    normals: NDArray[np.float32]
 
 
 def render(
@@ -60,8 +88,22 @@ def render(
     frames: int = FRAMES,
     fps: float = FPS,
     indices: Sequence[int] | None = None,
+    style: Style | None = None,
+    shake: Shake | bool | None = None,
+    normals: bool = False,
+    engine: Engine = "numpy",
 ) -> Clip:
-    """Film the room: ``frames`` frames of its camera path, or only those in ``indices``."""
+    """Film the room: ``frames`` frames of its camera path, or only those in ``indices``.
+
+    Args:
+        room: what is filmed.
+        width, height: pixels.
+        frames, fps: length and rate of the whole video.
+        indices: frames of it to render, all by default.
+        style, shake: as in `camera_path`; None is the room's own.
+        normals: keep normals, too.
+        engine: what casts the rays: exact numpy, or one of `vega3d.rooms.engines`.
+    """
     if width < 1 or height < 1 or frames < 1:
         raise ConfigError(
             "A clip needs pixels and frames.", got=(width, height, frames), expected="numbers >= 1"
@@ -71,24 +113,51 @@ def render(
         raise ConfigError(
             "Frame index out of range.", got=list(chosen), expected=f"indices in 0..{frames - 1}"
         )
-    K = intrinsics(width, height, FOV_X)
-    poses = camera_path(room, frames)[chosen]
-    table = tabulate(room)
-    shots = [render_pose(room, table, K, pose, height, width) for pose in poses]
-    rgb, depth, ids = (np.stack(layer) for layer in zip(*shots, strict=True))
-    return Clip(rgb, depth, ids, K, poses, float(fps), chosen, frames)
+    poses = camera_path(room, frames, style=style, shake=shake)[chosen]
+    K, times = intrinsics(width, height, FOV_X), chosen / max(1, frames - 1)
+    shots = film(room, K, poses, times, height, width, engine)
+    rgb, depth, ids = (np.stack([getattr(s, name) for s in shots]) for name in ("rgb", "depth", "ids"))
+    kept = np.stack([s.normals for s in shots]) if normals else None
+    return Clip(rgb, depth, ids, K, poses, float(fps), chosen, frames, room.class_of, kept)
 
 
-def render_pose(
-    room: Room, table: Table, K: NDArray[np.floating], pose: NDArray[np.floating], height: int, width: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
-    """RGB (H, W, 3), z-depth (H, W) and ids (H, W) from one camera-to-world pose (4, 4)."""
-    turn = pose[:3, :3].T.astype(np.float32)
-    rays = pixel_rays(K, height, width).astype(np.float32) @ turn  # (H, W, 3) in world axes
-    depth, row = cast(table, room.size, rays, K, pose)
-    points = (rays * depth[..., None]).reshape(-1, 3) + pose[:3, 3].astype(np.float32)
-    rgb = shade(table, row.reshape(-1), points, room.light).reshape(height, width, 3)
-    return rgb, depth, table.instance[row]
+def film(
+    room: Room,
+    K: NDArray[np.floating],
+    poses: NDArray[np.floating],
+    times: NDArray[np.floating],
+    height: int,
+    width: int,
+    engine: Engine = "numpy",
+) -> list[Shot]:
+    """One shot a pose (T, 4, 4), each with the room as it stands at its share (T,) of the clip."""
+    lighting = Lighting(room.lights, room.ambient, floor_shade(room))
+    shots, table, find = [], None, None
+    for pose, when in zip(poses, times, strict=True):
+        if table is None or find is None or room.moves:
+            table = tabulate(room.at(float(when)))
+            find = caster(table, engine)
+        shots.append(shoot(table, find, lighting, K, pose, height, width))
+    return shots
+
+
+def shoot(
+    table: Table,
+    find: Caster,
+    lighting: Lighting,
+    K: NDArray[np.floating],
+    pose: NDArray[np.floating],
+    height: int,
+    width: int,
+) -> Shot:
+    """One frame from a camera-to-world pose (4, 4)."""
+    rays = camera_rays(K, pose, height, width)
+    depth, row = find(rays, K, pose)
+    flat, hit = row.ravel(), np.where(np.isfinite(depth), depth, 0).ravel()
+    points = rays.d.reshape(3, -1) * hit + rays.eye[:, None]
+    rgb, normal = shade(table, flat, points, (hit / K[0, 0]).astype(np.float32), lighting)
+    ids = np.where(row >= 0, table.instance[row], 0).astype(np.int32)
+    return Shot(rgb.reshape(height, width, 3), depth, ids, normal.T.reshape(height, width, 3))
 
 
 def visible_pixels(clip: Clip, count: int) -> NDArray[np.int64]:

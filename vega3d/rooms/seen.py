@@ -6,15 +6,16 @@ frame where it covers that much. This module compares pixels with the scene grap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vega3d.rooms.relations import distance
 from vega3d.rooms.renderer import Clip, visible_pixels
 from vega3d.rooms.scene import Instance, Room
 
-SEEN = 0.004
+SEEN = 0.003
 """Share of the picture that a thing must cover in some frame to count as seen."""
 
 
@@ -26,12 +27,20 @@ class Seen:
         coverage: (T, N + 1) share of the picture that each instance id covers in each frame.
         categories: instances by category, only categories of which *every* instance was seen
             (otherwise the answer to "how many" would not be in the clip).
-        unique: the instance of each category that occurs exactly once and was seen.
+        unique: the instance of each category that occurs exactly once, was seen, and stands still.
     """
 
     coverage: NDArray[np.float64]
     categories: dict[str, list[Instance]]
     unique: dict[str, Instance]
+    _metres: dict[tuple[str, str], float] = field(default_factory=dict, repr=False)
+
+    def distance(self, a: str, b: str) -> float:
+        """Closest distance in metres between two unique things; computed once."""
+        key = (a, b) if a < b else (b, a)
+        if key not in self._metres:
+            self._metres[key] = distance(self.unique[a], self.unique[b])
+        return self._metres[key]
 
     def first_frame(self, instances: list[Instance], share: float = SEEN) -> int | None:
         """First frame (index into the clip) in which one of the instances covers ``share``."""
@@ -50,5 +59,6 @@ def look_through(room: Room, clip: Clip) -> Seen:
         for name, things in sorted(room.by_category.items())
         if all(best[thing.id] >= SEEN for thing in things)
     }
-    unique = {name: things[0] for name, things in categories.items() if len(things) == 1}
+    single = {name: things[0] for name, things in categories.items() if len(things) == 1}
+    unique = {name: thing for name, thing in single.items() if thing.motion is None}
     return Seen(coverage, categories, unique)

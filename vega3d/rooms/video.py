@@ -6,9 +6,7 @@ models is not done here (that is vega3d.video's affair); only the container's ta
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,22 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import DependencyError, InputError
+from vega3d.files import write_whole
 from vega3d.rooms.scene import ROOMS_VERSION
 
 _TAG = re.compile(r"^vega3d-rooms/(\d+)/(\d+)$")
 
 
-def rooms_tag(seed: int) -> str:
+def rooms_tag(seed: int, version: int = ROOMS_VERSION) -> str:
     """The container comment of a clip of this room."""
-    return f"vega3d-rooms/{ROOMS_VERSION}/{seed}"
+    return f"vega3d-rooms/{version}/{seed}"
 
 
 def write_mp4(
-    path: str | Path, frames: NDArray[np.uint8], fps: float, *, comment: str | None = None, crf: int = 12
+    path: str | Path,
+    frames: NDArray[np.uint8],
+    fps: float,
+    *,
+    comment: str | None = None,
+    crf: int = 12,
+    intra: bool = False,
 ) -> None:
     """Write frames (T, H, W, 3) uint8 RGB as H.264; a reader never sees half a file.
 
-    Height and width must be even (yuv420p). ``comment`` becomes the container's comment tag.
+    Height and width must be even (yuv420p). ``comment`` becomes the container's comment tag. With
+    ``intra`` every frame is coded by itself at the quantiser ``crf``: equal frames stay equal.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
         raise InputError(
@@ -41,15 +47,7 @@ def write_mp4(
         raise InputError("H.264 needs even sizes.", got=frames.shape[1:3], expected="even height and width")
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(suffix=".mp4.part", dir=target.parent)
-    os.close(handle)
-    try:
-        _encode(scratch, frames, fps, comment, crf)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    write_whole(target, lambda part: _encode(str(part), frames, fps, comment, crf, intra))
 
 
 def is_rooms_video(path: str | Path) -> bool:
@@ -59,6 +57,12 @@ def is_rooms_video(path: str | Path) -> bool:
 
 def rooms_seed(path: str | Path) -> int | None:
     """Seed of the room that a rooms video shows, or None for any other file."""
+    source = rooms_source(path)
+    return None if source is None else source[0]
+
+
+def rooms_source(path: str | Path) -> tuple[int, int] | None:
+    """(seed, version) that `make_room` takes to make the room of a rooms video, or None for other files."""
     import av
 
     try:
@@ -66,10 +70,12 @@ def rooms_seed(path: str | Path) -> int | None:
             match = _TAG.match(container.metadata.get("comment", ""))
     except (OSError, ValueError, av.FFmpegError):
         return None
-    return int(match.group(2)) if match else None
+    return (int(match.group(2)), int(match.group(1))) if match else None
 
 
-def _encode(path: str, frames: NDArray[np.uint8], fps: float, comment: str | None, crf: int) -> None:
+def _encode(
+    path: str, frames: NDArray[np.uint8], fps: float, comment: str | None, crf: int, intra: bool
+) -> None:
     try:
         import av
     except ImportError as error:
@@ -83,6 +89,8 @@ def _encode(path: str, frames: NDArray[np.uint8], fps: float, comment: str | Non
         # One thread, and no B frames: x264 chooses those differently from run to run, and with several
         # threads from machine to machine.
         h264 = {"crf": str(crf), "preset": "veryfast", "threads": "1", "bf": "0"}
+        if intra:
+            h264 = {"qp": str(crf), "g": "1", "preset": "veryfast", "threads": "1"}
         stream.options = h264 if codec == "libx264" else {"q": "2"}
         for frame in frames:
             container.mux(

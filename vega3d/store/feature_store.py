@@ -16,27 +16,19 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-
-from vega3d import files
-from vega3d._version import __version__
-from vega3d.errors import ConfigError, StoreError
+from vega3d.config import FREE
+from vega3d.errors import StoreError
 from vega3d.grid import FeatureMap
-from vega3d.store import shards
+from vega3d.store import about, shards
 from vega3d.store.forms import Form
 from vega3d.store.keys import FeatureKey, IdentityPolicy
+from vega3d.store.writer import SHARD_BYTES, StoreWriter
 
-ABOUT = "store.json"
-FORMAT = (1, 0)  # major, minor
 PATTERN = "*.safetensors"
-SHARD_BYTES = 256 << 20  # a shard is written when it has so many
-SMALL_BYTES = SHARD_BYTES // 8  # smaller ones are joined
-MANY_SHARDS = 64
+SMALL_BYTES = SHARD_BYTES // 8  # smaller shards are joined
 ABANDONED = 24 * 3600.0  # seconds after which a half-written file has no writer any more
-# Where weights lie and how they are run may differ; the fingerprint holds what must not.
-FREE = {"type", "path", "revision", "channels", "micro_batch", "dtype", "residual", "attention", "shortcuts"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +60,11 @@ class FeatureStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        about = _read_about(self.path)
-        self.fingerprint: str = about["fingerprint"]
-        self.backbone: dict[str, Any] = about["backbone"]
-        self.form = Form(**about["form"])
-        self.identity: IdentityPolicy = about["identity"]
+        record = about.read(self.path)
+        self.fingerprint: str = record["fingerprint"]
+        self.backbone: dict[str, Any] = record["backbone"]
+        self.form = Form(**record["form"])
+        self.identity: IdentityPolicy = record["identity"]
         self._files: list[Path] = []
         self._index: dict[str, int] = {}  # digest -> number of its shard
         self._seen: set[str] = set()
@@ -100,30 +92,20 @@ class FeatureStore:
             StoreError: the folder holds another store, or cannot be written.
         """
         form, folder = form or Form(), Path(path)
-        if (folder / ABOUT).exists():
+        if about.exists(folder):
             store = cls(folder)
             store.require_fingerprint(fingerprint, backbone)
             store._require_form(form, identity)
             return store
-        about = {
-            "format": f"{FORMAT[0]}.{FORMAT[1]}",
-            "vega3d_version": __version__,
-            "fingerprint": fingerprint,
-            "backbone": dict(backbone),
-            "form": dataclasses.asdict(form),
-            "identity": identity,
-        }
-        text = json.dumps(about, indent=2, sort_keys=True) + "\n"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            files.write_whole(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"))
-        except OSError as error:
-            raise StoreError(
-                f"A store cannot be made at {folder}.",
-                got=f"{type(error).__name__}: {error}",
-                expected="a folder that can be written",
-                fix="choose another folder, or free space",
-            ) from error
+        about.write(
+            folder,
+            {
+                "fingerprint": fingerprint,
+                "backbone": dict(backbone),
+                "form": dataclasses.asdict(form),
+                "identity": identity,
+            },
+        )
         return cls(folder)
 
     # ---------------------------------------------------------------- whose features
@@ -151,7 +133,7 @@ class FeatureStore:
         Raises:
             StoreError: a setting differs.
         """
-        names = self._differing(backbone, FREE)
+        names = self._differing(backbone, {"type", *FREE})
         if names:
             raise self._foreign(
                 ", ".join(f"{name}={backbone.get(name)!r}" for name in names),
@@ -278,7 +260,7 @@ class FeatureStore:
 
     def provenance_of(self, file: Path) -> str:
         """Device and versions that a shard names, as one line."""
-        return ", ".join(f"{name} {text}" for name, text in sorted(shards.provenance(file).items()))
+        return _provenance(file)
 
     def verify(self) -> Iterator[Damage | shards.Found]:
         """Read everything: each run as it is found, or what is wrong with it."""
@@ -299,7 +281,7 @@ class FeatureStore:
             self._replace([file], kept)
 
     def compact(self, files: Collection[Path] | None = None) -> int:
-        """Join small shards into few large ones, and sweep up what killed writers left.
+        """Join small shards of one device and version into few, and sweep up what killed writers left.
 
         Args:
             files: which may be joined; None looks at all. Shards of others may be among them: at worst a
@@ -308,18 +290,13 @@ class FeatureStore:
         Returns:
             How many shards are fewer.
         """
-        small = [one for one in sorted(self.path.glob(PATTERN)) if files is None or one in files]
-        waiting: list[Path] = []
-        gone = 0
-        for file in [*small, None]:
-            size = _size(file) if file is not None else 0
-            if file is None or sum(map(_size, waiting)) + size > SHARD_BYTES:
-                gone += self._join(waiting)
-                waiting = []
-            if file is not None and 0 < size < SMALL_BYTES:
-                waiting.append(file)
+        alike: dict[str, list[Path]] = {}
+        for file in sorted(self.path.glob(PATTERN)):
+            if (files is None or file in files) and 0 < _size(file) < SMALL_BYTES:
+                alike.setdefault(_provenance_or_none(file), []).append(file)
+        gone = sum(self._join(batch) for group in alike.values() for batch in _filled(group))
         for part in self.path.glob(".*.part"):
-            if time.time() - part.stat().st_mtime > ABANDONED:
+            if 0 < _changed(part) < time.time() - ABANDONED:
                 part.unlink(missing_ok=True)
         return gone
 
@@ -349,81 +326,9 @@ class FeatureStore:
         """A name that nobody else uses, later ones last."""
         return self.path / f"{time.time_ns():016x}-{uuid.uuid4().hex[:12]}.safetensors"
 
-    def writer(self, **limits: Any) -> StoreWriter:
-        """A context in which features are added."""
-        return StoreWriter(self, **limits)
-
-
-class StoreWriter:
-    """Adds features, shard by shard; leaving the context writes the rest.
-
-    Args:
-        store: where to.
-        provenance: device and versions, kept in each shard.
-    """
-
-    def __init__(
-        self,
-        store: FeatureStore,
-        *,
-        provenance: Mapping[str, str] | None = None,
-    ) -> None:
-        self.store = store
-        self.provenance = {"vega3d": __version__, "torch": torch.__version__, **(provenance or {})}
-        self._waiting: list[shards.Entry] = []
-        self._bytes = 0
-        self._written: list[Path] = []
-
-    def add(
-        self,
-        key: FeatureKey,
-        feature_map: FeatureMap,
-        files: Sequence[str] = (),
-        kind: Literal["video", "pictures"] = "video",
-        marks: Sequence[Sequence[Mapping[str, Any]]] = (),
-    ) -> None:
-        """Add the features of one run, in the store's form.
-
-        Args:
-            key: their address.
-            feature_map: of this run alone, as computed; ``frames`` are positions in the run.
-            files: where the media lie, for messages and for ``repair``.
-            kind: whether they are one video or single pictures.
-            marks: what was drawn on each of the pictures, plain JSON types; empty for nothing.
-        """
-        reduced = self.store.form.reduce(feature_map, key.grid)
-        tensors = self.store.form.pack(reduced.features)
-        info = {
-            "key": dataclasses.asdict(key),
-            "files": list(files),
-            "kind": kind,
-            "marks": [list(own) for own in marks],
-            "steps": [list(step) for step in reduced.frames],
-            "resampling": reduced.resampling,
-        }
-        self._waiting.append(shards.Entry(key.digest, tensors, info))
-        self._bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-        if self._bytes >= SHARD_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is waiting as one shard: from here on a killed process does not lose it.
-
-        Raises:
-            StoreError: it cannot be written; the store is as before.
-        """
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
-        if waiting:
-            self._written.append(shards.write(self.store.new_shard(), waiting, self.provenance))
-        if len(self._written) >= MANY_SHARDS:
-            self.store.compact(self._written)
-            self._written = []
-
-    def __enter__(self) -> StoreWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self.flush()  # after an error too: what was computed is not lost
+    def writer(self, provenance: Mapping[str, str] | None = None) -> StoreWriter:
+        """A context in which features are added; ``provenance`` is kept in each shard."""
+        return StoreWriter(self, provenance)
 
 
 def _counted(keys: Sequence[FeatureKey]) -> list[range]:
@@ -451,6 +356,35 @@ def _verified(file: Path) -> Iterator[Damage | shards.Found]:
             yield Damage(file, str(error.got), found.digest, found.info)
 
 
+def _provenance(file: Path) -> str:
+    return ", ".join(f"{name} {text}" for name, text in sorted(shards.provenance(file).items()))
+
+
+def _provenance_or_none(file: Path) -> str:
+    try:
+        return _provenance(file)
+    except (StoreError, FileNotFoundError):  # ``_join`` leaves it alone
+        return ""
+
+
+def _filled(group: Sequence[Path]) -> Iterator[list[Path]]:
+    """Small shards in batches that become one shard each."""
+    batch: list[Path] = []
+    for file in group:
+        if sum(map(_size, [*batch, file])) > SHARD_BYTES:
+            yield batch
+            batch = []
+        batch.append(file)
+    yield batch
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # its writer has just renamed it
+        return 0.0
+
+
 def _size(file: Path) -> int:
     try:
         return file.stat().st_size
@@ -460,27 +394,3 @@ def _size(file: Path) -> int:
 
 def _bare(info: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in info.items() if name not in ("sums", "shapes")}
-
-
-def _read_about(folder: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        major = int(str(about["format"]).split(".")[0])
-        missing = {"fingerprint", "backbone", "form", "identity"} - set(about)
-        Form(**about.get("form", {}))
-    except FileNotFoundError:
-        raise _no_store(folder, f"no {ABOUT}") from None
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise _no_store(folder, f"{ABOUT} cannot be read ({type(error).__name__}: {error})") from error
-    if major > FORMAT[0] or missing:
-        raise _no_store(folder, f"format {about['format']}, without {sorted(missing)}")
-    return about
-
-
-def _no_store(folder: Path, got: str) -> StoreError:
-    return StoreError(
-        f"There is no feature store at {folder} that this version can read.",
-        got=got,
-        expected=f"a folder made by `vega3d cache build`, format {FORMAT[0]}.x",
-        fix="check the path; a newer format needs `pip install -U vega3d`",
-    )

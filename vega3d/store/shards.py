@@ -136,25 +136,41 @@ def read_header(file: Path) -> list[Found]:
     """What a shard says it holds; nothing of its tensors is read.
 
     Raises:
+        FileNotFoundError: the shard is gone (it was joined with others).
         StoreError: the header is cut off or is none.
     """
+    header, data = _read_json(file)
+    try:
+        return _parse(file, header, data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_header(file, error) from error
+
+
+def provenance(file: Path) -> dict[str, str]:
+    """Device and versions that a shard names.
+
+    Raises:
+        FileNotFoundError, StoreError: as ``read_header``.
+    """
+    header, _ = _read_json(file)
+    about = header.get("__metadata__") or {}
+    return {name: text for name, text in about.items() if f"{name}.values" not in header}
+
+
+def _read_json(file: Path) -> tuple[dict[str, Any], int]:
+    """The header as it stands, and where the bytes of the tensors begin."""
     try:
         with file.open("rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
             if not 0 < size < MAX_HEADER:
                 raise ValueError(f"a header of {size} bytes")
-            header = json.loads(opened.read(size))
-        return _parse(file, header, 8 + size)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(file, f"its header cannot be read ({type(error).__name__}: {error})") from error
+            return dict(json.loads(opened.read(size))), 8 + size
+    except (ValueError, TypeError) as error:
+        raise _no_header(file, error) from error
 
 
-def provenance(file: Path) -> dict[str, str]:
-    """Device and versions that a shard names."""
-    with file.open("rb") as opened:
-        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    about = header.get("__metadata__", {})
-    return {name: text for name, text in about.items() if f"{name}.values" not in header}
+def _no_header(file: Path, error: Exception) -> StoreError:
+    return damaged(file, f"its header cannot be read ({type(error).__name__}: {error})")
 
 
 def _parse(file: Path, header: dict[str, Any], data: int) -> list[Found]:

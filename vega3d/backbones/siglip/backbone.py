@@ -26,10 +26,11 @@ from torch.nn import functional as F
 
 from vega3d.backbones import BackboneSpec
 from vega3d.backbones.frames import require_frames, unit
+from vega3d.backbones.loading import dtype_name
 from vega3d.backbones.siglip import weights
 from vega3d.backbones.siglip.weights import Preprocessing
-from vega3d.config import DType, SiglipConfig
-from vega3d.errors import BackboneError, unknown_choice
+from vega3d.config import SiglipConfig
+from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SiglipBackbone:
                 expected=f"-1 (all blocks and the final norm) to {-1 - layers} (before the first block)",
                 fix="use -1, or -2 as LLaVA does",
             )
-        dtype = _dtype_name(tower.dtype)
+        dtype = dtype_name(tower.dtype)
         self.config = dataclasses.replace(config, channels=self.shape.hidden_size, dtype=dtype)
         self.preprocessing = preprocessing or Preprocessing()
         tower.eval().requires_grad_(False)
@@ -101,7 +102,7 @@ class SiglipBackbone:
         """
         config = dataclasses.replace(config or SiglipConfig(), path=str(path))
         if dtype is not None:
-            config = dataclasses.replace(config, dtype=_dtype_name(dtype))
+            config = dataclasses.replace(config, dtype=dtype_name(dtype))
         folder = weights.find_folder(path, config.revision)
         tower = weights.load_tower(folder).to(getattr(torch, config.dtype))
         backbone = cls(tower, config, weights.load_preprocessing(folder, tower.config.image_size))
@@ -245,11 +246,3 @@ class _EachFrame(nn.Module):
             result: Tensor = self.activation(stream)
             return result
         return torch.stack([self.activation(one) for one in stream])
-
-
-def _dtype_name(dtype: torch.dtype | str) -> DType:
-    names: dict[str, DType] = {"float32": "float32", "bfloat16": "bfloat16"}
-    name = str(dtype).removeprefix("torch.")
-    if name not in names:
-        raise unknown_choice("dtype", name, names)
-    return names[name]

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import init_empty_weights
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vega3d import files
+from vega3d import files, hub
 from vega3d.errors import BackboneError, CheckpointError
 
 Kernel = Literal["bilinear", "bicubic"]
@@ -52,17 +50,8 @@ def find_folder(path: str | Path, revision: str | None) -> Path:
     Raises:
         BackboneError: neither is there.
     """
-    if Path(path).is_dir():
-        return Path(path)
-    try:
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=_PATTERNS))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise BackboneError(
-            f"There is no SigLIP at {str(path)!r}.",
-            got=f"no such folder, and the hub answered: {type(error).__name__}",
-            expected=f"{_FOLDER}, or a hub id such as google/siglip-so400m-patch14-384",
-            fix="check the spelling; offline, download it first and pass the folder",
-        ) from error
+    expected = f"{_FOLDER}, or a hub id such as google/siglip-so400m-patch14-384"
+    return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="SigLIP", expected=expected)
 
 
 def load_tower(folder: Path) -> Any:

@@ -22,12 +22,12 @@ from torch.nn import functional as F
 
 from vega3d.backbones import BackboneSpec
 from vega3d.backbones.diffusion import content_noise, schedule, shared_noise
+from vega3d.backbones.loading import dtype_name
 from vega3d.backbones.wan import picture, prompt, weights
 from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
 from vega3d.backbones.wan.runs import AS_VIDEO, Run, find_runs, steps
 from vega3d.backbones.wan.tower import WanTower
-from vega3d.config import DType, WanConfig
-from vega3d.errors import unknown_choice
+from vega3d.config import WanConfig
 from vega3d.grid import FeatureMap
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class WanBackbone(WanTower):
         """
         config = config or WanConfig()
         if dtype is not None:
-            config = dataclasses.replace(config, dtype=_dtype_name(dtype))
+            config = dataclasses.replace(config, dtype=dtype_name(dtype))
         folder = weights.find_folder(path, config.revision)
         stop = "stop" in config.shortcuts
         transformer = weights.load_transformer(folder, config.block, getattr(torch, config.dtype), stop=stop)
@@ -285,14 +285,6 @@ def _idle(config: WanConfig) -> set[str]:
     used |= {"whole": {"pixels", "max_tokens"}, "matched": {"match"}, "reference": {"size"}}[config.picture]
     optional = {"window", "length", "between", "pixels", "max_tokens", "match", "size"}
     return {"path", "revision", "micro_batch"} | (optional - used)
-
-
-def _dtype_name(dtype: torch.dtype | str) -> DType:
-    names: dict[str, DType] = {"float32": "float32", "bfloat16": "bfloat16"}
-    name = str(dtype).removeprefix("torch.")
-    if name not in names:
-        raise unknown_choice("dtype", name, names)
-    return names[name]
 
 
 def _digest(module: Any) -> str:

@@ -22,12 +22,10 @@ from diffusers.loaders.single_file_utils import (
     convert_wan_transformer_to_diffusers,
     convert_wan_vae_to_diffusers,
 )
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vega3d import files
+from vega3d import files, hub
 from vega3d.errors import BackboneError, CheckpointError
 
 Tensors = dict[str, Tensor]
@@ -47,17 +45,8 @@ def find_folder(path: str | Path, revision: str | None) -> Path:
     Raises:
         BackboneError: neither is there.
     """
-    if Path(path).is_dir():
-        return Path(path)
-    try:
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=_PATTERNS))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise BackboneError(
-            f"There is no Wan at {str(path)!r}.",
-            got=f"no such folder, and the hub answered: {type(error).__name__}",
-            expected="a diffusers folder, an original Wan2.1 folder, or a hub id",
-            fix="check the spelling; offline, download it first and pass the folder",
-        ) from error
+    expected = "a diffusers folder, an original Wan2.1 folder, or a hub id"
+    return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="Wan", expected=expected)
 
 
 def load_transformer(folder: Path, block: int, dtype: torch.dtype, *, stop: bool = True) -> Any:

@@ -1,0 +1,32 @@
+"""The long form of a promise: whoever sees no video is at chance."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vega3d.rooms import MULTIPLE_CHOICE, NUMERIC
+
+
+@pytest.mark.full
+def test_text_alone_answers_no_better_than_chance() -> None:
+    """Choices: within three standard errors and two points of chance. Numbers: of the best constant."""
+    folder = str(Path(__file__).parents[2] / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        import rooms_blind
+    finally:
+        sys.path.remove(folder)
+    rows = defaultdict(list)
+    for index in range(300):
+        for row in rooms_blind.questions_of(index):
+            rows[row[1]].append(row)
+    for kind in (*MULTIPLE_CHOICE, *NUMERIC):
+        score = rooms_blind.by_choice if kind in MULTIPLE_CHOICE else rooms_blind.by_number
+        frequency, text = rooms_blind.judge(rows[kind], score)
+        chance = [1 / len(row[3]) for row in rows[kind]] if kind in MULTIPLE_CHOICE else frequency
+        assert text.mean() < np.mean(chance) + 3 * text.std() / len(text) ** 0.5 + 0.02, kind

@@ -1,0 +1,74 @@
+"""Two processes train as one does, whatever stands in whose batch, and are taken up together."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import config
+from tests.training.test_trainer import tensors
+from vega3d.training.checkpoints import is_complete
+from vega3d.training.config import TrainConfig
+from vega3d.training.run import train
+
+ROOT = Path(__file__).parents[2]
+FLOAT = {"host": "pico", "dtype": "float32", "backbone": {"path": "pico", "block": 1, "pixels": 2304}}
+
+
+def settings_of(annotations: Path, out: Path, recipe: str, **trainer: Any) -> TrainConfig:
+    """Four steps of two rows; no dropout, so that the same rows give the same gradients."""
+    steps = {"max_steps": 4, "learning_rate": 1e-3, "max_grad_norm": 1.0, **trainer}
+    return config(annotations, out, recipe, model=FLOAT, lora={"rank": 4, "dropout": 0.0}, trainer=steps)
+
+
+def launch(settings: TrainConfig, folder: Path, processes: int = 2) -> None:
+    """Run a config on several processes that talk over gloo."""
+    file = folder / "settings.json"
+    file.write_text(json.dumps(settings.to_dict()))
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+    command += [str(ROOT / "tests" / "training" / "two_processes.py"), str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=280)
+    assert result.returncode == 0, result.stderr[-4000:]
+
+
+def logged(run: Path) -> list[dict[str, Any]]:
+    state: dict[str, Any] = json.loads((run / "checkpoint-2" / "trainer_state.json").read_text())
+    return list(state["log_history"])
+
+
+@pytest.mark.parametrize("recipe", ["align", "lora"])
+def test_two_processes_end_with_the_weights_of_one(recipe: str, annotations: Path, tmp_path: Path) -> None:
+    one = settings_of(annotations, tmp_path / "one", recipe, max_steps=3)
+    alone = tensors(train(one))
+    two = settings_of(annotations, tmp_path / "two", recipe, max_steps=3, per_device_train_batch_size=1)
+    launch(two, tmp_path)
+    together = tensors(tmp_path / "two" / "final")
+    assert alone.keys() == together.keys()
+    assert all(torch.allclose(one, together[name], atol=2e-4) for name, one in alone.items())
+    logs = [
+        json.loads((tmp_path / name / "checkpoint-2" / "trainer_state.json").read_text())
+        for name in ("one", "two")
+    ]
+    for own, other in zip(*(state["log_history"] for state in logs), strict=True):
+        assert other["loss"] == pytest.approx(own["loss"], rel=1e-3)
+        assert other.get("fusion/gate", 0) == pytest.approx(own.get("fusion/gate", 0), abs=1e-3)
+
+
+def test_two_processes_go_on_from_their_last_whole_checkpoint(annotations: Path, tmp_path: Path) -> None:
+    settings = settings_of(annotations, tmp_path / "run", "lora", per_device_train_batch_size=1)
+    launch(settings, tmp_path)
+    expected = tensors(tmp_path / "run" / "final")
+    assert is_complete(tmp_path / "run" / "checkpoint-2")
+    shutil.rmtree(tmp_path / "run" / "final")
+    (tmp_path / "run" / "checkpoint-4" / "complete.json").unlink()  # killed before it was whole
+    launch(settings, tmp_path)
+    again = tensors(tmp_path / "run" / "final")
+    assert all(torch.equal(one, again[name]) for name, one in expected.items())

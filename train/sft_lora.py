@@ -1,0 +1,49 @@
+"""LoRA on the language model, projector and fusion in full. Read, copy, change.
+
+python train/sft_lora.py configs/train/qwen2_5_vl_7b_lora.yaml [key.sub=value ...]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from vega3d.training import Collator  # first: it makes transformers, and so peft, importable
+
+# isort: split
+from peft import LoraConfig, get_peft_model
+
+from vega3d.training.config import load_config
+from vega3d.training.recipes import train_new
+from vega3d.training.rows import load_rows
+from vega3d.training.run import load_parts, recomputes, run, to_device, training_arguments
+from vega3d.training.trainer import Vega3DTrainer
+
+
+def main(file: str, *overrides: str) -> None:
+    """Train; run again to go on after a kill."""
+    config = load_config(file, overrides)
+    arguments = training_arguments(config)
+    adapter, processor = load_parts(config, arguments.seed)
+    to_device(adapter, arguments.device)  # the frozen generator is no part of the model
+    lora = LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=adapter.family.lora_targets,
+    )
+    model = get_peft_model(adapter, lora).train()
+    train_new(adapter)  # PEFT has frozen all that is not LoRA
+    if recomputes(arguments):
+        adapter.enable_input_require_grads()
+    trainer = Vega3DTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=load_rows(config.data, config.sampling, arguments.seed),
+        data_collator=Collator(processor, max_length=config.max_length, overlong=config.overlong),
+        new_lr=config.new_modules_lr,
+    )
+    print(run(trainer, config))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

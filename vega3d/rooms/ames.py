@@ -1,0 +1,276 @@
+"""The Ames set: pairs of rooms whose sampled frames look the same, told apart by parallax alone.
+
+Decision: one thing floats in the room, near and small in one twin, far and large in the other, scaled about
+the camera's eye; it shines by itself, so light gives nothing away. The camera pans about one eye and swings
+aside *between* the sampled frames only. So frames at multiples of ``step`` show no difference, and the
+frames between do. Both twins get the same questions, with different answers: text alone, and sampled frames
+alone, are at chance. Named after Adelbert Ames's rooms, which deceive one eye that keeps still.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vega3d.errors import ConfigError
+from vega3d.geometry import intrinsics, look_at
+from vega3d.rooms.camera import is_clear
+from vega3d.rooms.catalogue import COLOURS
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.export import Progress, Split, scene_seed, write_text
+from vega3d.rooms.furniture import KINDS
+from vega3d.rooms.layout import make_room
+from vega3d.rooms.raycast import camera_rays
+from vega3d.rooms.renderer import FOV_X, FPS, Clip, film
+from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room, Surface, parts_in, upright_box
+from vega3d.rooms.video import write_mp4
+from vega3d.rooms.workers import run_all
+
+_FLOATING = ("ball", "vase", "suitcase", "backpack", "basket", "bin")
+_LOOKS = (1, 2, 5, 6)  # textures that are plainly seen
+_MARGIN = 0.3  # metres between the closest points of the floating thing and of what it is compared with
+_PROBE = 64  # pixels of the picture that looks for a free place
+
+
+@dataclass(frozen=True)
+class AmesPair:
+    """Two rooms that one eye cannot tell apart.
+
+    Attributes:
+        seed: what the pair is drawn from.
+        twins: the room with the thing near and small, the room with it far and large.
+        eye: (x, y, z) of the camera in every sampled frame.
+        heading: radians about +z from +x of the first frame.
+        swing: metres to the side between sampled frames.
+        target, rival: ids of the floating thing, and of what is between its two places.
+        scale: size and distance of the far one over the near one's.
+    """
+
+    seed: int
+    twins: tuple[Room, Room]
+    eye: tuple[float, float, float]
+    heading: float
+    swing: float
+    target: int
+    rival: int
+    scale: float
+
+    def name(self, twin: int) -> str:
+        """Scene name of a twin, 0 (near) or 1 (far); the name does not say which is which."""
+        return f"ames_{self.seed:09d}_{'ab'[(twin + self.seed) % 2]}"
+
+
+def make_ames(seed: int) -> AmesPair:
+    """The pair of this seed: a pure function of it, like a room.
+
+    Raises:
+        ConfigError: a negative seed.
+    """
+    if seed < 0:
+        raise ConfigError("A pair's seed cannot be negative.", got=seed, expected="an integer >= 0")
+    dice = Dice(ROOMS_VERSION, seed, 6)
+    for attempt in range(400):
+        # Seeds of splits are below 10**9, so no two splits share a room here either.
+        room = make_room(seed + (1 + attempt // 8) * 10**9).at(0.0)
+        pair = _try_room(dice, seed, room)
+        if pair is not None:
+            return pair
+    raise AssertionError(f"no pair for seed {seed}")  # never seen in the seeds that tests go through
+
+
+def ames_path(pair: AmesPair, frames: int, step: int) -> NDArray[np.float64]:
+    """(frames, 4, 4) poses: a slow pan about the eye, off it between multiples of ``step`` only."""
+    poses = []
+    for i in range(frames):
+        pan = math.radians(12) * math.sin(2 * math.pi * i / max(1, frames - 1))
+        angle = pair.heading + pan
+        ahead = np.array([math.cos(angle), math.sin(angle), -0.12])
+        aside = np.array([math.sin(angle), -math.cos(angle), 0.0])
+        off = pair.swing * math.sin(math.pi * (i % step) / step) ** 2 * (1 if i // step % 2 else -1)
+        eye = np.asarray(pair.eye) + off * aside
+        poses.append(look_at(eye, eye + ahead))
+    return np.stack(poses).astype(np.float64).round(9)
+
+
+def film_ames(
+    pair: AmesPair, twin: int, *, width: int = 256, height: int = 256, sampled: int = 8, step: int = 6
+) -> Clip:
+    """The clip of one twin; `np.linspace(0, n - 1, sampled)` are the frames that show no difference."""
+    frames = (sampled - 1) * step + 1
+    poses, room = ames_path(pair, frames, step), pair.twins[twin]
+    K = intrinsics(width, height, FOV_X)
+    shots = film(room, K, poses, np.zeros(frames), height, width)
+    rgb, depth, ids = (np.stack([getattr(s, name) for s in shots]) for name in ("rgb", "depth", "ids"))
+    return Clip(rgb, depth, ids, K, poses, FPS, np.arange(frames), frames, room.class_of)
+
+
+def ames_questions(pair: AmesPair, twin: int) -> list[dict[str, Any]]:
+    """VSI-Bench rows of one twin; the other twin has the same texts, options and other answers."""
+    room = pair.twins[twin]
+    target, rival = (next(t for t in room.instances if t.id == i) for i in (pair.target, pair.rival))
+    names = sorted((target.category, rival.category))
+    nearer = names.index((target if twin == 0 else rival).category)
+    which = f"Which of these objects ({', '.join(names)}) is closer to the camera in the first frame?"
+    far = f"How far is the center of the {target.category} from the camera in the first frame (in meters)?"
+    large = (
+        "What is the length of the longest dimension (length, width, or height) of the "
+        f"{target.category}, measured in centimeters?"
+    )
+    asked: list[tuple[str, str, list[str] | None, str]] = [
+        ("ames_nearer", which, [f"{a}. {name}" for a, name in zip("AB", names, strict=True)], "AB"[nearer]),
+        ("ames_distance", far, None, f"{_metres(pair, target):.1f}"),
+        ("ames_size", large, None, str(round(100 * max(target.box.size)))),
+    ]
+    keys = ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth")
+    return [dict(zip(keys, (0, "ames", pair.name(twin), *row), strict=True)) for row in asked]
+
+
+def export_ames(
+    out: str | Path,
+    pairs: int,
+    seed: int = 0,
+    *,
+    split: Split = "test",
+    width: int = 256,
+    height: int = 256,
+    sampled: int = 8,
+    step: int = 6,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Write ``pairs`` pairs as `<out>/ames/*.mp4` and `<out>/ames.jsonl`; returns the path of the latter.
+
+    Every frame is coded by itself at one quantiser, so that equal frames stay equal in the file. Complete
+    pairs are kept. The arguments are those of `export_rooms` and `film_ames`.
+    """
+    folder = Path(out) / "ames"
+    folder.mkdir(parents=True, exist_ok=True)
+    size = (width, height, sampled, step)
+    jobs = [(folder, scene_seed(split, seed, i), size) for i in range(pairs)]
+    found: dict[int, list[dict[str, Any]]] = {}
+    for done, (index, (rows, skipped)) in enumerate(run_all(_one_pair, jobs, workers), start=1):
+        found[index] = rows
+        if progress is not None:
+            progress(done, pairs, skipped)
+    lines = [json.dumps({**row, "id": n}) for n, row in enumerate(r for i in sorted(found) for r in found[i])]
+    return write_text(Path(out) / "ames.jsonl", "".join(line + "\n" for line in lines))
+
+
+def _one_pair(folder: Path, seed: int, size: tuple[int, int, int, int]) -> tuple[list[dict[str, Any]], bool]:
+    mark, wanted = folder / f"ames_{seed:09d}.json", [ROOMS_VERSION, *size]
+    if mark.is_file():
+        known: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
+        if known.get("settings") == wanted:
+            return known["questions"], True
+    pair, (width, height, sampled, step) = make_ames(seed), size
+    rows = []
+    for twin in sorted((0, 1), key=pair.name):
+        clip = film_ames(pair, twin, width=width, height=height, sampled=sampled, step=step)
+        tag = f"vega3d-ames/{ROOMS_VERSION}/{seed}"
+        write_mp4(folder / f"{pair.name(twin)}.mp4", clip.rgb, clip.fps, comment=tag, intra=True)
+        rows += ames_questions(pair, twin)
+    write_text(mark, json.dumps({"settings": wanted, "questions": rows}))
+    return rows, False
+
+
+def _try_room(dice: Dice, seed: int, room: Room) -> AmesPair | None:
+    """A place for the eye and for both twins' things in this room, drawn once."""
+    heading, scale, near = dice.real(-math.pi, math.pi), dice.real(1.8, 3.0), dice.real(0.75, 1.1)
+    # With the back to a wall, so that there is room ahead.
+    back = min(side / 2 / max(1e-6, abs(t)) for side, t in zip(room.size, _turned(heading), strict=False))
+    x, y = (-(back - 0.75) * t for t in _turned(heading))
+    eye = (round(x, 3), round(y, 3), 1.5)
+    aim = heading + math.radians(dice.real(-14, 14))
+    ray = np.array([math.cos(aim), math.sin(aim), dice.real(-0.15, 0.05)])
+    ray /= np.linalg.norm(ray)
+    category = dice.pick([n for n in _FLOATING if n not in room.by_category] or ["ball"])
+    thing = _floating(dice, category, len(room.instances) + 1, np.asarray(eye) + near * ray, near)
+    swing = dice.real(0.15, 0.25)
+    reach = max(thing.box.size)
+    if category in room.by_category or not is_clear(room, np.asarray([eye]), 0.15 + swing):
+        return None
+    far = scaled_about(thing, eye, scale)
+    twins = tuple(replace(room, instances=(*room.instances, one), shadows=False) for one in (thing, far))
+    pair = AmesPair(seed, (twins[0], twins[1]), eye, round(heading, 6), swing, thing.id, 0, scale)
+    rival = _rival(pair, room, scale * (near + reach))
+    return None if rival is None else replace(pair, rival=rival)
+
+
+def _rival(pair: AmesPair, room: Room, farthest: float) -> int | None:
+    """A single thing, plainly seen, between the two places; None if there is none or the view is blocked."""
+    K, pose = intrinsics(_PROBE, _PROBE, FOV_X), ames_path(pair, 1, 1)
+    (bare,) = film(replace(room, shadows=False), K, pose, np.zeros(1), _PROBE, _PROBE)
+    near, far = (film(twin, K, pose, np.zeros(1), _PROBE, _PROBE)[0] for twin in pair.twins)
+    mask = near.ids == pair.target
+    cut_off = mask[[0, -1]].any() or mask[:, [0, -1]].any()
+    if mask.sum() < 25 or cut_off or (far.ids != near.ids).any():
+        return None
+    if bare.depth[_wider(mask)].min() < farthest:
+        return None
+    # By what the picture shows: a thing may reach out of it towards the camera.
+    longer = np.linalg.norm(camera_rays(K, pose[0], _PROBE, _PROBE).d, axis=0)
+    closest = [float((shot.depth * longer)[mask].min()) for shot in (near, far)]
+    for things in room.by_category.values():
+        seen = near.ids == things[0].id
+        if len(things) == 1 and seen.sum() >= 20:
+            low = float((near.depth * longer)[seen].min())
+            if closest[0] + _MARGIN < low < closest[1] - _MARGIN:
+                return things[0].id
+    return None
+
+
+def _wider(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask and the pixels next to it."""
+    wide = mask.copy()
+    for axis, by in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        wide |= np.roll(mask, by, axis)
+    return wide
+
+
+def scaled_about(thing: Instance, eye: tuple[float, float, float], scale: float) -> Instance:
+    """The thing as it looks the same from ``eye``: ``scale`` times as far and as large, texture and all."""
+
+    def grown(box: Any) -> Any:
+        centre = [e + scale * (c - e) for c, e in zip(box.centre, eye, strict=True)]
+        return upright_box(centre, [scale * s for s in box.size], box.yaw)
+
+    def coarser(s: Surface) -> Surface:
+        phase = (s.phase[0] * scale, s.phase[1] * scale, s.phase[2] * scale)
+        return replace(s, period=s.period * scale, phase=phase)
+
+    parts = tuple(replace(p, box=grown(p.box), surface=coarser(p.surface)) for p in thing.primitives)
+    return replace(thing, box=grown(thing.box), primitives=parts)
+
+
+def _floating(dice: Dice, category: str, number: int, centre: NDArray[np.floating], near: float) -> Instance:
+    """A thing in the air that shines by itself, about 14 to 20 degrees large from ``near`` metres."""
+    kind, colour = KINDS[category], dice.pick(KINDS[category].colours)
+    longest = near * dice.real(0.25, 0.35)
+    ratio = [dice.real(*span) for span in kind.ratio]
+    if kind.round:
+        ratio[1] = ratio[0]
+    box = upright_box(list(centre), [longest * r / max(ratio) for r in ratio], dice.real(-math.pi, math.pi))
+    texture, period = dice.pick(_LOOKS), longest * dice.real(0.2, 0.4)
+    surfaces = []
+    for part in kind.parts:
+        red, green, blue = COLOURS[part.colour or colour]
+        # Parts differ in brightness, or a thing without shading would be a blot.
+        tone = (min(1.0, red * part.tint), min(1.0, green * part.tint), min(1.0, blue * part.tint))
+        surfaces.append(
+            Surface(tone, texture, period, 0.0 if part.plain else 0.35, (0.1, 0.2, 0.3), glow=1.0)
+        )
+    return Instance(number, category, colour, box, parts_in(kind, box, surfaces), "plastic")
+
+
+def _turned(heading: float) -> tuple[float, float]:
+    return (math.cos(heading), math.sin(heading))
+
+
+def _metres(pair: AmesPair, thing: Instance) -> float:
+    return math.dist(pair.eye, thing.box.centre)

@@ -1,0 +1,170 @@
+"""Finding free places in a room: against a wall, on the floor, hung up, on top of other things.
+
+Decision: every placed thing keeps a *zone* free (its footprint grown a little, over its heights), and a
+place is good when its own zone meets no other. Openings keep the floor before them free, so they can be
+seen and used. What is placed here is a box; what it looks like is nobody's business in this module.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vega3d.geometry import OrientedBox, footprint, outlines_overlap, rotation
+from vega3d.rooms.catalogue import Kind, Support
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.scene import Instance, upright_box
+
+_GAP = 0.12  # metres kept free between two footprints, so that "closest to" is never a touch
+_TRIES = 60
+_REACHABLE = 1.7  # metres: nothing lies on planes above this
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What must stay free: an outline (n, 2) on the floor, over heights ``low`` to ``high``."""
+
+    outline: np.ndarray
+    low: float
+    high: float
+
+    def meets(self, other: Zone) -> bool:
+        """Whether two zones share volume."""
+        apart = self.high <= other.low or other.high <= self.low
+        return not apart and outlines_overlap(self.outline, other.outline)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A found place: its box, the index of what carries it (None: the room), and how far it will move."""
+
+    box: OrientedBox
+    zone: Zone
+    parent: int | None = None
+    by: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class _Plane:
+    owner: int
+    box: OrientedBox
+    support: Support
+
+
+class Plan:
+    """The growing plan of one room."""
+
+    def __init__(self, dice: Dice, size: tuple[float, float, float]) -> None:
+        self._dice, self._size = dice, size
+        self._zones: list[Zone] = []
+        self._planes: list[_Plane] = []
+        self._count = 0
+
+    def find(self, kind: Kind, size: tuple[float, float, float], *, moves: bool = False) -> Found | None:
+        """A free place for a thing of this size (width, depth, height), or None."""
+        for _ in range(_TRIES):
+            if kind.place == "top":
+                found = self._on_top(kind, size)
+            elif moves:
+                found = self._moving(size)
+            elif kind.place == "floor":
+                found = self._standing(size)
+            else:
+                found = self._at_wall(kind, size)
+            if found is not None and self._free(found):
+                return found
+        return None
+
+    def add(self, thing: Instance, kind: Kind, found: Found) -> None:
+        """Keep the place taken; the thing may carry others from now on."""
+        self._zones.append(found.zone)
+        low = thing.box.centre[2] - thing.box.size[2] / 2
+        for support in kind.supports:
+            if found.by is None and low + support.z * thing.box.size[2] <= _REACHABLE:
+                self._planes.append(_Plane(self._count, thing.box, support))
+        self._count += 1
+
+    def _free(self, found: Found) -> bool:
+        half = np.asarray(self._size[:2]) / 2 - 0.02
+        outline = footprint(found.box)
+        if found.by is not None:
+            outline = np.concatenate([outline, outline + np.asarray(found.by)])
+        inside = bool((np.abs(outline) <= half).all())
+        low, high = found.box.z_range
+        return (
+            inside
+            and high <= self._size[2] - 0.05
+            and low >= -1e-5
+            and not any(found.zone.meets(other) for n, other in enumerate(self._zones) if n != found.parent)
+        )
+
+    def _standing(self, size: tuple[float, float, float]) -> Found:
+        """Anywhere; yaw is near a multiple of 90 degrees, as in a home."""
+        dice = self._dice
+        yaw = dice.whole(0, 4) * math.pi / 2 + dice.bell(0.12)
+        x, y = (dice.real(-side / 2, side / 2) for side in self._size[:2])
+        box = upright_box((x, y, size[2] / 2), size, yaw)
+        return Found(box, _zone(box, _GAP))
+
+    def _moving(self, size: tuple[float, float, float]) -> Found:
+        """A straight lane of 0.8 to 2.5 m that stays free from end to end."""
+        start = self._standing(size).box
+        length, angle = self._dice.real(0.8, 2.5), self._dice.real(-math.pi, math.pi)
+        by = (round(length * math.cos(angle), 6), round(length * math.sin(angle), 6))
+        middle = (start.centre[0] + by[0] / 2, start.centre[1] + by[1] / 2, start.centre[2])
+        side = math.hypot(size[0], size[1])
+        lane = upright_box(middle, (length + side, side, size[2]), angle)
+        box = upright_box(start.centre, start.size, angle)
+        return Found(box, _zone(lane, _GAP), by=by)
+
+    def _at_wall(self, kind: Kind, size: tuple[float, float, float]) -> Found:
+        """With its back to one of the four walls, facing the room."""
+        dice, wall = self._dice, self._dice.whole(0, 4)
+        hung = kind.place == "hung"
+        width = self._size[0] if wall % 2 == 0 else self._size[1]
+        depth = self._size[1] if wall % 2 == 0 else self._size[0]
+        along = dice.real(-1, 1) * max(0.0, width / 2 - size[0] / 2 - 0.08)
+        out = depth / 2 - size[1] / 2 - (0.022 if hung else dice.real(0.03, 0.1))
+        yaw = (0.0, math.pi / 2, math.pi, -math.pi / 2)[wall]
+        # In a frame turned by yaw the wall is ahead (+y) and the thing's front looks back (-y).
+        c, s = (1, 0, -1, 0)[wall], (0, 1, 0, -1)[wall]
+        x, y = along * c - out * s, along * s + out * c
+        low = dice.real(*kind.hang)
+        box = upright_box((x, y, low + size[2] / 2), size, yaw if hung else yaw + dice.bell(0.02))
+        front = 0.8 if hung and kind.hang == (0.0, 0.0) else 0.45 if hung else 0.15
+        return Found(box, _zone(box, _GAP / 2 if hung else _GAP, front))
+
+    def _on_top(self, kind: Kind, size: tuple[float, float, float]) -> Found | None:
+        """On a plane that is soft or hard as the kind wants, wide enough and with room above."""
+        dice = self._dice
+        planes = [p for p in self._planes if p.support.soft == kind.soft]
+        if not planes:
+            return None
+        plane = dice.pick(planes)
+        carrier, support = plane.box, plane.support
+        reach = [support.reach[0] * carrier.size[0], support.reach[1] * carrier.size[1]]
+        turned = dice.bell(0.5) if support.room > 1 else dice.bell(0.1)
+        slack = [r - max(size[0], size[1]) * 0.3 for r in reach]
+        if min(slack) <= 0 or size[2] > support.room * carrier.size[2]:
+            return None
+        local = np.array([dice.real(-1, 1) * slack[0], dice.real(-1, 1) * slack[1]])
+        xy = rotation(carrier.yaw) @ local + np.asarray(carrier.centre[:2])
+        base = carrier.centre[2] - carrier.size[2] / 2 + support.z * carrier.size[2]
+        box = upright_box((float(xy[0]), float(xy[1]), base + size[2] / 2), size, carrier.yaw + turned)
+        # Only the other things on top count: the carrier itself is below or around.
+        return Found(box, _zone(box, 0.03), plane.owner) if self._fits(box, plane) else None
+
+    def _fits(self, box: OrientedBox, plane: _Plane) -> bool:
+        local = (footprint(box) - np.asarray(plane.box.centre[:2])) @ rotation(plane.box.yaw)
+        return bool((np.abs(local) <= np.asarray(plane.box.size[:2]) * 0.47).all())
+
+
+def _zone(box: OrientedBox, gap: float, front: float = 0.0) -> Zone:
+    """The box's footprint grown by ``gap`` all around and by ``front`` before it."""
+    w, d = box.size[0] + 2 * gap, box.size[1] + 2 * gap + front
+    shift = rotation(box.yaw) @ np.array([0.0, -front / 2])
+    centre = (box.centre[0] + float(shift[0]), box.centre[1] + float(shift[1]), box.centre[2])
+    low, high = box.z_range
+    return Zone(footprint(OrientedBox(centre, (w, d, box.size[2]), box.yaw)), low + 1e-3, high)

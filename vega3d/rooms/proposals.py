@@ -1,0 +1,98 @@
+"""Box proposals with the faults of a real detector, to stand in for Mask3D's.
+
+Decision: faults are drawn, not learned: faces that are off, things missed (small ones more often), parts
+taken for the whole, neighbours taken for one, doubles, boxes around nothing. The shares below are our choice,
+so that some things are found at IoU 0.25 and not at 0.5; they are *not* fitted to Mask3D's output, which
+may not be redistributed. Boxes are axis-aligned, at most 50 a scene, the surest first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vega3d.rooms.dice import Dice
+
+Box = list[float]
+"""[cx, cy, cz, dx, dy, dz] in metres."""
+
+MOST = 50
+_OFF = 0.05  # spread of each face, as a share of the side
+_PART, _MERGED, _DOUBLE = 0.06, 0.06, 0.25
+_NOTHING = 4  # boxes around nothing, on average
+
+
+def make_proposals(dice: Dice, boxes: list[Box], size: tuple[float, float, float]) -> list[Box]:
+    """Noisy boxes of a scene whose true boxes these are, in a room of this size."""
+    found: list[tuple[float, Box]] = []
+    for box in boxes:
+        small = min(1.0, float(np.prod(box[3:])) / 0.02)
+        if not dice.chance(0.7 + 0.27 * small):
+            continue
+        found.append((dice.real(0.5, 1.0), _fault(dice, box, boxes)))
+        if dice.chance(_DOUBLE):
+            found.append((dice.real(0.1, 0.6), _shaky(dice, box, 2 * _OFF)))
+    found += [(dice.real(0.0, 0.4), _nothing(dice, size)) for _ in range(dice.whole(0, 2 * _NOTHING + 1))]
+    surest = sorted(range(len(found)), key=lambda i: -found[i][0])[:MOST]
+    return [found[i][1] for i in surest]
+
+
+def best_proposal(box: Box, proposals: list[Box]) -> tuple[Box | None, float]:
+    """The proposal with the highest IoU to a box, and that IoU."""
+    scored = [(overlap(box, other), i) for i, other in enumerate(proposals)]
+    if not scored:
+        return None, 0.0
+    best, index = max(scored, key=lambda pair: (pair[0], -pair[1]))
+    return (proposals[index] if best > 0 else None), best
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Axis-aligned IoU of two boxes."""
+    p, q = np.asarray(a), np.asarray(b)
+    low = np.maximum(p[:3] - p[3:] / 2, q[:3] - q[3:] / 2)
+    high = np.minimum(p[:3] + p[3:] / 2, q[:3] + q[3:] / 2)
+    shared = float(np.prod(np.maximum(high - low, 0)))
+    return shared / (float(np.prod(p[3:]) + np.prod(q[3:])) - shared + 1e-8)
+
+
+def _fault(dice: Dice, box: Box, boxes: list[Box]) -> Box:
+    draw = dice.real()
+    if draw < _PART:
+        return _shaky(dice, _part(dice, box), _OFF)
+    if draw < _PART + _MERGED:
+        other = min((b for b in boxes if b is not box), key=lambda b: _apart(box, b), default=box)
+        return _shaky(dice, _around(box, other), _OFF)
+    return _shaky(dice, box, _OFF)
+
+
+def _shaky(dice: Dice, box: Box, spread: float) -> Box:
+    """Each face moved; never thinner than a centimetre."""
+    middle, side = np.asarray(box[:3]), np.asarray(box[3:])
+    low = middle - side / 2 + np.array([dice.bell(spread) for _ in range(3)]) * side
+    high = middle + side / 2 + np.array([dice.bell(spread) for _ in range(3)]) * side
+    high = np.maximum(high, low + 0.01)
+    return [round(float(v), 4) for v in (*((low + high) / 2), *(high - low))]
+
+
+def _part(dice: Dice, box: Box) -> Box:
+    axis, share, end = dice.whole(0, 3), dice.real(0.35, 0.65), dice.pick((-1, 1))
+    part = list(box)
+    part[axis] += end * (1 - share) / 2 * box[3 + axis]
+    part[3 + axis] *= share
+    return part
+
+
+def _around(a: Box, b: Box) -> Box:
+    p, q = np.asarray(a), np.asarray(b)
+    low = np.minimum(p[:3] - p[3:] / 2, q[:3] - q[3:] / 2)
+    high = np.maximum(p[:3] + p[3:] / 2, q[:3] + q[3:] / 2)
+    return [float(v) for v in (*((low + high) / 2), *(high - low))]
+
+
+def _apart(a: Box, b: Box) -> float:
+    return float(np.linalg.norm(np.asarray(a[:3]) - np.asarray(b[:3])))
+
+
+def _nothing(dice: Dice, size: tuple[float, float, float]) -> Box:
+    side = [dice.real(0.2, 1.2) for _ in range(3)]
+    x, y = (dice.real(-0.5, 0.5) * (room - s) for room, s in zip(size[:2], side[:2], strict=True))
+    return [round(v, 4) for v in (x, y, side[2] / 2 + dice.real(0.0, 0.6), *side)]

@@ -1,0 +1,159 @@
+"""References: which things a description means, and how to say it.
+
+Decision: a reference is data (category, looks, one relation), its meaning is a function of the scene graph,
+and words come last. So a description is right by construction, the same reference can be said in several
+ways, and one that is too close to call (`None`) is never said. Superlatives rank what the looks match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from vega3d.rooms.catalogue import MATERIALS, plural
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.relations import distance, volume
+from vega3d.rooms.scene import Instance, Room
+
+Relation = Literal["closest", "farthest", "near", "on", "largest", "smallest"]
+
+_LEAD = 0.3  # metres between the closest and the next
+_NEAR, _NOT_NEAR = 0.5, 0.8  # metres: next to, and plainly not next to
+_LARGER = 1.3  # times the volume of the next
+_WORDS: dict[Relation, tuple[str, ...]] = {
+    "closest": ("closest to the {a}", "nearest to the {a}"),
+    "farthest": ("farthest from the {a}", "farthest away from the {a}"),
+    "near": ("next to the {a}", "beside the {a}"),
+    "on": ("on the {a}", "lying on the {a}", "on top of the {a}"),
+}
+_NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A category, perhaps its colour and material, perhaps one relation (to an anchor's category)."""
+
+    category: str
+    colour: str | None = None
+    material: str | None = None
+    relation: Relation | None = None
+    anchor: str | None = None
+
+
+class Facts:
+    """A room with what may be named in it: things in ``shown`` (ids that the frames show)."""
+
+    def __init__(self, room: Room, shown: frozenset[int]) -> None:
+        self.room, self.shown = room, shown
+        self._metres: dict[tuple[int, int], float] = {}
+        groups = room.by_category
+        self.anchors = sorted(n for n, things in groups.items() if len(things) == 1 and things[0].id in shown)
+
+    def metres(self, a: Instance, b: Instance) -> float:
+        """Closest distance of two things; computed once."""
+        key = (min(a.id, b.id), max(a.id, b.id))
+        if key not in self._metres:
+            self._metres[key] = distance(a, b)
+        return self._metres[key]
+
+    def matching(self, ref: Reference) -> list[Instance] | None:
+        """The things that a reference means, in order of id; None where that is a close call."""
+        looks = [t for t in self.room.by_category.get(ref.category, []) if _looks(t, ref)]
+        if ref.relation is None:
+            return looks
+        if ref.relation in ("largest", "smallest"):
+            return _extreme([(volume(t), t) for t in looks], ref.relation == "largest", ratio=_LARGER)
+        if ref.anchor not in self.anchors:
+            return None
+        (anchor,) = self.room.by_category[ref.anchor]
+        if ref.relation == "on":
+            return [t for t in looks if t.parent == anchor.id]
+        ranked = [(self.metres(t, anchor), t) for t in looks if t.id != anchor.id]
+        if ref.relation == "near":
+            unclear = any(_NEAR <= d < _NOT_NEAR for d, _ in ranked)
+            return None if unclear else [t for d, t in ranked if d < _NEAR]
+        return _extreme(ranked, ref.relation == "farthest", lead=_LEAD)
+
+    def references(self, dice: Dice, target: Instance) -> Iterator[Reference]:
+        """References that mean this thing alone, in random order."""
+        colours, materials = (None, target.colour), tuple(dict.fromkeys((None, sayable_material(target))))
+        relations: list[tuple[Relation | None, str | None]] = [
+            (None, None),
+            ("largest", None),
+            ("smallest", None),
+        ]
+        carrier = next((t for t in self.room.instances if t.id == target.parent), None)
+        if carrier is not None:
+            relations.append(("on", carrier.category))
+        near: tuple[Relation, ...] = ("closest", "farthest", "near")
+        relations += [(r, a) for r in near for a in dice.some(self.anchors, 4) if a != target.category]
+        for colour, material, (relation, anchor) in dice.some(list(product(colours, materials, relations))):
+            ref = Reference(target.category, colour, material, relation, anchor)
+            if self.matching(ref) == [target]:
+                yield ref
+
+
+def sayable_material(thing: Instance) -> str | None:
+    """The thing's material if its texture shows it; metal and plastic look alike here."""
+    visible = max(part.surface.contrast for part in thing.primitives) >= 0.1
+    return thing.material if visible and MATERIALS[thing.material][2] >= 0.1 else None
+
+
+def noun(ref: Reference, *, several: bool = False) -> str:
+    """Looks and category, as `red wooden chair`."""
+    name = plural(ref.category) if several else ref.category
+    return " ".join(word for word in (ref.colour, ref.material, name) if word)
+
+
+def describe_one(dice: Dice, ref: Reference) -> str:
+    """A sentence or two that mean one thing, lower case as in ScanRefer."""
+    name = noun(ref)
+    if ref.relation in ("largest", "smallest"):
+        return dice.pick((f"the {ref.relation} {name}.", f"this is the {ref.relation} {name} in the room."))
+    if ref.relation is None:
+        return dice.pick(
+            (f"the {name}.", f"this is {article(name)} {name}.", f"there is one {name} in the room.")
+        )
+    where = dice.pick(_WORDS[ref.relation]).format(a=ref.anchor)
+    the = "the one " if ref.relation in ("closest", "farthest") else ""
+    return dice.pick(
+        (
+            f"the {name} {where}.",
+            f"the {name} that is {where}.",
+            f"this is {article(name)} {name}. it is {the}{where}.",
+            f"there is {article(name)} {name} {where}.",
+        )
+    )
+
+
+def describe_many(dice: Dice, ref: Reference, count: int) -> str:
+    """A phrase that means several things, or might (``count`` 0)."""
+    name, number = noun(ref, several=True), _NUMBERS.get(count)
+    start = dice.pick(("the ", "all the ", f"the {number} " if number else "the "))
+    where = "" if ref.relation is None else " " + dice.pick(_WORDS[ref.relation]).format(a=ref.anchor)
+    return f"{start}{name}{where}."
+
+
+def article(name: str) -> str:
+    """`a` or `an`."""
+    return "an" if name[0] in "aeiou" else "a"
+
+
+def _looks(thing: Instance, ref: Reference) -> bool:
+    return ref.colour in (None, thing.colour) and ref.material in (None, thing.material)
+
+
+def _extreme(
+    ranked: list[tuple[float, Instance]], highest: bool, *, lead: float = 0.0, ratio: float = 1.0
+) -> list[Instance] | None:
+    """The one that leads plainly; none of none; None without a plain lead, or with nobody to lead."""
+    ordered = sorted(ranked, key=lambda pair: -pair[0] if highest else pair[0])
+    if not ordered:
+        return []
+    if len(ordered) < 2:
+        return None
+    first, second = ordered[0][0], ordered[1][0]
+    low, high = min(first, second), max(first, second)
+    return [ordered[0][1]] if high - low >= lead and high >= ratio * low else None

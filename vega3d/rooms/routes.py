@@ -1,0 +1,107 @@
+"""Routes: start at one thing, walk straight to the next, turn, walk on. What are the turns?
+
+Decision: a robot walks from centre to centre of things, seen from above. A leg is good when nothing else
+stands in its way; a turn is a fact when it is plainly left, right or back. The sequences of turns are drawn
+first, then a route that has one of them, so that no sequence is likelier than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, permutations
+
+import numpy as np
+
+from vega3d.geometry import footprint, outlines_overlap
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.drafts import Draft
+from vega3d.rooms.relations import floor_distance, turn
+from vega3d.rooms.scene import Instance, Room
+from vega3d.rooms.seen import Seen
+
+TURNS = ("Turn Left", "Turn Right", "Turn Back")
+_LOWEST = 0.25  # metres: a robot is stopped by what is higher and stands lower than itself
+_WIDTH = 0.2  # metres that a robot needs
+_LEG = 0.9  # metres of the shortest leg
+
+
+def route(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+    """Routes over three or four things; one or two turns to fill in."""
+    found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    free = _free_legs(room, seen)
+    for count in (3, 4):
+        names = dice.some(sorted(seen.unique), 8 if count == 4 else 12)
+        for stops in _walks(names, count, free):
+            turns = turns_of([seen.unique[name] for name in stops])
+            if turns is not None:
+                found.setdefault(turns, []).append(stops)
+    drafts: list[Draft] = []
+    for count in dice.some([1, 1, 2, 2, 2]):
+        # Wrong options are turns of other routes of this room: as likely as the right ones.
+        known = sorted(turns for turns in found if len(turns) == count)
+        options = dice.some(known, 4)
+        if len(options) < (3 if count == 1 else 4) or len(drafts) == most:
+            continue
+        text = _text(dice.pick(found[options[0]]))
+        drafts.append(Draft("route_planning", text, options=tuple(", ".join(o) for o in options)))
+    return drafts
+
+
+def turns_of(stops: Sequence[Instance]) -> tuple[str, ...] | None:
+    """The turns at the inner stops, None where one of them is a close call or goes straight on."""
+    places = [np.asarray(thing.box.centre[:2]) for thing in stops]
+    words = []
+    for before, here, after in zip(places, places[1:], places[2:], strict=False):
+        angle = turn(here - before, after - here)
+        if abs(angle) >= 155:
+            words.append("Turn Back")
+        elif 50 <= abs(angle) <= 125:
+            words.append("Turn Left" if angle > 0 else "Turn Right")
+        else:
+            return None
+    return tuple(words)
+
+
+def _walks(names: Sequence[str], count: int, free: set[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
+    for stops in permutations(names, count):
+        if all(leg in free for leg in pairwise(stops)):
+            yield stops
+
+
+def _free_legs(room: Room, seen: Seen) -> set[tuple[str, str]]:
+    """Ordered pairs of seen things between which a robot can go straight."""
+    free = set()
+    for a, b in permutations(seen.unique, 2):
+        start, end = seen.unique[a], seen.unique[b]
+        if a < b and floor_distance(start, end) >= _LEG and _is_free(room, start, end):
+            free |= {(a, b), (b, a)}
+    return free
+
+
+def _is_free(room: Room, start: Instance, end: Instance) -> bool:
+    here, there = (np.asarray(thing.box.centre[:2]) for thing in (start, end))
+    along = (there - here) / np.linalg.norm(there - here)
+    side = np.array([-along[1], along[0]]) * _WIDTH
+    lane = np.stack([here - side, there - side, there + side, here + side])
+    carriers = {start.id, end.id, start.parent, end.parent}
+    blocking = [t for t in room.instances if t.id not in carriers and _stands_in_the_way(t)]
+    return not any(outlines_overlap(lane, footprint(thing.box)) for thing in blocking)
+
+
+def _stands_in_the_way(thing: Instance) -> bool:
+    low, high = thing.box.z_range
+    return thing.parent == 0 and low < 1.0 and high > _LOWEST
+
+
+def _text(stops: Sequence[str]) -> str:
+    first, second, *rest = stops
+    lines = [f"1. Go forward until the {second}"]
+    for name in rest:
+        lines.append(f"{len(lines) + 1}. [please fill in]")
+        lines.append(f"{len(lines) + 1}. Go forward until the {name}")
+    return (
+        f"You are a robot beginning at the {first} and facing the {second}. You want to navigate to the "
+        f"{stops[-1]}. You will perform the following actions (Note: for each [please fill in], choose "
+        f"either 'turn back,' 'turn left,' or 'turn right.'): {' '.join(lines)}. You have reached the final "
+        "destination."
+    )

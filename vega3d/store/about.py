@@ -1,0 +1,73 @@
+"""``store.json``: whose features a store holds, and in which form. Written once, never changed.
+
+This module knows no shards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vega3d import files
+from vega3d._version import __version__
+from vega3d.errors import ConfigError, StoreError
+from vega3d.store.forms import Form
+
+ABOUT = "store.json"
+FORMAT = (1, 0)  # major, minor
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a store."""
+    return (folder / ABOUT).exists()
+
+
+def write(folder: Path, record: Mapping[str, Any]) -> None:
+    """Make a store: its folder and its description.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    whole = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **record}
+    text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_whole(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(
+            f"A store cannot be made at {folder}.",
+            got=f"{type(error).__name__}: {error}",
+            expected="a folder that can be written",
+            fix="choose another folder, or free space",
+        ) from error
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What a store's description says.
+
+    Raises:
+        StoreError: there is none, it is damaged, or of a newer format.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        major = int(str(about["format"]).split(".")[0])
+        missing = {"fingerprint", "backbone", "form", "identity"} - set(about)
+        Form(**about.get("form", {}))
+    except FileNotFoundError:
+        raise _no_store(folder, f"no {ABOUT}") from None
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise _no_store(folder, f"{ABOUT} cannot be read ({type(error).__name__}: {error})") from error
+    if major > FORMAT[0] or missing:
+        raise _no_store(folder, f"format {about['format']}, without {sorted(missing)}")
+    return about
+
+
+def _no_store(folder: Path, got: str) -> StoreError:
+    return StoreError(
+        f"There is no feature store at {folder} that this version can read.",
+        got=got,
+        expected=f"a folder made by `vega3d cache build`, format {FORMAT[0]}.x",
+        fix="check the path; a newer format needs `pip install -U vega3d`",
+    )

@@ -1,0 +1,84 @@
+"""Three recipes, each a function from an adapter to what is trained.
+
+``align`` trains projector and fusion; ``lora`` these and LoRA on the language model; ``full`` these and the
+whole language model. The host's vision tower is frozen in all of them, so that every rank has a gradient for
+every trained parameter whatever stands in its batch: what DDP needs. ZeRO needs more, see docs/training.md.
+
+This module knows no data and no trainer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from vega3d.adapter import Vega3DAdapter
+from vega3d.errors import ConfigError, DependencyError
+from vega3d.training.config import LoraSettings, Recipe
+
+
+def prepared(adapter: Vega3DAdapter, recipe: Recipe, lora: LoraSettings | None = None) -> nn.Module:
+    """What a recipe trains, in training mode."""
+    if recipe == "lora":
+        return with_lora(adapter, lora or LoraSettings())
+    return aligned(adapter) if recipe == "align" else full(adapter)
+
+
+def aligned(adapter: Vega3DAdapter) -> Vega3DAdapter:
+    """Projector and fusion trainable, all of the host frozen."""
+    adapter.requires_grad_(False)
+    train_new(adapter)
+    return adapter.train()
+
+
+def full(adapter: Vega3DAdapter) -> Vega3DAdapter:
+    """Projector, fusion, language model and head trainable; the vision tower frozen."""
+    aligned(adapter)
+    adapter.host.model.language_model.requires_grad_(True)
+    adapter.get_output_embeddings().requires_grad_(True)
+    return adapter
+
+
+def with_lora(adapter: Vega3DAdapter, settings: LoraSettings) -> nn.Module:
+    """PEFT around the adapter: LoRA in the host, projector and fusion trainable as they are.
+
+    Raises:
+        DependencyError: peft is not installed.
+        ConfigError: no module has such a name.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise DependencyError(
+            "The recipe lora needs peft.", got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
+        ) from error
+    try:
+        model: nn.Module = get_peft_model(adapter, LoraConfig(**lora_options(adapter, settings)))
+    except ValueError as error:
+        raise ConfigError(
+            "LoRA finds nothing to adapt.",
+            got=str(error).splitlines()[0],
+            expected="names of linear layers of the host",
+            fix="leave lora.targets out for all linear layers of the language model",
+        ) from error
+    train_new(adapter)
+    return model.train()
+
+
+def lora_options(adapter: Vega3DAdapter, settings: LoraSettings) -> dict[str, Any]:
+    """Arguments of PEFT's ``LoraConfig``."""
+    targets = settings.targets or adapter.family.lora_targets
+    return {
+        "r": settings.rank,
+        "lora_alpha": settings.alpha,
+        "lora_dropout": settings.dropout,
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+        "bias": "none",
+    }
+
+
+def train_new(adapter: Vega3DAdapter) -> None:
+    """Let projector and fusion learn, in float32 whatever the host is in."""
+    for module in (adapter.projector, adapter.fusion):
+        module.float().requires_grad_(True)

@@ -1,0 +1,253 @@
+"""From settings to a trained model: loads the parts, puts them together, trains, and can be killed.
+
+The same command starts a run and continues it: the last whole checkpoint in ``trainer.output_dir`` is taken
+up, a half-written one is named and left alone. What was asked for lies beside the checkpoints as
+``train_config.json``.
+
+This module decides nothing about models or data; it only calls who does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers import AutoModelForImageTextToText, TrainingArguments, set_seed
+
+from vega3d import checkpoint, files
+from vega3d.adapter import Vega3DAdapter, load_backbone, load_streams
+from vega3d.config import HostConfig, Vega3DConfig
+from vega3d.errors import ConfigError, HostError, nearest
+from vega3d.pico import pico_path
+from vega3d.processing import Vega3DProcessor
+from vega3d.store import FeatureStore
+from vega3d.training.checkpoints import checkpoints, last_complete
+from vega3d.training.collator import Collator
+from vega3d.training.config import ModelSettings, TrainConfig
+from vega3d.training.recipes import prepared
+from vega3d.training.rows import load_rows
+from vega3d.training.trainer import Vega3DTrainer
+
+CONFIG_COPY = "train_config.json"
+FINAL = "final"
+PICO = "pico"
+OURS = {"remove_unused_columns": False}
+DEFAULTS: dict[str, Any] = {
+    "output_dir": "out/train",
+    "report_to": [],
+    "ddp_find_unused_parameters": False,  # every parameter that is trained has a gradient in every step
+    "save_total_limit": 2,
+}
+
+
+def train(config: TrainConfig) -> Path:
+    """Run a config to its end; returns the folder of the trained model.
+
+    Raises:
+        Vega3DError: a setting, a row or a file does not fit; says which.
+    """
+    arguments = training_arguments(config)
+    trainer = make_trainer(config, *load_parts(config, arguments.seed), arguments)
+    return run(trainer, config)
+
+
+def training_arguments(config: TrainConfig) -> TrainingArguments:
+    """``TrainingArguments`` from the section ``trainer``.
+
+    Raises:
+        ConfigError: no such field, or a value that transformers refuses.
+    """
+    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
+    for name, value in config.trainer.items():
+        if name not in known or OURS.get(name, value) != value:
+            raise _no_such_argument(name, known)
+    try:
+        return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(
+            "The section trainer makes no sense to transformers.",
+            got=f"{type(error).__name__}: {error}",
+            expected="values as TrainingArguments documents them",
+            fix="correct the section trainer, or the override trainer.NAME=VALUE",
+        ) from error
+
+
+def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
+    """The untrained adapter (or that of a checkpoint), and its processor with the store.
+
+    Random numbers are seeded after host and encoders are loaded: loading them uses some up, and projector and
+    fusion have to start alike whether a generator is loaded or all features are stored.
+    """
+    own, tensors = _settings(config.model)
+    store = FeatureStore(config.store.path) if config.store.path is not None else None
+    if store is not None and config.store.only:
+        settings = dataclasses.replace(own.backbone, channels=store.backbone["channels"])
+        own = dataclasses.replace(own, backbone=settings)
+    host = load_host(own.host, config.model, _precision(config))
+    backbone = None if config.store.only else load_backbone(own)
+    streams = load_streams(own)
+    set_seed(seed)
+    adapter = Vega3DAdapter(host, own, backbone, streams)
+    if tensors is not None:
+        checkpoint.require_same_host(own.host, adapter.vega3d_config.host)
+        checkpoint.require_same_tensors(adapter.own_state(), tensors)
+        adapter.load_state_dict(tensors, strict=False)
+    return adapter, Vega3DProcessor.from_pretrained(str(own.host.path), adapter.vega3d_config, store=store)
+
+
+def make_trainer(
+    config: TrainConfig, adapter: Vega3DAdapter, processor: Vega3DProcessor, arguments: TrainingArguments
+) -> Vega3DTrainer:
+    """A trainer over all rows, with the adapter prepared by the recipe."""
+    seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+    rows = load_rows(config.data, config.sampling, seed)
+    to_device(adapter, arguments.device)
+    model: nn.Module = prepared(adapter, config.recipe, config.lora)
+    if recomputes(arguments):
+        adapter.enable_input_require_grads()
+    collator = Collator(processor, max_length=config.max_length, overlong=config.overlong)
+    return Vega3DTrainer(
+        new_lr=config.new_modules_lr, model=model, args=arguments, train_dataset=rows, data_collator=collator
+    )
+
+
+def recomputes(arguments: TrainingArguments) -> bool:
+    """Whether activations are computed again in the backward pass, by the option's old or new name."""
+    return any(getattr(arguments, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
+
+
+def to_device(adapter: Vega3DAdapter, device: torch.device) -> None:
+    """Move the frozen encoders, which no trainer knows of."""
+    for encoder in (adapter.backbone, *adapter.streams):
+        if encoder is not None and hasattr(encoder, "to"):
+            encoder.to(device)
+
+
+def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
+    """Train from the last whole checkpoint, or from the start, and write the trained model.
+
+    Raises:
+        ConfigError: ``resume`` is false and there are checkpoints.
+    """
+    folder = Path(trainer.args.output_dir)
+    found = _start(folder, config.resume)
+    if trainer.args.should_save:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+        files.write_whole(folder / CONFIG_COPY, lambda part: part.write_text(text, encoding="utf-8"))
+    trainer.train(resume_from_checkpoint=None if found is None else str(found))
+    trainer.save_model(str(folder / FINAL))
+    return folder / FINAL
+
+
+def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Literal["auto"]) -> nn.Module:
+    """The host in a precision and with the attention that the settings name.
+
+    Raises:
+        HostError: it cannot be loaded.
+    """
+    try:
+        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
+            host.path, revision=host.revision, dtype=dtype, attn_implementation=settings.attention
+        )
+    except (OSError, ImportError, ValueError) as error:
+        raise HostError(
+            f"The host {host.path!r} cannot be loaded.",
+            got=str(error).splitlines()[0],
+            expected="a folder or hub id of a Qwen-VL, and an attention that is installed",
+            fix="check model.host and model.attention; offline, download it first and pass the folder",
+        ) from error
+    return model
+
+
+def _precision(config: TrainConfig) -> torch.dtype | Literal["auto"]:
+    """Of the host; weights that are trained are float32, or an update would be lost in rounding."""
+    named, has_masters = config.model.dtype, config.trainer.get("deepspeed") is not None
+    if config.recipe == "full" and not has_masters:
+        if named not in ("auto", "float32"):
+            raise ConfigError(
+                "Most updates of these weights would be lost in rounding.",
+                got=f"recipe full with model.dtype={named}",
+                expected="float32 weights: bfloat16 knows a weight to 0.4 %, and a step of lr 1e-5 is less",
+                fix="model.dtype=float32 with trainer.bf16=true, or trainer.deepspeed=... (it keeps masters)",
+            )
+        return torch.float32
+    return "auto" if named == "auto" else getattr(torch, named)
+
+
+def _settings(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None]:
+    """Of the wrapped model, from a checkpoint or new; ``pico`` is the shipped one."""
+    saved, tensors = _saved(model.checkpoint) if model.checkpoint is not None else (None, None)
+    record = saved.to_dict() if saved is not None else Vega3DConfig().to_dict()
+    given = {**model.backbone}
+    if given.get("path") == PICO:
+        given["path"] = str(pico_path("wan"))
+    same = given.get("type", record["backbone"]["type"]) == record["backbone"]["type"]
+    record["backbone"] = {**record["backbone"], **given} if same else given
+    if model.fusion is not None:
+        record["fusion"] = {"type": model.fusion} if isinstance(model.fusion, str) else model.fusion
+    if model.semantic_streams:
+        record["semantic_streams"] = list(model.semantic_streams)
+    if model.marks is not None:
+        record["marks"] = model.marks
+    if model.host is not None:
+        path = str(pico_path("host")) if model.host == PICO else model.host
+        record["host"] = {**record["host"], "path": path, "revision": model.revision}
+    return Vega3DConfig.from_dict(record), tensors
+
+
+def _saved(path: str) -> tuple[Vega3DConfig, dict[str, Any]]:
+    """A checkpoint to start from; one whose host was trained too would lose that without a sound."""
+    if checkpoint.lora_of(path) is not None:
+        raise ConfigError(
+            "The checkpoint to start from also holds LoRA of its host.",
+            got=f"{path} with lora/",
+            expected="a checkpoint of projector and fusion alone, or a run to resume",
+            fix=f"make it one host first: vega3d merge {path} OUT, then model.checkpoint=OUT",
+        )
+    config, tensors = checkpoint.load(path)
+    checkpoint.require_own_host(path, config)
+    return config, tensors
+
+
+def _start(folder: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from."""
+    if not resume and checkpoints(folder):
+        raise ConfigError(
+            "The folder of the run holds checkpoints of an earlier one.",
+            got=f"resume=false and {checkpoints(folder)[-1]}",
+            expected="an empty folder, or resume=true to go on",
+            fix="choose another trainer.output_dir, or delete the old one",
+        )
+    found, skipped = last_complete(folder)
+    for path in skipped:
+        warnings.warn(
+            f"{path} is not whole (the run was killed while writing it) and is skipped.", stacklevel=3
+        )
+    return found
+
+
+def _no_such_argument(name: str, known: set[str]) -> ConfigError:
+    if name in OURS:
+        return ConfigError(
+            f"trainer.{name} cannot be changed.",
+            got=f"trainer.{name}",
+            expected=f"{OURS[name]}: rows are conversations, not columns",
+            fix="leave it out",
+        )
+    close = nearest(name, known)
+    return ConfigError(
+        f"Unknown key 'trainer.{name}'.",
+        got=f"trainer.{name}",
+        expected="a field of transformers.TrainingArguments",
+        fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
+    )

@@ -1,0 +1,158 @@
+"""What a run trains, by name, and how it lies on disk: trained tensors only, never a frozen one.
+
+A folder is a vega3d checkpoint (projector and fusion) that any ``from_pretrained`` reads at once; beside it
+``lora/`` is a *plain* PEFT folder for the bare host, and ``host/`` holds what the recipe ``full`` changed.
+PEFT's ``modules_to_save`` is not used: it would copy projector and fusion, and wrap those of further streams
+twice. They are ordinary parameters that stay trainable.
+
+This module knows no optimizer and no trainer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vega3d import checkpoint, files
+from vega3d.adapter import Vega3DAdapter
+
+LORA, HOST = checkpoint.LORA_FOLDER, checkpoint.HOST_FOLDER
+WRAPPERS = ("module.", "base_model.model.")
+ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trained tensors under the names of the folders that they go to.
+
+    Attributes:
+        own: projector and fusion, as ``vega3d_model.safetensors`` names them.
+        lora: as PEFT names them for the bare host.
+        host: the host's own, by its own module names.
+    """
+
+    own: dict[str, Tensor] = field(default_factory=dict)
+    lora: dict[str, Tensor] = field(default_factory=dict)
+    host: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Sort in one tensor by its name in the model."""
+        plain = plain_name(name)
+        inner = plain.removeprefix("host.")
+        if inner == plain:
+            self.own[plain] = tensor
+        elif ".lora_" in inner:
+            self.lora[f"base_model.model.{inner.replace('.default', '')}"] = tensor
+        else:
+            self.host[inner] = tensor
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name in the adapter itself, whatever DDP, DeepSpeed and PEFT put around it."""
+    while wrapper := next((one for one in WRAPPERS if name.startswith(one)), None):
+        name = name.removeprefix(wrapper)
+    return name.replace(".base_layer.", ".")
+
+
+def adapter_of(model: Any) -> Vega3DAdapter:
+    """The adapter inside DDP, DeepSpeed and PEFT."""
+    while not isinstance(model, Vega3DAdapter):
+        model = model.module if hasattr(model, "module") else model.get_base_model()
+    return model
+
+
+def trained_of(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> Trained:
+    """All trainable tensors of a model.
+
+    Args:
+        model: an adapter, or PEFT around one.
+        state_dict: gathered tensors, where the module's own are sharded (ZeRO-3); by any wrapped name.
+    """
+    gathered = {plain_name(name): tensor for name, tensor in (state_dict or {}).items()}
+    found = Trained()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            found.add(name, gathered.get(plain_name(name), parameter).detach())
+    return found
+
+
+def write_trained(
+    path: str | os.PathLike[str], model: nn.Module, state_dict: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the trained tensors of a model to a folder.
+
+    Args:
+        path: folder; made if it is not there.
+        model: an adapter, or PEFT around one.
+        state_dict: see ``trained_of``.
+    """
+    folder, found = Path(path), trained_of(model, state_dict)
+    checkpoint.save(folder, adapter_of(model).vega3d_config, found.own)
+    if found.lora:
+        write_lora(folder / LORA, found.lora, model.peft_config["default"].to_dict())  # type: ignore[index,union-attr]
+    if found.host:
+        (folder / HOST).mkdir(exist_ok=True)
+        save_torch_state_dict({name: one.cpu() for name, one in found.host.items()}, folder / HOST)
+
+
+def write_lora(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
+    """Write a plain PEFT folder for the bare host."""
+    folder.mkdir(exist_ok=True)
+    own = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    known = {**settings, "inference_mode": True, "modules_to_save": None}
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in known.items()}
+    text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"
+    files.write_whole(folder / ADAPTER_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}))
+    files.write_whole(folder / ADAPTER_CONFIG, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+@torch.no_grad()
+def read_trained(path: str | os.PathLike[str], model: nn.Module) -> None:
+    """Give a model the trained tensors of a folder.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the tensors are not those that the model trains.
+    """
+    expected, found = trained_of(model), load_trained(path)
+    for ours, theirs in zip(_parts(expected), _parts(found), strict=True):
+        checkpoint.require_same_tensors(ours, theirs)
+        for name, tensor in theirs.items():
+            ours[name].copy_(tensor)  # shares memory with the parameter
+
+
+def load_trained(path: str | os.PathLike[str]) -> Trained:
+    """The tensors of a folder that ``write_trained`` wrote.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    folder = Path(path)
+    _, own = checkpoint.load(folder)
+    lora = _tensors(folder / LORA / ADAPTER_FILE) if (folder / LORA).is_dir() else {}
+    host: dict[str, Tensor] = {}
+    for file in sorted((folder / HOST).glob("*.safetensors")):
+        host |= _tensors(file)
+    return Trained(own, lora, host)
+
+
+def _parts(trained: Trained) -> tuple[dict[str, Tensor], ...]:
+    return trained.own, trained.lora, trained.host
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    if not file.exists():
+        raise files.missing(file, f"a folder of a run: {file.parent.name}/{file.name}")
+    try:
+        tensors: dict[str, Tensor] = load_file(file)
+    except Exception as error:  # safetensors' own errors, and those of the disk
+        raise files.damaged(file, error) from error
+    return tensors

@@ -1,0 +1,125 @@
+"""transformers' Trainer, with what a wrapped model needs and nothing else.
+
+Everything else is the Trainer's: batches, accumulation, precision, schedules, several processes, DeepSpeed,
+and an order of rows that comes from ``seed`` (or ``data_seed``) and goes on where it stopped. No method of
+it is replaced from outside. Ours are: groups of parameters, checkpoints of trained tensors only and whole or
+not at all, and what the fusion does beside the loss.
+
+This module knows no settings file and no recipe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from vega3d.data import Row
+from vega3d.errors import ConfigError
+from vega3d.training.checkpoints import keep_last, mark_complete, unmark
+from vega3d.training.groups import parameter_groups
+from vega3d.training.order import SameKinds, kind_of
+from vega3d.training.trained import read_trained, write_trained
+from vega3d.training.watch import FusionWatch
+
+
+class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
+    """Trains an adapter, or PEFT around one.
+
+    Args:
+        new_lr: learning rate of projector and fusion; None is ``args.learning_rate``.
+        kwargs: of ``Trainer``.
+    """
+
+    def __init__(self, *, new_lr: float | None = None, **kwargs: Any) -> None:
+        self.new_lr = new_lr
+        self.optimizer: torch.optim.Optimizer | None = None
+        super().__init__(**kwargs)
+        # Qwen2.5-VL's class says that it takes no ``num_items_in_batch``, though its loss does; if believed,
+        # each micro-batch would count the same however few answers it holds.
+        self.model_accepts_loss_kwargs = True
+        self.watch = FusionWatch(self.model)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer that ``args.optim`` names, over ``parameter_groups``.
+
+        Raises:
+            ConfigError: the optimizer brings parameters of its own (GaLore, LOMO, ...).
+        """
+        if self.optimizer is None:
+            trained = self.model if model is None else model
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
+            if {"params", "model", "optimizer_dict"} & set(options) or not issubclass_of_optimizer(kind):
+                raise ConfigError(
+                    f"The optimizer {self.args.optim!s} chooses its parameters itself.",
+                    got=str(self.args.optim),
+                    expected="an optimizer that takes groups: adamw_torch, adamw_torch_fused, adafactor, ...",
+                    fix="trainer.optim=adamw_torch",
+                )
+            groups = parameter_groups(
+                trained, lr=self.args.learning_rate, new_lr=self.new_lr, weight_decay=self.args.weight_decay
+            )
+            self.optimizer = kind(groups, **options)
+        return self.optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with what the fusion did since the last time beside a training loss."""
+        if "loss" in logs:  # every process comes here, as the sum over all of them needs
+            logs = logs | self.watch.read(self.args.device, self._summed)
+        super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """The Trainer's; under DeepSpeed one that gives all processes the same kind of media in a step."""
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if not self.is_deepspeed_enabled or not all(isinstance(row, Row) for row in rows):
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        block = self._train_batch_size * self.args.world_size
+        return SameKinds([kind_of(row) for row in rows], block, seed)
+
+    def _summed(self, own: Tensor) -> Tensor:
+        total: Tensor = self.accelerator.reduce(own, reduction="sum")
+        return total
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Trained tensors only; the Trainer would write the whole host, and its arguments as a pickle."""
+        if self.args.should_save:
+            write_trained(
+                output_dir or self.args.output_dir, self.accelerator.unwrap_model(self.model), state_dict
+            )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As the Trainer does, then the mark that it is whole, and only then older ones go."""
+        folder = Path(self._get_output_dir(trial=trial))
+        own = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        if self.args.should_save:
+            unmark(own)
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()  # each process writes the state of its own random numbers
+        if self.args.should_save:
+            mark_complete(own)
+            keep_last(folder, limit, self.state.best_model_checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        read_trained(
+            resume_from_checkpoint, self.accelerator.unwrap_model(self.model if model is None else model)
+        )
+
+
+def issubclass_of_optimizer(kind: Any) -> bool:
+    """Whether something is a class of optimizers; the Trainer also knows factories."""
+    return isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
