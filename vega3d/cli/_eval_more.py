@@ -68,7 +68,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     print(f"{found['benchmark']} in {found['folder']}: {'ready' if found['ready'] else 'not ready'}")
     if found["problem"]:
         print(f"  {found['problem']}")
-    print(f"  questions {found['questions']} of {found['official']} official")
+    print(f"  questions {found['questions']} of {found['official'] or '?'} official")
     print(f"  clips {found['clips']}, missing {len(found['missing_clips'])}")
     for clip in found["missing_clips"][:5]:
         print(f"    {clip}")

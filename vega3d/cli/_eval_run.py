@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     pairs = [(load_task(name), load_suite(name)) for name in arguments.tasks.split(",")]
-    asked = [suite.read(Path(arguments.data))[: arguments.limit] for _, suite in pairs]
+    asked = [_questions(arguments, task, suite) for task, suite in pairs]
     share = _share(arguments.device)
     assistant = _load(arguments)
     failed = 0
@@ -68,6 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
             failed += result["count"]["errors"]
             _say_result(result, Path(arguments.out) / task.name.replace("/", "-"))
     return 1 if failed else 0
+
+
+def _questions(arguments: argparse.Namespace, task: Any, suite: Any) -> list[Any]:
+    """The protocol's own questions, the first ones of them if there is a limit."""
+    from vega3d.evaluation.running.result import belongs
+
+    found = [question for question in suite.read(Path(arguments.data)) if belongs(task, question)]
+    return found[: arguments.limit]
 
 
 def _run_task(
@@ -161,7 +169,7 @@ def _say_result(result: dict[str, Any], folder: Path) -> None:
         spread = "" if error is None else f"   standard error of the macro mean {100 * error:.2f} points"
         print(f"{result['task']:28} {name:36} {shown:>10}{spread}")
     print(
-        f"{count['answered']} answered, {count['errors']} errors, {count['official']} in the official split"
+        f"{count['answered']} answered, {count['errors']} errors, {count['official'] or '?'} in the official split"
     )
     for path in (folder / "result.json", *write_report(folder)):
         print(path)

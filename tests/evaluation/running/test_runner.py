@@ -110,6 +110,43 @@ def test_a_sample_says_what_was_sent_and_what_came_back(tmp_path: Path) -> None:
     assert (row["output"], row["score"], row["error"], row["truth"]) == ("B", 1.0, None, "B")
 
 
+class Alternating(Fake):
+    """Right about the odd questions of a room only."""
+
+    def answer(self, batch: Any) -> list[str]:
+        return [("4" if "word" in a.prompt else "B") if _number(a) % 2 else "0" for a in batch]
+
+
+def _number(asked: Any) -> int:
+    return int(asked.prompt.split("question ")[1].split(" ")[0])
+
+
+@settings(max_examples=20, deadline=None)
+@given(pruned=st.sets(st.integers(0, 11), max_size=11))
+def test_every_kept_answer_of_the_debiased_set_has_its_own_score(
+    tmp_path_factory: pytest.TempPathFactory, pruned: set[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("debiased")
+    data = write_benchmark(folder / "data")
+    (data / "pruned_ids.txt").write_text("".join(f"{number}\n" for number in sorted(pruned)))
+    suite, task = load_suite("vsibench/debiased"), load_task("vsibench/debiased")
+    runner.run(task, suite, suite.read(data), Alternating(), folder / "run", SETTINGS)  # type: ignore[arg-type]
+    rows = read(folder / "run")
+    assert {int(row["id"]) for row in rows} == set(range(12)) - pruned
+    assert all(row["score"] == float(int(row["id"]) % 4 % 2) for row in rows)
+
+
+def test_a_task_that_drops_samples_is_named_and_not_mixed_up(tmp_path: Path) -> None:
+    import dataclasses
+
+    suite, task = load_suite("vsibench"), load_task("vsibench/debiased")
+    careless = dataclasses.replace(task, keeps=None)
+    questions = suite.read(write_benchmark(tmp_path / "data"))
+    marked = [dataclasses.replace(q, record={**q.record, "pruned": q.id == "3"}) for q in questions]
+    with pytest.raises(ConfigError, match="does not score every record"):
+        runner.run(careless, suite, marked, Fake(), tmp_path / "run", SETTINGS)  # type: ignore[arg-type]
+
+
 def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
     data = write_benchmark(tmp_path / "data")
     lines = (data / "test.jsonl").read_text(encoding="utf-8")

@@ -38,6 +38,11 @@ def test_the_macro_mean_is_the_published_overall(tmp_path: Path) -> None:
     assert macro == pytest.approx(scored["aggregate_fraction"]["overall"])
 
 
+def test_the_debiased_set_of_a_folder_that_marks_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="which questions the debiased set leaves out"):
+        load_suite("vsibench/debiased").read(write_benchmark(tmp_path))
+
+
 def test_scanqa_is_read_with_its_answers_and_a_folder_of_pictures(tmp_path: Path) -> None:
     row = {
         "scene_id": "scene0015_00",

@@ -79,7 +79,7 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines += [
         (
             "questions",
-            f"{count['answered']} answered, {count['errors']} errors, {count['official']} official",
+            f"{count['answered']} answered, {count['errors']} errors, {count['official'] or '?'} official",
         ),
         ("model", f"{model.get('name')} ({model.get('kind')})" if isinstance(model, dict) else str(model)),
         ("features", str(about.get("features"))),
@@ -97,7 +97,8 @@ def warnings(result: Mapping[str, Any]) -> list[str]:
         found.append(f"{count['errors']} questions could not be asked; they are in no score.")
     if not count["complete"]:
         found.append(
-            f"Not the whole benchmark: {count['answered']} of {count['official']} questions. "
+            f"Not the whole benchmark: {count['answered']} of {count['official'] or 'an unpublished number of'} "
+            "questions. "
             "Do not compare these numbers with published ones."
         )
     if result["macro"]["standard_error"] is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vega3d.errors import ConfigError
 from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights, micro_weights
 from vega3d.evaluation.scoring import score
 from vega3d.evaluation.suites import Question, Suite
@@ -23,10 +24,10 @@ def scored_samples(
     task: Task, suite: Suite, questions: Sequence[Question], samples: Mapping[str, Sample]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Every asked sample with its score, in the order of the questions; and what the protocol says."""
-    asked = [question for question in questions if question.id in samples]
+    asked = [q for q in questions if q.id in samples and belongs(task, q)]
     answered = [question for question in asked if samples[question.id].get("error") is None]
     scores = score(task, [_record(question, samples[question.id]) for question in answered])
-    by_id = dict(zip([q.id for q in answered], scores["per_sample"], strict=False))
+    by_id = dict(zip([q.id for q in answered], _matching(task, scores, len(answered)), strict=True))
     rows = [_row(question, samples[question.id], by_id.get(question.id), suite) for question in asked]
     return rows, scores
 
@@ -40,7 +41,8 @@ def result_of(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The result of a task, JSON-ready, and its scored samples."""
     rows, scores = scored_samples(task, suite, questions, samples)
-    wrong = score(task, [_record(q, samples[q.id]) for q in questions if q.id in samples])
+    asked = [q for q in questions if q.id in samples and belongs(task, q)]
+    wrong = score(task, [_record(q, samples[q.id]) for q in asked])
     failed = sum(row["error"] is not None for row in rows)
     result = {
         "task": task.name,
@@ -78,6 +80,28 @@ def means_of(rows: Sequence[Sample], merged: Mapping[str, str]) -> dict[str, Any
         "macro": _mean(scores, macro_weights(kinds, merged), kinds, scenes),
         "kinds": by_kind,
     }
+
+
+def belongs(task: Task, question: Question) -> bool:
+    """Whether a question is one of the protocol's: a debiased set leaves some of its benchmark out."""
+    return task.keeps is None or task.keeps(question.record)
+
+
+def _matching(task: Task, scores: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """The scores of the samples, which have to be as many as there are answers.
+
+    Raises:
+        ConfigError: the task drops or adds samples, so that nobody can say which score is whose.
+    """
+    rows: list[dict[str, Any]] = scores["per_sample"]
+    if len(rows) != count:
+        raise ConfigError(
+            f"{task.name} does not score every record that it is given.",
+            got=f"{len(rows)} scores of {count} records",
+            expected="one score for each record, in their order",
+            fix="let the task's `keeps` say which records belong to it",
+        )
+    return rows
 
 
 def _mean(

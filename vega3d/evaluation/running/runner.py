@@ -21,7 +21,7 @@ from typing import Any
 from vega3d.errors import ConfigError, InputError, MediaError, MediaNotFoundError
 from vega3d.evaluation.running.answerer import Answerer, Asked
 from vega3d.evaluation.running.journal import Journal, write_json
-from vega3d.evaluation.running.result import result_of
+from vega3d.evaluation.running.result import belongs, result_of
 from vega3d.evaluation.suites import Question, Suite
 from vega3d.evaluation.task import Task
 from vega3d.files import write_whole
@@ -73,6 +73,7 @@ def run(
         ConfigError: two questions have one id, or the folder holds another run.
     """
     share = share or Share()
+    questions = [question for question in questions if belongs(task, question)]
     _require_unique(questions)
     if task.prompt is None:
         raise ConfigError(

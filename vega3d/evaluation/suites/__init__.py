@@ -1,6 +1,7 @@
 """Benchmarks as they lie on disk; what each task of a benchmark is asked about.
 
-A suite is found by the first part of a task's name: ``scanqa/leo`` asks the questions of ``scanqa``.
+A suite is found by the first part of a task's name: ``scanqa/leo`` asks the questions of ``scanqa``. A
+protocol that asks in another way has a suite of its own among the module's ``OTHERS``.
 """
 
 from __future__ import annotations
@@ -24,5 +25,6 @@ def load_suite(task: str) -> Suite:
     name = task.partition("/")[0]
     if name not in SUITES:
         raise unknown_choice("benchmark to run", name, SUITES)
-    suite: Suite = importlib.import_module(f"vega3d.evaluation.suites.{name}").SUITE
+    module = importlib.import_module(f"vega3d.evaluation.suites.{name}")
+    suite: Suite = getattr(module, "OTHERS", {}).get(task, module.SUITE)
     return suite

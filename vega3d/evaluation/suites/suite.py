@@ -44,7 +44,7 @@ class Suite:
     Attributes:
         name: the first part of the names of its tasks.
         read: questions of a folder, in the order of the benchmark's own file.
-        official: number of questions of the whole split.
+        official: number of questions of the whole split; None where nobody has published it.
         value: the field of a scored sample, 0..1, that standard errors are taken of.
         frames: how many frames a model sees; evenly spaced, ends included, truncated to whole numbers.
         max_new_tokens: length of an answer.
@@ -58,7 +58,7 @@ class Suite:
 
     name: str
     read: Callable[[Path], list[Question]]
-    official: int
+    official: int | None
     value: str
     frames: int
     max_new_tokens: int
