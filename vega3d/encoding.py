@@ -49,6 +49,17 @@ class Encoding:
         """A copy for one call: beam search expands the object that it is given in place."""
         return {name: type(output)(**dict(output.items())) for name, output in self.outputs.items()}
 
+    def repeated(self, times: int) -> Encoding:
+        """The same media for several rows of a batch, row after row; nothing is computed again."""
+        if times == 1:
+            return self
+        outputs = {
+            name: type(output)(**{key: _repeated(value, times) for key, value in output.items()})
+            for name, output in self.outputs.items()
+        }
+        grids = {name: torch.cat([grid] * times) for name, grid in self.grids.items()}
+        return Encoding(outputs, self.reports * times, grids, self.maps * times)
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -76,6 +87,15 @@ class Item:
     grid: TokenGrid
     maps: tuple[FeatureMap, ...]  # the generator's, then one of each further stream
     links: Links
+
+
+def _repeated(value: Any, times: int) -> Any:
+    """A field of a host's output: one entry an item, a tensor over all tokens, or a list of such."""
+    if isinstance(value, tuple):
+        return value * times
+    if isinstance(value, list):  # one tensor a layer (deepstack)
+        return [_repeated(one, times) for one in value]
+    return torch.cat([value] * times) if isinstance(value, Tensor) else value
 
 
 def image_clips(

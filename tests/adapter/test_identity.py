@@ -136,3 +136,22 @@ def trained(model: Vega3DAdapter) -> Vega3DAdapter:
         torch.manual_seed(1)
         torch.nn.init.normal_(model.projector.down.weight, std=0.5)
     return model
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("rows", ["images of differing size", "two videos of differing length"])
+def test_an_encoding_repeated_is_the_encoding_of_repeated_media(
+    name: str, rows: str, backbone: WanBackbone
+) -> None:
+    host = make_host(name)
+    model = wrap(host, backbone)
+    one, two = (make_batch(host, ROWS[rows] * times) for times in (1, 2))
+    for key in ("pixel_values", "pixel_values_videos"):
+        if key in one:  # both rows of the batch see the same pixels
+            two[key] = torch.cat([one[key]] * 2)
+    for key in ("generative_images", "generative_videos"):
+        if key in one:
+            two[key] = list(one[key]) * 2
+    twice = model.encode(**{k: one[k] for k in MEDIA if k in one}).repeated(2)
+    text = {k: v for k, v in two.items() if k not in MEDIA}
+    assert torch.equal(logits(model, {**text, "encoding": twice}), logits(model, two))

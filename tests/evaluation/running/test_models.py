@@ -18,7 +18,10 @@ import torch
 from tests.evaluation.running.fakes import read
 from vega3d.assistant import Assistant
 from vega3d.cli.main import main
-from vega3d.evaluation.running.answerer import Answerer, As, Asked
+from vega3d.evaluation.running import answerer as answerer_module
+from vega3d.evaluation.running.answerer import GENERATIVE, Answerer, As, Asked
+from vega3d.evaluation.running.prepared import repeated, texts_of
+from vega3d.evaluation.suites import media
 from vega3d.rooms import export_rooms
 
 FRAMES, KILLS = 4, int(os.environ.get("VEGA3D_EVAL_KILLS", "3"))
@@ -55,6 +58,71 @@ def test_frames_are_evenly_spaced_with_both_ends(rooms: Path, pico: Assistant) -
     video = asked(rooms).media
     assert Answerer(pico, 4).places(video) == [0, 5, 10, 15]
     assert Answerer(pico, 32).places(video) == list(range(16))
+
+
+@pytest.mark.parametrize("send", ["images", "video"])
+def test_questions_about_a_prepared_clip_are_what_the_processor_would_give(
+    rooms: Path, pico: Assistant, send: As
+) -> None:
+    answerer = Answerer(pico, FRAMES, send)
+    clip = asked(rooms).media
+    batch = [
+        Asked(text, clip, "You help.") for text in ("How many chairs?", "Is this a room, or is it none?")
+    ]
+    one, texts = answerer._clip(batch[0]), [answerer.prompt(question) for question in batch]
+    ours = texts_of(one, pico.processor.processor, texts) | repeated(
+        {name: value for name, value in one.media.items() if name not in GENERATIVE}, 2
+    )
+    frames = media.read(clip, answerer.places(clip))
+    pictures = [{"type": "image", "image": frame, "clip": "clip"} for frame in frames]
+    video = [{"type": "video", "video": str(clip), "nframes": FRAMES}]
+    messages = [
+        [
+            {"role": "system", "content": [{"type": "text", "text": question.system}]},
+            {
+                "role": "user",
+                "content": [
+                    *(video if send == "video" else pictures),
+                    {"type": "text", "text": question.prompt},
+                ],
+            },
+        ]
+        for question in batch
+    ]
+    theirs = pico.processor.apply_chat_template(messages, padding_side="left")
+    assert {name for name in theirs if name not in GENERATIVE} == set(ours)
+    for name, value in ours.items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs[name])), name
+
+
+def test_a_clip_is_decoded_and_encoded_once_for_all_of_its_questions(
+    rooms: Path, pico: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"decode": 0, "encode": 0}
+
+    def counted(name: str, call: Any) -> Any:
+        def run(*values: Any, **named: Any) -> Any:
+            counts[name] += 1
+            return call(*values, **named)
+
+        return run
+
+    monkeypatch.setattr(answerer_module, "read", counted("decode", media.read))
+    monkeypatch.setattr(pico.model, "encode", counted("encode", pico.model.encode))
+    answerer, clip = Answerer(pico, FRAMES, max_new_tokens=2), asked(rooms).media
+    for size in (1, 2, 1):
+        answerer.answer([Asked(f"Question {number}?", clip) for number in range(size)])
+    assert counts == {"decode": 1, "encode": 1}
+
+
+@pytest.mark.parametrize("send", ["images", "video"])
+def test_in_float32_a_batch_answers_as_its_questions_alone(rooms: Path, send: As) -> None:
+    assistant = Assistant.load("pico", device="cpu")
+    assistant.model.host.float()
+    clip = asked(rooms).media
+    questions = [Asked(text, clip) for text in ("How many chairs?", "What is the size of this room in cm?")]
+    answerer = Answerer(assistant, FRAMES, send, 8)
+    assert answerer.answer(questions) == [answerer.answer([question])[0] for question in questions]
 
 
 @pytest.mark.parametrize("send", ["images", "video"])
@@ -99,6 +167,36 @@ def test_a_corrupt_video_is_an_error_and_the_exit_code_says_so(rooms: Path, tmp_
     assert {row["error"] for row in rows if row["media"] != str(broken)} == {None}
 
 
+def killed_at(moment: float, line: list[str]) -> bool:
+    """Run a command in a copy of this process, kill it after so many seconds; whether it was still alive."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(main(line))
+        finally:
+            os._exit(1)
+    time.sleep(moment)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_run_killed_in_the_middle_of_its_questions_ends_in_the_same_files(
+    rooms: Path, tmp_path: Path
+) -> None:
+    start = time.monotonic()
+    assert main(command(rooms, tmp_path / "whole", "--limit", "6")) == 0
+    whole, chance = time.monotonic() - start, random.Random(0)
+    killed = [
+        killed_at(whole * chance.uniform(0.1, 0.7), command(rooms, tmp_path / "cut", "--limit", "6"))
+        for _ in range(3)
+    ]
+    assert any(killed)
+    assert main(command(rooms, tmp_path / "cut", "--limit", "6")) == 0
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
 def test_a_run_killed_at_random_moments_ends_in_the_same_files(rooms: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     line = [sys.executable, "-m", "vega3d.cli.main"]
@@ -115,6 +213,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_files(rooms: Path, tmp_
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
+@pytest.mark.full
 def test_two_processes_end_in_the_same_files_as_one(rooms: Path, tmp_path: Path) -> None:
     assert main(command(rooms, tmp_path / "one")) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

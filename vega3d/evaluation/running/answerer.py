@@ -4,31 +4,34 @@ Decision: the bare host gets the very same messages and pixels as the adapter, s
 branch only. With ``swap`` the generator's side of another clip is put beside the host's own pixels: what
 that costs is what the branch knew about *this* clip.
 
-Frames are sampled here, evenly, both ends included, truncated to whole numbers (the published runners'
-``linspace(0, n - 1, k)``); they are sent as pictures that are declared one clip, or as one video. Consecutive
-questions about one clip share its encoding. This module knows no benchmark and writes nothing.
+Frames are sampled here (`spread`); they are sent as pictures that are declared one clip, or as one video. A
+clip is decoded, prepared and encoded once for all consecutive questions about it, and so is the clip that
+gives its features away. This module knows no benchmark and writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from transformers import BatchFeature
 
-from vega3d.adapter import MEDIA
+from vega3d.adapter import MEDIA, Encoding
 from vega3d.assistant import Assistant
-from vega3d.decoding import probe, read_frames
-from vega3d.errors import InputError
+from vega3d.errors import InputError, MediaError, MediaNotFoundError
+from vega3d.evaluation.running.prepared import Prepared, prepared, repeated, texts_of
+from vega3d.evaluation.suites.media import Media, Pictures, length, read, sampled, source
 
 As = Literal["images", "video"]
 OF_HOST = ("pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw")
 GENERATIVE = tuple(name for name in MEDIA if name not in OF_HOST)
 SWAPPED = ("generative_images", "generative_videos", "generative_plans", "image_features", "video_features")
+KEPT = 2  # clips in memory: the one that is asked about and the one that gives its features
+PICTURE = "{image}"
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Asked:
     """One question as the model gets it; ``donor`` gives its features away in a swapped run."""
 
     prompt: str
-    media: Path
+    media: Media
     system: str = ""
-    donor: Path | None = None
+    donor: Media | None = None
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Answerer:
         max_new_tokens: length of an answer.
         plain: ask the host alone.
         max_pixels: area of a frame that the host sees at most; None leaves it to the host's processor.
+        label: the text of one picture in a message: ``{image}`` is the picture, ``{n}`` its number from 0.
     """
 
     assistant: Assistant
@@ -60,91 +64,160 @@ class Answerer:
     max_new_tokens: int = 16
     plain: bool = False
     max_pixels: int | None = None
-    _encoded: tuple[Any, Any] | None = field(default=None, repr=False)
+    label: str = PICTURE
+    _clips: OrderedDict[Any, Prepared | Exception] = field(default_factory=OrderedDict, repr=False)
+    _encoded: tuple[Any, Encoding] | None = field(default=None, repr=False)
 
     def prompt(self, asked: Asked) -> str:
         """The text that the host gets, with its placeholders, before it is cut into tokens."""
-        return str(self._render([asked], tokenize=False)[0])
+        content = list(self._media(asked.media, self._clip(asked).frames))
+        return str(self._rendered(asked, content, tokenize=False))
+
+    def check(self, asked: Asked) -> None:
+        """Prepare what would be seen, so that a broken clip is found before a batch is made of it.
+
+        Raises:
+            MediaError, MediaNotFoundError: a clip is broken, or not there.
+            InputError: the donor has another number of frames.
+        """
+        own = self._clip(asked)
+        if asked.donor is not None and (other := self._clip(_donor(asked))).frames != own.frames:
+            raise InputError(
+                "A clip cannot give its features to another one.",
+                got=f"{other.frames} frames for {own.frames}",
+                expected="as many frames as the other clip has",
+                fix="lower --frames to the shortest clip",
+            )
 
     def answer(self, batch: Sequence[Asked]) -> list[str]:
         """One answer for each question, decoded without special tokens and not stripped.
 
+        Args:
+            batch: questions about one clip.
+
         Raises:
-            MediaError: a clip is broken.
-            MediaNotFoundError: a clip is not there.
-            InputError: a donor has another number of frames.
+            MediaError, MediaNotFoundError, InputError: as `check`.
         """
-        inputs = self._render(batch, tokenize=True).to(self.assistant.model.device)
-        if any(asked.donor is not None for asked in batch):
-            self._swap(inputs, batch)
+        first = batch[0]
+        if any(
+            (one.media, one.donor, one.system) != (first.media, first.donor, first.system) for one in batch
+        ):
+            raise InputError("A batch holds questions about several clips.", expected="one clip")
+        self.check(first)
+        clip, processor = self._clip(first), self.assistant.processor
+        texts = texts_of(clip, processor.processor, [self.prompt(one) for one in batch])
         with torch.no_grad():
-            tokens = self._generate(dict(inputs), batch)
-        new = tokens[:, inputs["input_ids"].shape[1] :]
-        return self.assistant.processor.batch_decode(new, skip_special_tokens=True)
+            tokens = self._generate(clip, first, BatchFeature(texts).to(self.assistant.model.device))
+        new = tokens[:, texts["input_ids"].shape[1] :]
+        return list(processor.batch_decode(new, skip_special_tokens=True))
 
-    def check(self, asked: Asked) -> None:
-        """Decode what would be seen, so that a broken clip is found before a batch is made of it."""
-        for media in filter(None, (asked.media, asked.donor)):
-            read_frames(media, self.places(media))
-
-    def places(self, media: Path) -> list[int]:
+    def places(self, media: Media) -> list[int]:
         """Numbers of the frames that are seen."""
-        count = _length(media)
-        return [int(place) for place in np.linspace(0, count - 1, min(count, self.frames))]
+        return sampled(media, self.frames)
 
-    def _generate(self, inputs: dict[str, Any], batch: Sequence[Asked]) -> torch.Tensor:
-        options = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1}
+    def forget(self) -> None:
+        """Drop the clips that are kept."""
+        self._clips.clear()
+        self._encoded = None
+
+    def _generate(self, clip: Prepared, asked: Asked, texts: BatchFeature) -> torch.Tensor:
         model: Any = self.assistant.model
+        options = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1}
+        rows = len(texts["input_ids"])
+        own = {name: value for name, value in clip.media.items() if name not in GENERATIVE}
         if self.plain:
-            bare = {name: value for name, value in inputs.items() if name not in GENERATIVE}
-            tokens: torch.Tensor = model.host.generate(**bare, **options)
-            return tokens
-        media = {name: inputs.pop(name) for name in MEDIA if name in inputs}
-        seen = [(asked.media, asked.donor) for asked in batch]
+            media = BatchFeature(repeated(own, rows)).to(model.device)
+            return torch.as_tensor(model.host.generate(**texts, **media, **options))
+        times = {name: value for name, value in own.items() if name not in OF_HOST}
+        times = dict(BatchFeature(repeated(times, rows)).to(model.device))
+        encoding = self._encoding(clip, asked).repeated(rows)
+        return torch.as_tensor(model.generate(encoding=encoding, **texts, **times, **options))
+
+    def _encoding(self, clip: Prepared, asked: Asked) -> Encoding:
+        """The clip as the model sees it; computed once for consecutive questions."""
+        seen = (asked.media, asked.donor, asked.system)
         if self._encoded is None or self._encoded[0] != seen:
-            self._encoded = (seen, model.encode(**media))
-        tokens = model.generate(encoding=self._encoded[1], **inputs, **options)
-        return tokens
+            media = {name: value for name, value in clip.media.items() if name in MEDIA}
+            if asked.donor is not None:
+                donated = self._clip(_donor(asked)).media
+                media |= {name: donated[name] for name in SWAPPED if name in donated}
+            model: Any = self.assistant.model
+            self._encoded = (seen, model.encode(**BatchFeature(media).to(model.device)))
+        return self._encoded[1]
 
-    def _render(self, batch: Sequence[Asked], *, tokenize: bool) -> Any:
+    def _clip(self, asked: Asked) -> Prepared:
+        """The clip of a question, prepared once; a broken one is not decoded again, either."""
+        key = (asked.media, asked.system)
+        if key not in self._clips:
+            try:
+                self._clips[key] = self._prepare(asked)
+            except (MediaError, MediaNotFoundError, InputError) as error:
+                self._clips[key] = error
+            while len(self._clips) > KEPT:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(key)
+        found = self._clips[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _prepare(self, asked: Asked) -> Prepared:
+        content: list[dict[str, Any]]
+        if self._as_video(asked.media):
+            count = min(self.frames, length(asked.media))
+            frames = count - count % 2 or 1
+            content = [self._video(asked.media, frames)]
+        else:
+            places = self.places(asked.media)
+            frames = len(places)
+            content = list(self._labelled(self._sources(asked.media, places), asked.media))
+        batch = self._rendered(asked, content, tokenize=True)
+        text = self._rendered(asked, list(self._media(asked.media, frames)), tokenize=False)
+        return prepared(self.assistant.processor.processor, batch, str(text), frames)
+
+    def _sources(self, media: Media, places: Sequence[int]) -> list[Any]:
+        """Decoded frames of a video; of pictures their files, which a store knows them by."""
+        if isinstance(media, Pictures):
+            return [source(media.places[place]) for place in places]
+        return read(media, places)
+
+    def _media(self, media: Media, frames: int) -> Iterator[dict[str, Any]]:
+        """The same content without pixels, to render text only."""
+        if self._as_video(media):
+            yield self._video(media, frames)
+        else:
+            yield from self._labelled(["picture"] * frames, media)
+
+    def _as_video(self, media: Media) -> bool:
+        return self.send == "video" and (isinstance(media, Path) or media.clip)
+
+    def _video(self, media: Media, frames: int) -> dict[str, Any]:
+        if isinstance(media, Path):
+            return {"type": "video", "video": str(media), "nframes": frames, **self._limit()}
+        files = [source(media.places[place]) for place in sampled(media, frames)]
+        return {"type": "video", "video": files, "fps": 2.0, **self._limit()}
+
+    def _labelled(self, pictures: Sequence[Any], media: Media) -> Iterator[dict[str, Any]]:
+        one_clip = {"clip": "clip"} if isinstance(media, Path) or media.clip else {}
+        before, _, after = self.label.partition(PICTURE)
+        for number, picture in enumerate(pictures):
+            if before:
+                yield {"type": "text", "text": before.replace("{n}", str(number))}
+            yield {"type": "image", "image": picture, **one_clip, **self._limit()}
+            if after:
+                yield {"type": "text", "text": after.replace("{n}", str(number))}
+
+    def _limit(self) -> dict[str, int]:
+        return {"max_pixels": self.max_pixels} if self.max_pixels else {}
+
+    def _rendered(self, asked: Asked, content: list[dict[str, Any]], *, tokenize: bool) -> Any:
+        system = [{"role": "system", "content": [{"type": "text", "text": asked.system}]}]
+        user = {"role": "user", "content": [*content, {"type": "text", "text": asked.prompt}]}
         return self.assistant.processor.apply_chat_template(
-            [self._messages(asked, asked.media, tokenize) for asked in batch],
-            tokenize=tokenize,
-            return_dict=True,
-            padding_side="left" if tokenize else None,
+            [*(system if asked.system else []), user], tokenize=tokenize, return_dict=True
         )
 
-    def _messages(self, asked: Asked, media: Path, pixels: bool = True) -> list[dict[str, Any]]:
-        system = (
-            [{"role": "system", "content": [{"type": "text", "text": asked.system}]}] if asked.system else []
-        )
-        content = [*self._media(media, pixels), {"type": "text", "text": asked.prompt}]
-        return [*system, {"role": "user", "content": content}]
 
-    def _media(self, media: Path, pixels: bool) -> list[dict[str, Any]]:
-        limit = {"max_pixels": self.max_pixels} if self.max_pixels else {}
-        if self.send == "video":
-            count = min(self.frames, _length(media))
-            return [{"type": "video", "video": str(media), "nframes": count - count % 2 or 1, **limit}]
-        places = self.places(media)
-        shown: Any = read_frames(media, places) if pixels else [media] * len(places)
-        return [{"type": "image", "image": frame, "clip": "clip", **limit} for frame in shown]
-
-    def _swap(self, inputs: BatchFeature, batch: Sequence[Asked]) -> None:
-        others = [Asked(asked.prompt, asked.donor or asked.media, asked.system) for asked in batch]
-        for asked in batch:
-            if asked.donor and len(self.places(asked.donor)) != len(self.places(asked.media)):
-                raise InputError(
-                    f"{asked.donor.name} cannot give its features to {asked.media.name}.",
-                    got=f"{len(self.places(asked.donor))} frames",
-                    expected=f"{len(self.places(asked.media))} frames",
-                    fix="lower --frames to the shortest clip",
-                )
-        donated = self._render(others, tokenize=True)
-        for name in SWAPPED:
-            if name in donated:
-                inputs[name] = donated[name]
-
-
-def _length(media: Path) -> int:
-    return probe(media, fps=2.0 if media.is_dir() else None).n_frames  # pictures have no rate of their own
+def _donor(asked: Asked) -> Asked:
+    assert asked.donor is not None
+    return Asked(asked.prompt, asked.donor, asked.system)

@@ -5,11 +5,13 @@ Nothing is downloaded. Clips are looked for and not decoded: a broken one shows 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from vega3d.errors import Vega3DError
 from vega3d.evaluation.suites import load_suite
+from vega3d.evaluation.suites.media import missing
 
 
 def check(benchmark: str, root: Path) -> dict[str, Any]:
@@ -24,17 +26,18 @@ def check(benchmark: str, root: Path) -> dict[str, Any]:
     except Vega3DError as error:
         questions, problem = [], error.what
     clips = list(dict.fromkeys(question.media for question in questions))
-    missing = [str(clip.relative_to(root)) for clip in clips if not clip.exists()]
+    gone = [clip for clip in clips if missing(clip)]
+    places = [os.path.relpath(place, root) for clip in gone for place in missing(clip)]
     return {
         "benchmark": suite.name,
         "folder": str(root),
         "problem": problem,
         "questions": len(questions),
         "official": suite.official,
-        "clips": len(clips) - len(missing),
-        "missing_clips": missing,
+        "clips": len(clips) - len(gone),
+        "missing_clips": places,
         "layout": suite.layout,
         "where": suite.where,
         "licence": suite.licence,
-        "ready": bool(questions) and not missing,
+        "ready": bool(questions) and not gone,
     }

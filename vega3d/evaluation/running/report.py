@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from vega3d.decoding import probe, read_frames
 from vega3d.errors import InputError, Vega3DError
+from vega3d.evaluation.suites.media import from_written, length, read, spread
 from vega3d.files import write_whole
 
 SHOWN = 12  # failures
@@ -97,8 +97,7 @@ def warnings(result: Mapping[str, Any]) -> list[str]:
         found.append(f"{count['errors']} questions could not be asked; they are in no score.")
     if not count["complete"]:
         found.append(
-            f"Not the whole benchmark: {count['answered']} of {count['official'] or 'an unpublished number of'} "
-            "questions. "
+            f"Not the whole benchmark: {count['answered']} of {count['official'] or '?'} questions. "
             "Do not compare these numbers with published ones."
         )
     if result["macro"]["standard_error"] is None:
@@ -175,12 +174,10 @@ def _failure(row: Mapping[str, Any]) -> str:
     )
 
 
-def _frames(media: str) -> list[str]:
-    path = Path(media)
+def _frames(media: str | list[str]) -> list[str]:
+    found = from_written(media)
     try:
-        count = probe(path, fps=2.0 if path.is_dir() else None).n_frames
-        places = [int(place) for place in np.linspace(0, count - 1, min(count, FRAMES))]
-        return [_jpeg(frame.permute(1, 2, 0).numpy()) for frame in read_frames(path, places)]
+        return [_jpeg(frame.permute(1, 2, 0).numpy()) for frame in read(found, spread(length(found), FRAMES))]
     except Vega3DError:
         return []
 

@@ -2,7 +2,7 @@
 
 Decision: batches are fixed by the questions alone (by clip, in the order of the suite), and a batch that was
 cut short is asked again as a whole. So an answer does not depend on where a run was killed or on how many
-processes shared it: process r of w takes batches r, r + w, … A question whose clip is broken becomes a
+processes shared it: each takes a run of consecutive batches. A question whose clip is broken becomes a
 recorded error. Settings name what decides an answer; the journal refuses to mix two runs.
 
 Under `accelerate launch` each process asks its share, and the first one writes the result.
@@ -23,6 +23,7 @@ from vega3d.evaluation.running.answerer import Answerer, Asked
 from vega3d.evaluation.running.journal import Journal, write_json
 from vega3d.evaluation.running.result import belongs, result_of
 from vega3d.evaluation.suites import Question, Suite
+from vega3d.evaluation.suites.media import Media, signature, written
 from vega3d.evaluation.task import Task
 from vega3d.files import write_whole
 
@@ -87,7 +88,7 @@ def run(
     known = journal.samples()
     share.wait()  # nobody writes before all have read
     todo = [b for b in batches_of(questions, batch_size) if any(q.id not in known for q in b)]
-    mine = todo[share.rank :: share.world]
+    mine = _part(todo, share)
     start = time.monotonic()
     for number, batch in enumerate(mine, 1):
         for sample in _ask(task, suite, batch, answerer, donors):
@@ -98,15 +99,21 @@ def run(
     return _finish(task, suite, questions, journal, settings) if share.rank == 0 else None
 
 
+def _part(batches: list[list[Question]], share: Share) -> list[list[Question]]:
+    """The batches of this process: consecutive ones, so that few clips are decoded by two processes."""
+    edges = [len(batches) * rank // share.world for rank in (share.rank, share.rank + 1)]
+    return batches[edges[0] : edges[1]]
+
+
 def batches_of(questions: Sequence[Question], size: int) -> list[list[Question]]:
     """Questions about one clip in batches of at most ``size``; clips in the order of their first question."""
-    by_clip: dict[Path, list[Question]] = {}
+    by_clip: dict[Media, list[Question]] = {}
     for question in questions:
         by_clip.setdefault(question.media, []).append(question)
     return [own[at : at + size] for own in by_clip.values() for at in range(0, len(own), size)]
 
 
-def donors_of(questions: Sequence[Question]) -> dict[Path, Path]:
+def donors_of(questions: Sequence[Question]) -> dict[Media, Media]:
     """For each clip the next one; no clip gives to itself.
 
     Raises:
@@ -127,14 +134,13 @@ def data_digest(questions: Sequence[Question]) -> str:
     """SHA-256 of all records, and of name and size of all clips; their pixels are not read."""
     digest = hashlib.sha256()
     for question in questions:
-        size = question.media.stat().st_size if question.media.is_file() else None
-        row = [question.id, dict(question.record), question.scene, question.media.name, size]
+        row = [question.id, dict(question.record), question.scene, signature(question.media)]
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())
     return digest.hexdigest()
 
 
 def _ask(
-    task: Task, suite: Suite, batch: Sequence[Question], answerer: Answerer, donors: Mapping[Path, Path]
+    task: Task, suite: Suite, batch: Sequence[Question], answerer: Answerer, donors: Mapping[Media, Media]
 ) -> list[dict[str, Any]]:
     """Samples of a batch; one clip is behind all of its questions, so they fail together."""
     assert task.prompt is not None
@@ -153,8 +159,8 @@ def _ask(
     return [
         {
             "key": question.id,
-            "media": str(one.media),
-            "donor": str(one.donor) if one.donor else None,
+            "media": written(one.media),
+            "donor": written(one.donor) if one.donor else None,
             "prompt": prompt,
             "output": output,
             "error": error,

@@ -8,14 +8,14 @@ This module knows no benchmark and no model.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vega3d.errors import DependencyError, InputError
+from vega3d.errors import InputError
+from vega3d.evaluation.suites.media import Media, parquet
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Question:
     Attributes:
         id: unique in its suite.
         record: the row of the benchmark, with every field that its protocols read.
-        media: path of a video or of a folder of pictures; it need not exist.
+        media: a video, a folder of pictures or single pictures; they need not exist.
         scene: the room; questions that share it are not independent.
         kind: the type of question that results are listed by.
     """
 
     id: str
     record: Mapping[str, Any]
-    media: Path
+    media: Media
     scene: str
     kind: str
 
@@ -96,7 +96,8 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
     """
     try:
         if file.suffix == ".parquet":
-            return _parquet(file)
+            found: list[dict[str, Any]] = parquet().read_table(file).to_pylist()
+            return found
         content = file.read_text(encoding="utf-8-sig")
         lines = content.splitlines() if file.suffix == ".jsonl" else []
         rows = [json.loads(line) for line in lines if line.strip()] if lines else json.loads(content)
@@ -106,20 +107,6 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
         rows = next((value for value in rows.values() if isinstance(value, list)), [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _unreadable(file, "something else than a list of objects")
-    return rows
-
-
-def _parquet(file: Path) -> list[dict[str, Any]]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")  # it has no types
-    except ImportError:
-        raise DependencyError(
-            f"{file.name} cannot be read without pyarrow.",
-            got="pyarrow is not installed",
-            expected="pyarrow, or the same rows as test.jsonl",
-            fix="pip install pyarrow",
-        ) from None
-    rows: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
     return rows
 
 

@@ -1,0 +1,102 @@
+"""A clip that the processor has seen once, and any number of questions put to it afterwards.
+
+Decision: many questions share a clip, and decoding it and cutting it into patches costs more than the rest of
+a question's preparation together. The host's processor turns text into tokens with the media in it; up to
+and with the last placeholder of a medium, all questions about a clip have the same text and so the same
+tokens. What follows starts with a special token, where a tokenizer always cuts. So a further question is its
+own tail of tokens behind the kept head, and that this *is* what the processor would have given is a test.
+
+This module knows no benchmark and decodes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One clip as the processor gave it.
+
+    Attributes:
+        head: the rendered text up to its last placeholder, with it.
+        ids: (n,) the tokens of the head, each placeholder as often as the medium has tokens.
+        types: (n,) 0 text, 1 image, 2 video.
+        media: all other inputs of one question.
+        frames: how many frames or pictures the host sees.
+    """
+
+    head: str
+    ids: Tensor
+    types: Tensor
+    media: dict[str, Any]
+    frames: int
+
+
+def prepared(processor: Any, batch: Mapping[str, Any], text: str, frames: int) -> Prepared:
+    """Keep what the processor made of one question.
+
+    Args:
+        processor: the host's.
+        batch: its output for one question with media.
+        text: that question, rendered.
+        frames: how many frames or pictures the host sees.
+    """
+    ids, types = batch["input_ids"][0], batch["mm_token_type_ids"][0]
+    end = int(types.nonzero().max()) + 1
+    media = {name: value for name, value in batch.items() if name not in TEXT}
+    return Prepared(text[: _end_of_media(processor, text)], ids[:end], types[:end], media, frames)
+
+
+def texts_of(one: Prepared, processor: Any, texts: Sequence[str]) -> dict[str, Tensor]:
+    """The text inputs of a batch of questions about one clip, padded on the left.
+
+    Args:
+        one: the clip.
+        processor: the host's.
+        texts: rendered questions.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``mm_token_type_ids``, each (B, L), as the processor gives them.
+
+    Raises:
+        ValueError: a question does not begin with the clip's head.
+    """
+    if not all(text.startswith(one.head) for text in texts):
+        raise ValueError("not about this clip, or with another system prompt")
+    tails = [processor.tokenizer(text[len(one.head) :], add_special_tokens=False) for text in texts]
+    rows = [torch.cat([one.ids, torch.tensor(tail["input_ids"], dtype=one.ids.dtype)]) for tail in tails]
+    longest = max(map(len, rows))
+    pad = processor.tokenizer.pad_token_id
+    types = [
+        torch.nn.functional.pad(one.types, (longest - len(row), len(row) - len(one.types))) for row in rows
+    ]
+    return {
+        "input_ids": torch.stack([_left(row, longest, pad) for row in rows]),
+        "attention_mask": torch.stack([_left(torch.ones_like(row), longest, 0) for row in rows]),
+        "mm_token_type_ids": torch.stack(types),
+    }
+
+
+def repeated(media: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """The host's own inputs of one clip for a batch of questions about it: rows one after the other."""
+    return {
+        name: torch.cat([value] * times) if isinstance(value, Tensor) else list(value) * times
+        for name, value in media.items()
+    }
+
+
+def _left(row: Tensor, longest: int, value: int) -> Tensor:
+    return torch.nn.functional.pad(row, (longest - len(row), 0), value=value)
+
+
+def _end_of_media(processor: Any, text: str) -> int:
+    tokens = (processor.image_token, processor.video_token)
+    return max(text.rfind(token) + len(token) for token in tokens if token in text)
