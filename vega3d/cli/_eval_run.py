@@ -87,11 +87,12 @@ def _run_task(
 
     answerer = Answerer(
         assistant,
-        arguments.frames or suite.frames,
+        suite.frames if suite.all_frames else arguments.frames or suite.frames,
         arguments.send,
         suite.max_new_tokens,
         arguments.plain,
         arguments.max_pixels,
+        suite.label,
     )
     how = {"batch_size": arguments.batch_size, "swap": arguments.swap_features}
     settings = settings_of(task, questions, answerer, **how)

@@ -48,10 +48,13 @@ def _add_export(actions: Any) -> None:
         help="write rooms in ScanNet's layout, or pairs that only parallax tells apart",
         description="Write rooms in another layout. scannet: posed frames, depth, boxes and proposals, and "
         "records of ScanRefer, Multi3DRefer, ScanQA, SQA3D and Scan2Cap. ames: pairs of videos whose "
-        "sampled frames look the same (--scenes counts pairs). Complete scenes are kept.",
+        "sampled frames look the same (--scenes counts pairs). pictures: questions about single pictures in "
+        "the forms of CV-Bench and BLINK. Complete scenes are kept.",
         epilog="example: vega3d rooms export --layout scannet --split val --scenes 20 --out data/",
     )
-    export.add_argument("--layout", default="scannet", choices=("scannet", "ames"), help="default: scannet")
+    export.add_argument(
+        "--layout", default="scannet", choices=("scannet", "ames", "pictures"), help="default: scannet"
+    )
     _add_which(export)
     export.add_argument("--width", type=int, default=320, metavar="PX", help="default: 320 (ScanNet: 640)")
     export.add_argument("--height", type=int, default=240, metavar="PX", help="default: 240 (ScanNet: 480)")
@@ -118,9 +121,14 @@ def run_make(arguments: argparse.Namespace) -> int:
 def run_export(arguments: argparse.Namespace) -> int:
     """Write scenes or pairs, with progress on standard error; prints the files of records."""
     from vega3d.rooms.ames import export_ames
+    from vega3d.rooms.pictures import export_pictures
     from vega3d.rooms.scannet import export_scannet
 
     a, report = arguments, _progress()
+    if a.layout == "pictures":
+        for path in export_pictures(a.out, a.scenes, a.seed, split=a.split, size=a.width, progress=report):
+            print(path)
+        return 0
     if a.layout == "ames":
         path = export_ames(
             a.out, a.scenes, a.seed, split=a.split, width=a.width, height=a.height,

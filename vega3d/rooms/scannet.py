@@ -36,6 +36,7 @@ from vega3d.rooms.references import Facts
 from vega3d.rooms.relations import axis_aligned
 from vega3d.rooms.renderer import Clip, render, visible_pixels
 from vega3d.rooms.scene import ROOMS_VERSION, Room
+from vega3d.rooms.vgllm import vgllm_records
 from vega3d.rooms.workers import run_all
 
 _TASKS = ("scanrefer", "multi3drefer", "scanqa", "sqa3d")
@@ -51,6 +52,7 @@ class ScanSettings:
     width: int = 320
     height: int = 240
     frames: int = 48
+    form: int = 2  # of `scene.json`
 
 
 def export_scannet(
@@ -68,7 +70,8 @@ def export_scannet(
     """Write ``scenes`` rooms of a split below ``out``; returns the processed files.
 
     Args:
-        out: the data folder: `scannet/`, `metadata/`, `processed/`, `benchmark/`, `embodiedscan/` go into it.
+        out: the data folder; `scannet/`, `metadata/`, `processed/`, `benchmark/`, `embodiedscan/` and
+            `evaluation/` go into it.
         scenes, seed, split: which rooms, as in `export_rooms`.
         width, height: pixels of colour and depth (ScanNet: 640, 480).
         frames: posed frames a scene.
@@ -135,8 +138,9 @@ def _one_scene(root: Path, seed: int, split: str, settings: ScanSettings) -> tup
 def annotate(room: Room, clip: Clip, split: str) -> dict[str, Any]:
     """Boxes, proposals and raw annotations of one room, as its `scene.json` has them."""
     dice, name = Dice(room.version, room.seed, 4), scene_name(room)
-    cover = visible_pixels(clip, len(room.instances)).max(axis=0) / clip.ids[0].size
-    facts = Facts(room, frozenset(int(i) for i in np.flatnonzero(cover >= _SHOWN) if i > 0))
+    shown = visible_pixels(clip, len(room.instances)) / clip.ids[0].size >= _SHOWN  # (frames, ids)
+    facts = Facts(room, frozenset(int(i) for i in np.flatnonzero(shown.any(axis=0)) if i > 0))
+    to_scan = np.linalg.inv(alignment(room))
     boxes = aligned_boxes(room)
     K = _scannet_intrinsics(clip)
     return {
@@ -146,6 +150,8 @@ def annotate(room: Room, clip: Clip, split: str) -> dict[str, Any]:
         "categories": [thing.category for thing in room.instances],
         "axis_align_matrix": alignment(room).tolist(),
         "depth_cam2img": K.tolist(),
+        "cam2global": [(to_scan @ pose).round(9).tolist() for pose in clip.poses],
+        "visible": [[int(i) - 1 for i in np.flatnonzero(row) if i > 0] for row in shown],
         "images": [f"scannet/posed_images/{name}/{i:05d}.jpg" for i in clip.frame_indices],
         "scanrefer": scanrefer(dice, facts, name),
         "multi3drefer": multi3drefer(dice, facts, name),
@@ -205,7 +211,8 @@ def _processed(raw: dict[str, list[Any]], split: str, scenes: list[dict[str, Any
         "sqa3d": sqa3d_records([(question, note) for question, note in raw["sqa3d"]], split),
         "scan2cap": scan2cap_records(raw["scanrefer"], boxes, proposals, split),
     }
-    return {f"processed/{name}_{split}_llava_style.json": rows for name, rows in records.items()}
+    processed = {f"processed/{name}_{split}_llava_style.json": rows for name, rows in records.items()}
+    return processed | vgllm_records(scenes, split)
 
 
 def _benchmark(raw: dict[str, list[Any]], split: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def settings_of(
         "frames": answerer.frames,
         "send": answerer.send,
         "max_pixels": answerer.max_pixels,
+        "label": answerer.label,
         "max_new_tokens": answerer.max_new_tokens,
         "decoding": "greedy",
         "batch_size": batch_size,

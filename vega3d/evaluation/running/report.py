@@ -31,8 +31,16 @@ STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem a
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .6rem;vertical-align:top}
 .track{background:#e8e8e8;width:16rem;height:1rem;display:inline-block;position:relative}
 .bar{background:#2a6f97;height:1rem;display:block}.whisker{position:absolute;top:.4rem;height:.2rem;background:#111}
+.chance,.constant{position:absolute;top:-.2rem;height:1.4rem;border-left:2px dashed #c1121f}
+.constant{border-left:2px solid #f77f00}
 article{border-top:1px solid #ccc;padding:.6rem 0}img{margin-right:.3rem}pre{white-space:pre-wrap}
 .warn{background:#fff3cd;padding:.5rem}"""
+
+_HEAD = "<tr><th>kind</th><th></th><th>mean</th><th>chance</th><th>constant</th><th>questions</th></tr>"
+_LEGEND = (
+    "Errors are standard errors over scenes. Chance: a guess among the options (dashed). Constant: the best "
+    "single answer to all questions of the kind, chosen with the true answers at hand (solid)."
+)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -85,6 +93,7 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("features", str(about.get("features"))),
         ("frames", f"{about.get('frames')}, sent as {about.get('send')}"),
         ("protocol", str(result["protocol"])),
+        ("means are of", str(result.get("score"))),
     ]
     return lines
 
@@ -123,10 +132,11 @@ def markdown(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
     """The report as Markdown."""
     lines = [f"# {result['task']}", "", *(f"> {text}\n" for text in warnings(result)), "| | |", "|---|---|"]
     lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in facts(result)]
-    lines += ["", "| kind | mean | questions | scenes |", "|---|---|---|---|"]
+    lines += ["", "| kind | mean | chance | constant | questions | scenes |", "|---|---|---|---|---|---|"]
     for kind, mean in result["kinds"].items():
-        lines.append(f"| {_cell(kind)} | {_with_error(mean)} | {mean['n']} | {mean['scenes']} |")
-    lines += ["", "Errors are standard errors over scenes.", "", "## Failures to look at", ""]
+        blind = " | ".join(_shown(_blind(result, kind, name)) for name in ("chance", "constant"))
+        lines.append(f"| {_cell(kind)} | {_with_error(mean)} | {blind} | {mean['n']} | {mean['scenes']} |")
+    lines += ["", _LEGEND, "", "## Failures to look at", ""]
     lines += ["| id | kind | question | truth | answer |", "|---|---|---|---|---|"]
     for row in failures(rows):
         cells = (row["id"], row["kind"], row["question"], row["truth"], row["error"] or row["output"])
@@ -138,23 +148,39 @@ def page(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The report as one self-contained HTML file."""
     top = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts(result))
     notes = "".join(f'<p class="warn">{_text(note)}</p>' for note in warnings(result))
-    bars = "".join(_bar(kind, mean) for kind, mean in result["kinds"].items())
+    bars = "".join(
+        _bar(kind, mean, _blind(result, kind, "chance"), _blind(result, kind, "constant"))
+        for kind, mean in result["kinds"].items()
+    )
     failed = "".join(_failure(row) for row in failures(rows))
     about = _text(json.dumps(result["provenance"], indent=1, ensure_ascii=False))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(result["task"])}</title>'
         f"<style>{STYLE}</style><h1>{_text(result['task'])}</h1>{notes}<table>{top}</table>"
-        f"<h2>Kinds of questions</h2><table>{bars}</table><p>Errors are standard errors over scenes.</p>"
+        f"<h2>Kinds of questions</h2><table>{_HEAD}{bars}</table><p>{_text(_LEGEND)}</p>"
         f"<h2>Failures to look at</h2>{failed}<h2>Provenance</h2><pre>{about}</pre></html>\n"
     )
 
 
-def _bar(kind: str, mean: Mapping[str, Any]) -> str:
+def _blind(result: Mapping[str, Any], kind: str, name: str) -> float | None:
+    value: float | None = result.get("blind", {}).get(kind, {}).get(name)
+    return value
+
+
+def _bar(kind: str, mean: Mapping[str, Any], chance: float | None, constant: float | None) -> str:
     share, error = mean["mean"] or 0.0, mean["standard_error"] or 0.0
     low, high = max(0.0, share - error), min(1.0, share + error)
     whisker = f'<span class="whisker" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
-    bar = f'<span class="track"><span class="bar" style="width:{100 * share:.2f}%"></span>{whisker}</span>'
-    return f"<tr><th>{_text(kind)}</th><td>{bar}</td><td>{_with_error(mean)}, n = {mean['n']}</td></tr>"
+    ticks = "".join(
+        f'<span class="{name}" style="left:{100 * value:.2f}%"></span>'
+        for name, value in (("chance", chance), ("constant", constant))
+        if value is not None
+    )
+    bar = f'<span class="bar" style="width:{100 * share:.2f}%"></span>'
+    track = f'<span class="track">{bar}{whisker}{ticks}</span>'
+    numbers = (_with_error(mean), chance, constant, mean["n"])
+    cells = "".join(f"<td>{_text(value)}</td>" for value in numbers)
+    return f"<tr><th>{_text(kind)}</th><td>{track}</td>{cells}</tr>"
 
 
 def _failure(row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vega3d.errors import ConfigError
+from vega3d.evaluation.running.blind import blind
 from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights, micro_weights
 from vega3d.evaluation.scoring import score
 from vega3d.evaluation.suites import Question, Suite
@@ -26,7 +27,7 @@ def scored_samples(
     """Every asked sample with its score, in the order of the questions; and what the protocol says."""
     asked = [q for q in questions if q.id in samples and belongs(task, q)]
     answered = [question for question in asked if samples[question.id].get("error") is None]
-    scores = score(task, [_record(question, samples[question.id]) for question in answered])
+    scores = score(task, [_record(suite, question, samples[question.id]) for question in answered])
     by_id = dict(zip([q.id for q in answered], _matching(task, scores, len(answered)), strict=True))
     rows = [_row(question, samples[question.id], by_id.get(question.id), suite) for question in asked]
     return rows, scores
@@ -42,7 +43,7 @@ def result_of(
     """The result of a task, JSON-ready, and its scored samples."""
     rows, scores = scored_samples(task, suite, questions, samples)
     asked = [q for q in questions if q.id in samples and belongs(task, q)]
-    wrong = score(task, [_record(q, samples[q.id]) for q in asked])
+    wrong = score(task, [_record(suite, q, samples[q.id]) for q in asked])
     failed = sum(row["error"] is not None for row in rows)
     result = {
         "task": task.name,
@@ -58,7 +59,9 @@ def result_of(
             "official": suite.official,
             "complete": len(rows) - failed == suite.official,
         },
+        "score": suite.value if isinstance(suite.value, str) else suite.value.__name__,
         **means_of(rows, suite.merged),
+        "blind": blind(task, suite, [q for q in asked if samples[q.id].get("error") is None]),
         "aggregates": {k: v for k, v in scores.items() if k not in ("per_sample", "extract_number")},
         "provenance": dict(settings),
     }
@@ -112,14 +115,13 @@ def _mean(
     return {"mean": mean, "standard_error": error, "n": len(scores), "scenes": len(set(scenes))}
 
 
-def _record(question: Question, sample: Sample) -> dict[str, Any]:
-    return {**question.record, "prediction": sample.get("output") or ""}
+def _record(suite: Suite, question: Question, sample: Sample) -> dict[str, Any]:
+    return suite.record_of(question.record, sample.get("output") or "")
 
 
 def _row(
     question: Question, sample: Sample, scored: Mapping[str, Any] | None, suite: Suite
 ) -> dict[str, Any]:
-    value = scored.get(suite.value) if scored else None
     return {
         "id": question.id,
         "kind": question.kind,
@@ -131,6 +133,6 @@ def _row(
         "prompt": sample.get("prompt"),
         "output": sample.get("output"),
         "scored": dict(scored) if scored else None,
-        "score": float(value) if isinstance(value, int | float) else None,
+        "score": suite.score_of(scored) if scored else None,
         "error": sample.get("error"),
     }

@@ -76,7 +76,7 @@ def run(
     share = share or Share()
     questions = [question for question in questions if belongs(task, question)]
     _require_unique(questions)
-    if task.prompt is None:
+    if (suite.prompt or task.prompt) is None:
         raise ConfigError(
             f"{task.name} has no prompt.", got=None, expected="a task with one", fix="score a file"
         )
@@ -143,8 +143,9 @@ def _ask(
     task: Task, suite: Suite, batch: Sequence[Question], answerer: Answerer, donors: Mapping[Media, Media]
 ) -> list[dict[str, Any]]:
     """Samples of a batch; one clip is behind all of its questions, so they fail together."""
-    assert task.prompt is not None
-    asked = [Asked(task.prompt(q.record), q.media, suite.system, donors.get(q.media)) for q in batch]
+    prompt = suite.prompt or task.prompt
+    assert prompt is not None
+    asked = [Asked(prompt(q.record), q.media, suite.system, donors.get(q.media)) for q in batch]
     try:
         answerer.check(asked[0])
         prompts = [answerer.prompt(one) for one in asked]

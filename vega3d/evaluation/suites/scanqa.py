@@ -7,19 +7,23 @@ of pictures, in the order of their names.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from vega3d.evaluation.suites.suite import Question, Suite, first_of, media_of, rows_of
+from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, scene_media
+from vega3d.evaluation.suites.suite import Question, Suite, first_of, rows_of
+
+FILES = ("ScanQA_v1.0_val.json", "benchmark/scanqa/ScanQA_v1.0_val.json")
 
 
 def read(root: Path) -> list[Question]:
-    """Questions of ``<root>/ScanQA_v1.0_val.json`` about ``<root>/scannet/<scene_id>``."""
-    rows = rows_of(first_of(root, ("ScanQA_v1.0_val.json",), "scanqa"))
+    """Questions of ``ScanQA_v1.0_val.json`` about scenes below ``scannet/``."""
+    rows = rows_of(first_of(root, FILES, "scanqa"))
     return [
         Question(
             id=str(row.get("question_id", number)),
             record=row,
-            media=media_of(root, tuple(f"scannet/{row.get('scene_id')}{end}" for end in (".mp4", ""))),
+            media=scene_media(root, row.get("scene_id")),
             scene=str(row.get("scene_id")),
             kind=(str(row.get("question", "")).split() or ["none"])[0].lower(),
         )
@@ -34,8 +38,10 @@ SUITE = Suite(
     value="em",
     frames=32,
     max_new_tokens=512,
-    layout="ScanQA_v1.0_val.json, and scannet/<scene_id>.mp4 or scannet/<scene_id>/*.jpg",
-    where="github.com/ATR-DBI/ScanQA (docs/dataset.md); www.scan-net.org for the scenes",
-    licence="questions CC BY-NC-SA 3.0; scenes under ScanNet's terms of use, to be signed",
+    layout=f"{FILES[0]} or {FILES[1]}; {LAYOUT}",
+    where="github.com/ATR-DBI/ScanQA (docs/dataset.md); www.scan-net.org for the scenes; "
+    "or `vega3d rooms export`",
+    licence=f"questions CC BY-NC-SA 3.0; {TERMS}",
     truth="answers",
 )
+OTHERS = {"scanqa/official": replace(SUITE, value="em1")}

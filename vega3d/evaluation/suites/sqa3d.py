@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vega3d.evaluation.suites.suite import Question, Suite, first_of, media_of, rows_of
+from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, scene_media
+from vega3d.evaluation.suites.suite import Question, Suite, first_of, rows_of
 
 QUESTIONS = "balanced/v1_balanced_questions_test_scannetv2.json"
 ANSWERS = "balanced/v1_balanced_sqa_annotations_test_scannetv2.json"
@@ -18,19 +19,25 @@ KINDS = ("what", "is", "how", "can", "which")
 
 def read(root: Path) -> list[Question]:
     """Questions of the balanced test split about ``<root>/scannet/<scene_id>``."""
-    asked = rows_of(first_of(root, (QUESTIONS,), "sqa3d"))
-    answers = {row.get("question_id"): row for row in rows_of(first_of(root, (ANSWERS,), "sqa3d"))}
+    asked = rows_of(first_of(root, _places(QUESTIONS), "sqa3d"))
+    answers = {row.get("question_id"): row for row in rows_of(first_of(root, _places(ANSWERS), "sqa3d"))}
     joined = [(row, answers[row.get("question_id")]) for row in asked if row.get("question_id") in answers]
     return [
         Question(
             id=str(row.get("question_id")),
             record={**row, "id": row.get("question_id"), "gt_response": _truth(answer)},
-            media=media_of(root, tuple(f"scannet/{row.get('scene_id')}{end}" for end in (".mp4", ""))),
+            media=scene_media(root, row.get("scene_id")),
             scene=str(row.get("scene_id")),
             kind=_kind(str(row.get("question", ""))),
         )
         for row, answer in joined
     ]
+
+
+def _places(name: str) -> tuple[str, ...]:
+    """The official place; of an export of rooms also its validation split, which a room can be in as well."""
+    exported = f"benchmark/sqa_task/{name}"
+    return name, exported, exported.replace("_test_", "_val_")
 
 
 def _truth(answer: dict[str, object]) -> str:
@@ -51,8 +58,9 @@ SUITE = Suite(
     value="em",
     frames=32,
     max_new_tokens=512,
-    layout=f"{QUESTIONS}, {ANSWERS}, and scannet/<scene_id>.mp4 or scannet/<scene_id>/*.jpg",
-    where="zenodo.org/records/7792397 (sqa_task.zip); www.scan-net.org for the scenes",
-    licence="questions CC BY 4.0; scenes under ScanNet's terms of use, to be signed",
+    layout=f"{QUESTIONS}, {ANSWERS} (an export of rooms: below benchmark/sqa_task/); {LAYOUT}",
+    where="zenodo.org/records/7792397 (sqa_task.zip); www.scan-net.org for the scenes; "
+    "or `vega3d rooms export`",
+    licence=f"questions CC BY 4.0; {TERMS}",
     truth="gt_response",
 )

@@ -45,7 +45,7 @@ class Suite:
         name: the first part of the names of its tasks.
         read: questions of a folder, in the order of the benchmark's own file.
         official: number of questions of the whole split; None where nobody has published it.
-        value: the field of a scored sample, 0..1, that standard errors are taken of.
+        value: the field of a scored sample, 0..1, that standard errors are taken of; or what makes it.
         frames: how many frames a model sees; evenly spaced, ends included, truncated to whole numbers.
         max_new_tokens: length of an answer.
         system: system prompt; empty leaves the host's own.
@@ -54,12 +54,17 @@ class Suite:
         licence: under which terms.
         merged: kinds that count as one in the macro mean, by the name of that one.
         truth: the field of a record that holds the true answer.
+        label: the text of one picture in a message: ``{image}`` is the picture, ``{n}`` its number from 0.
+        all_frames: the answer names frames by number, so that fewer than the record's cannot be sent.
+        prompt: what is asked, where the protocol's own text is not for a model that writes; None is that.
+        fields: what the protocol reads, made from an answer; None is its text as ``prediction``.
+        chance: the expected score of a guess at one question; None where nobody can say.
     """
 
     name: str
     read: Callable[[Path], list[Question]]
     official: int | None
-    value: str
+    value: str | Callable[[Mapping[str, Any]], float | None]
     frames: int
     max_new_tokens: int
     system: str = ""
@@ -68,6 +73,21 @@ class Suite:
     licence: str
     merged: Mapping[str, str] = field(default_factory=dict)
     truth: str = "ground_truth"
+    label: str = "{image}"
+    all_frames: bool = False
+    prompt: Callable[[Mapping[str, Any]], str] | None = None
+    fields: Callable[[Mapping[str, Any], str], dict[str, Any]] | None = None
+    chance: Callable[[dict[str, Any]], float | None] | None = None
+
+    def score_of(self, scored: Mapping[str, Any]) -> float | None:
+        """The number of a scored sample that means and errors are taken of."""
+        value = self.value(scored) if callable(self.value) else scored.get(self.value)
+        return float(value) if isinstance(value, int | float) else None
+
+    def record_of(self, record: Mapping[str, Any], output: str) -> dict[str, Any]:
+        """A record with what the protocol reads of an answer."""
+        read = {"prediction": output} if self.fields is None else self.fields(record, output)
+        return {**record, **read}
 
 
 def first_of(root: Path, names: tuple[str, ...], suite: str) -> Path:

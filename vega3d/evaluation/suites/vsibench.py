@@ -8,6 +8,7 @@ debiased set is the same file without the ids in `pruned_ids.txt`, which stands 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def read(root: Path) -> list[Question]:
         )
         for number, row in enumerate(rows)
     ]
+
+
+def chance(record: Mapping[str, Any]) -> float | None:
+    """The accuracy of a guess among the options; None for numbers."""
+    options = record.get("options")
+    return 1 / len(options) if isinstance(options, list) and options else None
 
 
 def read_debiased(root: Path) -> list[Question]:
@@ -72,6 +79,7 @@ SUITE = Suite(
     where="huggingface.co/datasets/nyu-visionx/VSI-Bench (unpack the three zip files); "
     "or `vega3d rooms make`",
     licence="questions apache-2.0; videos under the terms of ScanNet, ScanNet++ and ARKitScenes",
+    chance=chance,
     merged=dict.fromkeys(DIRECTIONS, "object_rel_direction"),
 )
 DEBIASED = replace(SUITE, read=read_debiased, official=None, layout=f"{SUITE.layout}; {PRUNED}")
