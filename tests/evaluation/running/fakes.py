@@ -40,7 +40,7 @@ class Fake:
         self.broken, self.dies, self.asked = broken, dies, []  # type: ignore[var-annotated]
 
     def check(self, asked: Asked) -> None:
-        if asked.media.stem in self.broken:
+        if isinstance(asked.media, Path) and asked.media.stem in self.broken:
             raise MediaError(f"{asked.media.name} is broken.", got="noise", expected="a video", fix="none")
 
     def prompt(self, asked: Asked) -> str:

@@ -3,7 +3,7 @@
 Decision: a score means little beside no other. *Chance* is exact, from the number of options. *Constant*
 gives every question of a kind the same answer, the one among the true answers that scores best on these very
 questions: it knows the truth and still does not look, so it is an upper bound for blind constants. It is
-computed where a protocol scores each sample for itself; caption metrics weigh a corpus and have none.
+computed where a short answer is scored for itself; caption metrics weigh a corpus, boxes are no words.
 
 This module knows no benchmark and no model.
 """
@@ -19,7 +19,6 @@ from vega3d.evaluation.suites import Question, Suite
 from vega3d.evaluation.task import Task
 
 CANDIDATES = 20  # the most frequent true answers of a kind
-BY_SAMPLE = ("score", "correct", "em", "em1")  # values that need no corpus
 
 
 def blind(task: Task, suite: Suite, questions: Sequence[Question]) -> dict[str, dict[str, float | None]]:
@@ -42,7 +41,7 @@ def _chance(suite: Suite, questions: Sequence[Question]) -> float | None:
 
 
 def _constant(task: Task, suite: Suite, questions: Sequence[Question]) -> float | None:
-    if suite.value not in BY_SAMPLE or suite.fields is not None:
+    if not suite.by_sample:
         return None
     truths = Counter(answer for question in questions for answer in _answers(question.record, suite))
     reached = [_reached(task, suite, questions, answer) for answer, _ in truths.most_common(CANDIDATES)]

@@ -43,8 +43,8 @@ def result_of(
     """The result of a task, JSON-ready, and its scored samples."""
     rows, scores = scored_samples(task, suite, questions, samples)
     asked = [q for q in questions if q.id in samples and belongs(task, q)]
-    wrong = score(task, [_record(suite, q, samples[q.id]) for q in asked])
     failed = sum(row["error"] is not None for row in rows)
+    wrong = score(task, [_record(suite, q, samples[q.id]) for q in asked]) if failed else scores
     result = {
         "task": task.name,
         "task_version": task.version,

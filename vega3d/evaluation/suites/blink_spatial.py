@@ -46,5 +46,6 @@ SUITE = Suite(
     where="huggingface.co/datasets/BLINK-Benchmark/BLINK; or `vega3d rooms export --layout pictures`",
     licence="apache-2.0; pictures under the terms of their sources",
     truth="answer",
+    by_sample=True,
     chance=chance,
 )

@@ -44,5 +44,6 @@ SUITE = Suite(
     where="huggingface.co/datasets/nyu-visionx/CV-Bench; or `vega3d rooms export --layout pictures`",
     licence="apache-2.0; pictures under the terms of ADE20K, COCO and Omni3D",
     truth="answer",
+    by_sample=True,
     chance=chance,
 )

@@ -63,4 +63,5 @@ SUITE = Suite(
     "or `vega3d rooms export`",
     licence=f"questions CC BY 4.0; {TERMS}",
     truth="gt_response",
+    by_sample=True,
 )

@@ -58,6 +58,7 @@ class Suite:
         all_frames: the answer names frames by number, so that fewer than the record's cannot be sent.
         prompt: what is asked, where the protocol's own text is not for a model that writes; None is that.
         fields: what the protocol reads, made from an answer; None is its text as ``prediction``.
+        by_sample: an answer is a word that is scored for itself, so that constant answers can be tried.
         chance: the expected score of a guess at one question; None where nobody can say.
     """
 
@@ -77,6 +78,7 @@ class Suite:
     all_frames: bool = False
     prompt: Callable[[Mapping[str, Any]], str] | None = None
     fields: Callable[[Mapping[str, Any], str], dict[str, Any]] | None = None
+    by_sample: bool = False
     chance: Callable[[dict[str, Any]], float | None] | None = None
 
     def score_of(self, scored: Mapping[str, Any]) -> float | None:

@@ -79,6 +79,7 @@ SUITE = Suite(
     where="huggingface.co/datasets/nyu-visionx/VSI-Bench (unpack the three zip files); "
     "or `vega3d rooms make`",
     licence="questions apache-2.0; videos under the terms of ScanNet, ScanNet++ and ARKitScenes",
+    by_sample=True,
     chance=chance,
     merged=dict.fromkeys(DIRECTIONS, "object_rel_direction"),
 )
