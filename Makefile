@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo test quality tests check-full bench docs clean
+.PHONY: help setup demo demo-eval test quality tests check-full bench docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## render a room, ask three questions about it, draw what the model sees
 	PATH="$(BIN):$$PATH" bash examples/demo.sh $(OUT)
+
+demo-eval: $(READY) ## ask the shipped models the questions of every benchmark, about rooms; ends with a report
+	PATH="$(BIN):$$PATH" bash examples/demo_eval.sh out/demo-eval
 
 test: quality tests ## everything that has to hold (what CI runs)
 

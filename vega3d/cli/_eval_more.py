@@ -26,12 +26,12 @@ def add_more(actions: Any) -> None:
         help="what of a benchmark is on disk, what is missing, where it comes from",
         description="Looks at a benchmark's folder; downloads nothing. Exit code 1 if something is missing.",
     )
-    check.add_argument("benchmark", metavar="BENCHMARK", help="vsibench, scanqa or sqa3d")
+    check.add_argument("benchmark", metavar="BENCHMARK", help="the first part of a task's name")
     check.add_argument("--data", required=True, metavar="DIR", help="its folder")
     check.add_argument("--json", action="store_true", help="everything, as JSON")
     check.set_defaults(run=run_check)
-    report = actions.add_parser("report", help="write report.md and report.html of a finished run again")
-    report.add_argument("folder", metavar="DIR", help="folder of a finished run (of one task)")
+    report = actions.add_parser("report", help="write the pages of a finished run again")
+    report.add_argument("folder", metavar="DIR", help="folder of a run: its --out, or one task in it")
     report.set_defaults(run=run_report)
 
 
@@ -78,10 +78,15 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    """Write both pages, print their paths."""
+    """Write the pages, print the path of the topmost."""
+    from vega3d.evaluation.running.overview import runs_of, write_overview
     from vega3d.evaluation.running.report import write_report
 
-    for path in write_report(Path(arguments.folder)):
+    folder = Path(arguments.folder)
+    tasks = runs_of(folder)
+    for task in tasks if tasks != [folder] else ():
+        write_report(task)
+    for path in write_report(folder) if tasks == [folder] else (write_overview(folder),):
         print(path)
     return 0
 

@@ -146,6 +146,19 @@ def markdown(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
 
 def page(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The report as one self-contained HTML file."""
+    return document(str(result["task"]), section(result, rows))
+
+
+def document(title: str, body: str) -> str:
+    """A whole HTML file around a body; it names no other file."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{_text(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def section(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The report of one task, as a part of a page."""
     top = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts(result))
     notes = "".join(f'<p class="warn">{_text(note)}</p>' for note in warnings(result))
     bars = "".join(
@@ -155,11 +168,15 @@ def page(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     failed = "".join(_failure(row) for row in failures(rows))
     about = _text(json.dumps(result["provenance"], indent=1, ensure_ascii=False))
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(result["task"])}</title>'
-        f"<style>{STYLE}</style><h1>{_text(result['task'])}</h1>{notes}<table>{top}</table>"
-        f"<h2>Kinds of questions</h2><table>{_HEAD}{bars}</table><p>{_text(_LEGEND)}</p>"
-        f"<h2>Failures to look at</h2>{failed}<h2>Provenance</h2><pre>{about}</pre></html>\n"
+        f'<section id="{_text(anchor(result))}"><h1>{_text(result["task"])}</h1>{notes}<table>{top}</table>'
+        f'<h2>Kinds of questions</h2><table class="kinds">{_HEAD}{bars}</table><p>{_text(_LEGEND)}</p>'
+        f"<h2>Failures to look at</h2>{failed}<h2>Provenance</h2><pre>{about}</pre></section>"
     )
+
+
+def anchor(result: Mapping[str, Any]) -> str:
+    """The name of a task's section."""
+    return str(result["task"]).replace("/", "-")
 
 
 def _blind(result: Mapping[str, Any], kind: str, name: str) -> float | None:
