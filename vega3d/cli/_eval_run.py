@@ -67,6 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
         if result is not None:
             failed += result["count"]["errors"]
             _say_result(result, Path(arguments.out) / task.name.replace("/", "-"))
+    if share.rank == 0 and len(pairs) > 1:
+        from vega3d.evaluation.running.overview import write_overview
+
+        print(write_overview(Path(arguments.out)))
     return 1 if failed else 0
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.evaluation.running.fakes import Fake, read
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import load_task
+from vega3d.evaluation.captions import corpus
+from vega3d.evaluation.captions.java import Unavailable
 from vega3d.evaluation.running import runner
 from vega3d.evaluation.running.answerer import Asked
 from vega3d.evaluation.running.check import check
@@ -50,6 +52,16 @@ class Knows(Fake):
     def answer(self, batch: Any) -> list[str]:
         self.asked.append(list(batch))
         return [self.answers[key(one)] for one in batch]
+
+
+@pytest.fixture(autouse=True)
+def without_meteor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Java for METEOR, which takes seconds to start and is tested with the captions."""
+
+    def unavailable(*_: Any) -> Any:
+        raise Unavailable("not in this test")
+
+    monkeypatch.setattr(corpus, "meteor", unavailable)
 
 
 def key(asked: Asked) -> str:

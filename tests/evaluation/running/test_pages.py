@@ -1,4 +1,4 @@
-"""The pages in a real browser and under a strict parser: no error, no outside address, bars and frames there."""
+"""The pages in a real browser and under a strict parser: no errors, no outside addresses, bars, frames."""
 
 from __future__ import annotations
 
