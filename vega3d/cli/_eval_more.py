@@ -27,7 +27,7 @@ def add_more(actions: Any) -> None:
         description="Looks at a benchmark's folder; downloads nothing. Exit code 1 if something is missing.",
     )
     check.add_argument("benchmark", metavar="BENCHMARK", help="the first part of a task's name")
-    check.add_argument("--data", required=True, metavar="DIR", help="its folder")
+    check.add_argument("--data", required=True, metavar="DIR", help="its folder, or hub:OWNER/NAME")
     check.add_argument("--json", action="store_true", help="everything, as JSON")
     check.set_defaults(run=run_check)
     report = actions.add_parser("report", help="write the pages of a finished run again")
@@ -60,8 +60,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
 def run_check(arguments: argparse.Namespace) -> int:
     """Print the state of a folder."""
     from vega3d.evaluation.running.check import check
+    from vega3d.evaluation.suites.hub import folder_of
 
-    found = check(arguments.benchmark, Path(arguments.data))
+    found = check(arguments.benchmark, folder_of(arguments.data))
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0 if found["ready"] else 1

@@ -23,8 +23,12 @@ def add_run(actions: Any) -> None:
     )
     parser.add_argument("--tasks", required=True, metavar="A,B", help="names of `vega3d eval list`")
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help="the benchmark's folder (see eval check)"
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="the benchmark's folder (see eval check), or hub:OWNER/NAME",
     )
+    parser.add_argument("--download", action="store_true", help="fetch a hub: data set that is not here")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="the run's folder; one folder a task in it"
     )
@@ -77,8 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _questions(arguments: argparse.Namespace, task: Any, suite: Any) -> list[Any]:
     """The protocol's own questions, the first ones of them if there is a limit."""
     from vega3d.evaluation.running.result import belongs
+    from vega3d.evaluation.suites.hub import folder_of
 
-    found = [question for question in suite.read(Path(arguments.data)) if belongs(task, question)]
+    root = folder_of(arguments.data, download=arguments.download)
+    found = [question for question in suite.read(root) if belongs(task, question)]
     return found[: arguments.limit]
 
 

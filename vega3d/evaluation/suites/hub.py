@@ -1,0 +1,97 @@
+"""``--data hub:<owner>/<name>``: a data set of the hub as the folder that a suite reads.
+
+Decision: a data set's repository *is* a folder in its published layout, so its files are fetched by
+huggingface_hub, which vega3d has anyway, and read as any local folder; pictures and rows are the same that
+`datasets` gives (a test holds the two together). Nothing is downloaded unless somebody asks for it by
+`--download`: some of these repositories have many gigabytes, and a licence that a person has to accept.
+Without it only what the hub's cache on this disk holds is used.
+
+Clips that lie in the repository as zip files (VSI-Bench) are unpacked once, beside links to the other files.
+Python's own unpacking keeps every file inside the folder. This module knows no benchmark.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from vega3d.errors import InputError
+
+PREFIX = "hub:"
+DONE = ".unpacked"
+
+
+def folder_of(data: str, *, download: bool = False) -> Path:
+    """The folder behind ``--data``.
+
+    Args:
+        data: a folder, or ``hub:<owner>/<name>``, with ``@<revision>`` behind it where one is wanted.
+        download: fetch what is not in the cache.
+
+    Raises:
+        InputError: the data set is not in the cache, or the hub does not give it.
+    """
+    if not data.startswith(PREFIX):
+        return Path(data)
+    name, _, revision = data.removeprefix(PREFIX).partition("@")
+    try:
+        found = Path(
+            snapshot_download(
+                name, repo_type="dataset", revision=revision or None, local_files_only=not download
+            )
+        )
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
+        raise InputError(
+            f"The data set {name!r} is not here.",
+            got=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:200]}",
+            expected="a data set in the hub's cache on this disk"
+            if not download
+            else "a data set of the hub",
+            fix="check the spelling and whether its terms have to be accepted first"
+            if download
+            else f"read huggingface.co/datasets/{name}, its size and its licence, then pass --download",
+        ) from None
+    return unpacked(found, name)
+
+
+def unpacked(snapshot: Path, name: str) -> Path:
+    """The snapshot itself, or a folder beside the cache with its zip files unpacked.
+
+    Raises:
+        InputError: a zip file is damaged.
+    """
+    zips = sorted(snapshot.glob("*.zip"))
+    if not zips:
+        return snapshot
+    target = Path(constants.HF_HOME) / "vega3d" / name.replace("/", "--") / snapshot.name
+    if not (target / DONE).is_file():
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        _fill(part, snapshot, zips)
+        (part / DONE).touch()
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+    return target
+
+
+def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
+    for file in zips:
+        try:
+            with zipfile.ZipFile(file) as opened:
+                opened.extractall(folder)
+        except zipfile.BadZipFile as problem:
+            raise InputError(
+                f"{file.name} cannot be unpacked.",
+                got=str(problem),
+                expected="a whole zip file",
+                fix="delete it from the hub's cache and pass --download again",
+            ) from None
+    for entry in snapshot.iterdir():
+        if entry not in zips and not (folder / entry.name).exists():
+            (folder / entry.name).symlink_to(entry.resolve())
