@@ -20,7 +20,7 @@ ask --tasks vsibench --out "$runs/plain" --plain
 ask --tasks vsibench --out "$runs/swapped" --swap-features
 
 echo
-echo "What the branch adds to the host alone, and what another clip's features cost:"
+echo "What the branch adds to the host alone, and what another clip's features cost (pico's fusion is untrained: 0):"
 vega3d eval compare "$runs/plain/vsibench" "$runs/ours/vsibench"
 vega3d eval compare "$runs/swapped/vsibench" "$runs/ours/vsibench"
 echo
