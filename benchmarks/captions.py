@@ -71,6 +71,10 @@ def main() -> None:
             found.append(way(records))
             times.append(time.perf_counter() - start)
         seconds.append(times)
+    if absent := [name for name in NAMES if found[1][name] is None]:
+        raise SystemExit(
+            f"not measured: {', '.join(absent)} cannot be computed here (no Java, or too slow a start)"
+        )
     difference = max(abs(found[0][name] - found[1][name]) for name in NAMES)
     first, second = (statistics.median(column) for column in zip(*seconds, strict=True))
     ratio = statistics.median(b / a for a, b in seconds)

@@ -4,7 +4,7 @@
 set -euo pipefail
 out=${1:-out/demo-eval}
 data=$out/data runs=$out/runs
-tasks=vsibench,vsibench/lmms-eval,scanqa/leo,sqa3d,scanrefer/textbox,scanrefer/textbox-refined
+tasks=vsibench,scanqa/leo,sqa3d,scanrefer/textbox,scanrefer/textbox-refined
 tasks=$tasks,multi3drefer/official,scan2cap/vega,threedod,cvbench,blink_spatial
 rm -rf "$runs"
 mkdir -p "$data"
@@ -14,7 +14,7 @@ vega3d rooms export --layout scannet --split val --scenes 2 --width 160 --height
   --out "$data" >> "$out/made.txt"
 vega3d rooms export --layout pictures --scenes 6 --width 128 --out "$data" >> "$out/made.txt"
 
-ask() { vega3d eval run pico --data "$data" --frames 4 --limit 12 --device cpu --quiet "$@"; }
+ask() { vega3d eval run pico --data "$data" --frames 4 --limit 6 --device cpu --quiet "$@"; }
 ask --tasks "$tasks" --out "$runs/ours"
 ask --tasks vsibench --out "$runs/plain" --plain
 ask --tasks vsibench --out "$runs/swapped" --swap-features

@@ -180,36 +180,17 @@ def killed_at(moment: float, line: list[str]) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_a_run_killed_in_the_middle_of_its_questions_ends_in_the_same_files(
-    rooms: Path, tmp_path: Path
-) -> None:
+@pytest.mark.timeout(1800)
+def test_a_run_killed_at_random_moments_ends_in_the_same_files(rooms: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     assert main(command(rooms, tmp_path / "whole", "--limit", "6")) == 0
     whole, chance = time.monotonic() - start, random.Random(0)
     killed = [
-        killed_at(whole * chance.uniform(0.1, 0.7), command(rooms, tmp_path / "cut", "--limit", "6"))
-        for _ in range(3)
+        killed_at(whole * chance.uniform(0.05, 0.6), command(rooms, tmp_path / "cut", "--limit", "6"))
+        for _ in range(KILLS)
     ]
     assert any(killed)
     assert main(command(rooms, tmp_path / "cut", "--limit", "6")) == 0
-    assert files(tmp_path / "cut") == files(tmp_path / "whole")
-
-
-@pytest.mark.full
-@pytest.mark.timeout(3600)
-def test_a_run_killed_at_random_moments_ends_in_the_same_files(rooms: Path, tmp_path: Path) -> None:
-    start = time.monotonic()
-    line = [sys.executable, "-m", "vega3d.cli.main"]
-    subprocess.run([*line, *command(rooms, tmp_path / "whole")], check=True, timeout=200)
-    whole, chance = time.monotonic() - start, random.Random(0)
-    for _ in range(KILLS):
-        process = subprocess.Popen([*line, *command(rooms, tmp_path / "cut")])
-        try:
-            process.wait(timeout=whole * chance.uniform(0.4, 1))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    subprocess.run([*line, *command(rooms, tmp_path / "cut")], check=True, timeout=200)
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
@@ -218,7 +199,7 @@ def test_two_processes_end_in_the_same_files_as_one(rooms: Path, tmp_path: Path)
     assert main(command(rooms, tmp_path / "one")) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run(
-        [*launch, "-m", "vega3d.cli.main", *command(rooms, tmp_path / "two")], check=True, timeout=250
+        [*launch, "-m", "vega3d.cli.main", *command(rooms, tmp_path / "two")], check=True, timeout=550
     )
     assert len(list((tmp_path / "two" / "vsibench" / "parts").glob("*.jsonl"))) == 2
     assert files(tmp_path / "two") == files(tmp_path / "one")
