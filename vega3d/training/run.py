@@ -34,13 +34,13 @@ from vega3d.training.checkpoints import checkpoints, last_complete
 from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
 from vega3d.training.recipes import prepared
-from vega3d.training.rows import load_rows
+from vega3d.training.rows import load_rows, load_stream
 from vega3d.training.trainer import Vega3DTrainer
 
 CONFIG_COPY = "train_config.json"
 FINAL = "final"
 PICO = "pico"
-OURS = {"remove_unused_columns": False}
+OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
 DEFAULTS: dict[str, Any] = {
     "output_dir": "out/train",
     "report_to": [],
@@ -109,15 +109,39 @@ def make_trainer(
 ) -> Vega3DTrainer:
     """A trainer over all rows, with the adapter prepared by the recipe."""
     seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
-    rows = load_rows(config.data, config.sampling, seed)
     to_device(adapter, arguments.device)
     model: nn.Module = prepared(adapter, config.recipe, config.lora)
     if recomputes(arguments):
         adapter.enable_input_require_grads()
     collator = Collator(processor, max_length=config.max_length, overlong=config.overlong)
     return Vega3DTrainer(
-        new_lr=config.new_modules_lr, model=model, args=arguments, train_dataset=rows, data_collator=collator
+        new_lr=config.new_modules_lr,
+        batch_by=config.batch_by,
+        model=model,
+        args=arguments,
+        train_dataset=train_rows(config, arguments, seed),
+        eval_dataset=load_rows(config.eval_data, config.sampling, seed) if config.eval_data else None,
+        data_collator=collator,
     )
+
+
+def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
+    """All rows of an epoch, or a stream of them.
+
+    Raises:
+        ConfigError: a stream without ``trainer.max_steps``, or under DeepSpeed.
+    """
+    if not config.data[0].streaming:
+        return load_rows(config.data, config.sampling, seed, config.epoch_rows)
+    if arguments.max_steps <= 0 or arguments.deepspeed or config.batch_by != "random":
+        raise ConfigError(
+            "A stream cannot be trained on in this way: nobody knows how much is in it.",
+            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}, DeepSpeed {arguments.deepspeed}",
+            expected="trainer.max_steps, random batches, and no DeepSpeed (its ranks need the same media)",
+            fix="set trainer.max_steps, or download the data set and leave streaming out",
+        )
+    arguments.accelerator_config.dispatch_batches = False  # each process reads; plans are no tensors to send
+    return load_stream(config.data, config.sampling, seed)
 
 
 def recomputes(arguments: TrainingArguments) -> bool:
@@ -241,7 +265,7 @@ def _no_such_argument(name: str, known: set[str]) -> ConfigError:
         return ConfigError(
             f"trainer.{name} cannot be changed.",
             got=f"trainer.{name}",
-            expected=f"{OURS[name]}: rows are conversations, not columns",
+            expected=f"{OURS[name]}: rows are conversations, and no logits are kept",
             fix="leave it out",
         )
     close = nearest(name, known)
