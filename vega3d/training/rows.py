@@ -53,7 +53,7 @@ class Joined(Sequence[Row]):
         if isinstance(place, slice):
             return [self[at] for at in range(*place.indices(len(self)))]
         part, number = self.places[place]
-        return _sampled(self.parts[part][number], self.defaults[part])
+        return sampled(self.parts[part][number], self.defaults[part])
 
 
 def load_rows(
@@ -152,7 +152,7 @@ def weighted(rows: Sequence[T], weight: float, seed: str) -> list[T]:
     return [*rows] * whole + [rows[at] for at in chosen]
 
 
-def _sampled(row: Row, defaults: Mapping[str, Any]) -> Row:
+def sampled(row: Row, defaults: Mapping[str, Any]) -> Row:
     """A row whose media state how they are sampled: a batch may mix files with different defaults."""
     messages = [
         {**message, "content": [_stated(entry, defaults) for entry in message["content"]]}

@@ -36,6 +36,7 @@ from vega3d.training.config import ModelSettings, TrainConfig
 from vega3d.training.recipes import prepared
 from vega3d.training.rows import load_rows, load_stream
 from vega3d.training.trainer import Vega3DTrainer
+from vega3d.training.typed import SettingError
 
 CONFIG_COPY = "train_config.json"
 FINAL = "final"
@@ -66,10 +67,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     Raises:
         ConfigError: no such field, or a value that transformers refuses.
     """
-    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
-    for name, value in config.trainer.items():
-        if name not in known or OURS.get(name, value) != value:
-            raise _no_such_argument(name, known)
+    for problem in unknown_arguments(config.trainer):
+        raise problem
     try:
         return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
     except (TypeError, ValueError, ImportError) as error:
@@ -81,18 +80,25 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         ) from error
 
 
+def unknown_arguments(section: dict[str, Any]) -> list[SettingError]:
+    """An error for each name that ``TrainingArguments`` does not have, or that is ours to set."""
+    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
+    wrong = [name for name, value in section.items() if name not in known or OURS.get(name, value) != value]
+    return [_no_such_argument(name, known) for name in wrong]
+
+
 def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
     """The untrained adapter (or that of a checkpoint), and its processor with the store.
 
     Random numbers are seeded after host and encoders are loaded: loading them uses some up, and projector and
     fusion have to start alike whether a generator is loaded or all features are stored.
     """
-    own, tensors = _settings(config.model)
+    own, tensors = settings_of(config.model)
     store = FeatureStore(config.store.path) if config.store.path is not None else None
     if store is not None and config.store.only:
         settings = dataclasses.replace(own.backbone, channels=store.backbone["channels"])
         own = dataclasses.replace(own, backbone=settings)
-    host = load_host(own.host, config.model, _precision(config))
+    host = load_host(own.host, config.model, precision_of(config))
     backbone = None if config.store.only else load_backbone(own)
     streams = load_streams(own)
     set_seed(seed)
@@ -193,8 +199,12 @@ def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Li
     return model
 
 
-def _precision(config: TrainConfig) -> torch.dtype | Literal["auto"]:
-    """Of the host; weights that are trained are float32, or an update would be lost in rounding."""
+def precision_of(config: TrainConfig) -> torch.dtype | Literal["auto"]:
+    """Of the host; weights that are trained are float32, or an update would be lost in rounding.
+
+    Raises:
+        ConfigError: the full recipe with weights in bfloat16, and nobody keeps masters.
+    """
     named, has_masters = config.model.dtype, config.trainer.get("deepspeed") is not None
     if config.recipe == "full" and not has_masters:
         if named not in ("auto", "float32"):
@@ -208,7 +218,7 @@ def _precision(config: TrainConfig) -> torch.dtype | Literal["auto"]:
     return "auto" if named == "auto" else getattr(torch, named)
 
 
-def _settings(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None]:
+def settings_of(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None]:
     """Of the wrapped model, from a checkpoint or new; ``pico`` is the shipped one."""
     saved, tensors = _saved(model.checkpoint) if model.checkpoint is not None else (None, None)
     record = saved.to_dict() if saved is not None else Vega3DConfig().to_dict()
@@ -260,18 +270,21 @@ def _start(folder: Path, resume: bool) -> Path | None:
     return found
 
 
-def _no_such_argument(name: str, known: set[str]) -> ConfigError:
+def _no_such_argument(name: str, known: set[str]) -> SettingError:
+    place = f"trainer.{name}"
     if name in OURS:
-        return ConfigError(
+        return SettingError(
             f"trainer.{name} cannot be changed.",
             got=f"trainer.{name}",
             expected=f"{OURS[name]}: rows are conversations, and no logits are kept",
             fix="leave it out",
+            place=place,
         )
     close = nearest(name, known)
-    return ConfigError(
+    return SettingError(
         f"Unknown key 'trainer.{name}'.",
         got=f"trainer.{name}",
         expected="a field of transformers.TrainingArguments",
         fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
+        place=place,
     )
