@@ -29,13 +29,14 @@ def settings_of(annotations: Path, out: Path, recipe: str, **trainer: Any) -> Tr
     return config(annotations, out, recipe, model=FLOAT, lora={"rank": 4, "dropout": 0.0}, trainer=steps)
 
 
-def launch(settings: TrainConfig, folder: Path, processes: int = 2) -> None:
-    """Run a config on several processes that talk over gloo."""
+def launch(runs: TrainConfig | list[dict[str, Any]], folder: Path, processes: int = 2) -> None:
+    """Run configs, one after the other, on several processes that talk over gloo."""
     file = folder / "settings.json"
-    file.write_text(json.dumps(settings.to_dict()))
+    jobs = runs if isinstance(runs, list) else [{"settings": runs.to_dict()}]
+    file.write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     command += [str(ROOT / "tests" / "training" / "two_processes.py"), str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=280)
+    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=580)
     assert result.returncode == 0, result.stderr[-4000:]
 
 

@@ -30,6 +30,7 @@ from vega3d.errors import ConfigError, HostError, nearest
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
+from vega3d.training import deepspeed_cpu
 from vega3d.training.checkpoints import checkpoints, last_complete
 from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
@@ -69,6 +70,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     """
     for problem in unknown_arguments(config.trainer):
         raise problem
+    if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
+        deepspeed_cpu.start()
     try:
         return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
     except (TypeError, ValueError, ImportError) as error:
