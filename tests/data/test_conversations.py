@@ -141,3 +141,10 @@ def test_a_row_with_picture_and_video_still_says_which_is_meant() -> None:
     turns = [{"from": "human", "value": "<image> Where?"}, {"from": "gpt", "value": "left"}]
     with pytest.raises(InputError, match="more videos than it asks about"):
         messages_of({"video": "a.mp4", "image": "a.png", "conversations": turns}, Path("/base"))
+
+
+@pytest.mark.parametrize("name", ["image", "images", "video", "videos"])
+def test_an_empty_list_of_media_is_none(name: str) -> None:
+    turns = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "left"}]
+    found = messages_of({name: [], "conversations": turns}, Path("/base"))
+    assert found == messages_of({"conversations": turns}, Path("/base"))

@@ -24,6 +24,7 @@ from vega3d.training.export import export
 from vega3d.training.run import load_parts, train
 
 TOLERANCE = {False: 1e-3, True: 5e-2}  # by bf16
+WEIGHTS = {False: 1e-4, True: 1e-3}  # mean difference of a tensor's weights; a step changes one by up to 1e-3
 STEPS = 20
 
 
@@ -128,12 +129,11 @@ def test_every_stage_trains_as_one_process_does(
     for name in ("ddp", *stages):
         found = torch.tensor(losses(tmp_path / name))
         assert torch.allclose(found, expected, rtol=TOLERANCE[bf16]), (name, found - expected)
-    first, third = (
-        tensors(export(tmp_path / name / "final", tmp_path / f"{name}_out")) for name in ("one", "three")
-    )
-    assert first.keys() == third.keys()
-    limit = 0.02 if bf16 else 2e-4
-    assert all(torch.allclose(one, third[name], rtol=limit, atol=limit) for name, one in first.items())
+    for folder in (lambda path: path, lambda path: export(path, path / "out")):
+        first, third = (tensors(folder(tmp_path / name / "final")) for name in ("one", "three"))
+        assert first.keys() == third.keys()
+        apart = [float((one.float() - third[name].float()).abs().mean()) for name, one in first.items()]
+        assert max(apart) < WEIGHTS[bf16], max(apart)
 
 
 @pytest.mark.full

@@ -36,7 +36,7 @@ def launch(runs: TrainConfig | list[dict[str, Any]], folder: Path, processes: in
     file.write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     command += [str(ROOT / "tests" / "training" / "two_processes.py"), str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=580)
+    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=1500)
     assert result.returncode == 0, result.stderr[-4000:]
 
 

@@ -75,7 +75,9 @@ def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
 
 
 def _are_pictures(values: list[Any]) -> bool:
-    return all(isinstance(one, str) and Path(one).suffix.lower() in PICTURES for one in values)
+    return bool(values) and all(
+        isinstance(one, str) and Path(one).suffix.lower() in PICTURES for one in values
+    )
 
 
 def _turns(record: Mapping[str, Any]) -> list[Any]:

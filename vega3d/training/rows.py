@@ -8,13 +8,15 @@ it is known before. This module knows no processor and no model.
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from vega3d.data import Row, SparMarks, read_rows
+import numpy as np
+
+from vega3d.data import Row, SparMarks, read_rows, row_of
 from vega3d.data.tables import StreamedRows, TableRows
 from vega3d.errors import ConfigError
 from vega3d.training.config import DataFile, fraction
@@ -22,6 +24,37 @@ from vega3d.training.config import DataFile, fraction
 T = TypeVar("T")
 RATES = ("fps", "nframes", "num_frames")
 FOR_PICTURES = ("min_pixels", "max_pixels")
+
+
+class Packed(Sequence[Row]):
+    """Rows as one piece of memory, from which each is made when it is asked for.
+
+    Data workers are forks: to look at a Python object writes its count of references, and so copies its page.
+    A list of rows would be copied into every worker bit by bit over an epoch.
+
+    Args:
+        rows: whose media are paths.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        texts = [json.dumps([row.where, row.messages]).encode() for row in rows]
+        self.ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        self.text = np.frombuffer(b"".join(texts), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        """A row, or several."""
+        if isinstance(place, slice):
+            return [self[at] for at in range(*place.indices(len(self)))]
+        at = range(len(self))[place]
+        where, messages = json.loads(self.text[self.ends[at - 1] if at else 0 : self.ends[at]].tobytes())
+        return row_of(messages, where)
 
 
 class Joined(Sequence[Row]):
@@ -39,7 +72,8 @@ class Joined(Sequence[Row]):
         places: Sequence[tuple[int, int]],
         defaults: Sequence[Mapping[str, Any]],
     ) -> None:
-        self.parts, self.places, self.defaults = parts, places, defaults
+        self.parts, self.defaults = parts, defaults
+        self.places = np.array(places, dtype=np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -52,7 +86,7 @@ class Joined(Sequence[Row]):
         """A row, or several."""
         if isinstance(place, slice):
             return [self[at] for at in range(*place.indices(len(self)))]
-        part, number = self.places[place]
+        part, number = self.places[place].tolist()
         return sampled(self.parts[part][number], self.defaults[part])
 
 
@@ -86,8 +120,7 @@ def load_rows(
             expected="at least one conversation",
             fix="check the files, or raise a weight that leaves nothing over",
         )
-    joined = Joined(parts, places, defaults)
-    return list(joined) if all(isinstance(part, list) for part in parts) else joined
+    return Joined(parts, places, defaults)
 
 
 def opened(one: DataFile, defaults: Mapping[str, Any]) -> Sequence[Row]:
@@ -97,7 +130,7 @@ def opened(one: DataFile, defaults: Mapping[str, Any]) -> Sequence[Row]:
         InputError: it cannot be read.
     """
     if one.file is not None:
-        return list(read_rows(one.file, one.root, defaults, spar_of(one)))
+        return Packed(read_rows(one.file, one.root, defaults, spar_of(one)))
     return TableRows(*_table(one, defaults))
 
 
@@ -160,7 +193,7 @@ def sampled(row: Row, defaults: Mapping[str, Any]) -> Row:
         else message
         for message in row.messages
     ]
-    return replace(row, messages=messages)
+    return row_of(messages, row.where)
 
 
 def _stated(entry: Any, defaults: Mapping[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
 from vega3d.training.collator import Collator
 from vega3d.training.config import DataFile, TrainConfig
-from vega3d.training.rows import Joined, how_often, load_stream, sampled, spar_of, weighted
+from vega3d.training.rows import Joined, Packed, how_often, load_stream, sampled, spar_of, weighted
 from vega3d.training.run import precision_of, settings_of
 from vega3d.training.validation.findings import Finding, Findings
 from vega3d.training.validation.plan import Plan, model_of, plan_of
@@ -208,7 +208,7 @@ def _part(where: str, one: DataFile, defaults: dict[str, Any], findings: Finding
                 findings.add("annotation", row.what.split(" cannot be used")[0], row)
         if not kept:
             findings.add("annotation", where, _no_rows(one.source))
-        return kept
+        return Packed(kept) if one.file is not None else kept
     except Vega3DError as error:
         findings.add("annotation", where, error)
         return []
