@@ -62,12 +62,14 @@ class LoraSettings:
         dropout: before the first factor.
         targets: regular expression of module names, or a list of suffixes; None takes all seven linear
             layers of every block of the language model.
+        quantize: ``4bit`` holds the frozen language model in 4 bits (QLoRA: NF4, bitsandbytes, on a GPU).
     """
 
     rank: int = 64
     alpha: int = 64
     dropout: float = 0.05
     targets: str | tuple[str, ...] | None = None
+    quantize: Literal["4bit"] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,13 @@ class TrainConfig:
                 lora,
                 "rank, alpha >= 1, dropout in [0, 1)",
                 "lora",
+            ),
+            (
+                lora.quantize is not None and self.recipe != "lora",
+                "Weights in 4 bits cannot be trained.",
+                f"lora.quantize={lora.quantize} with recipe {self.recipe}",
+                "recipe: lora, which leaves them frozen",
+                "lora.quantize",
             ),
         )
 

@@ -10,6 +10,7 @@ This module decides nothing about models or data; it only calls who does.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -21,12 +22,12 @@ from torch import nn
 import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
-from transformers import AutoModelForImageTextToText, TrainingArguments, set_seed
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, TrainingArguments, set_seed
 
 from vega3d import checkpoint, files
 from vega3d.adapter import Vega3DAdapter, load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, HostError, nearest
+from vega3d.errors import ConfigError, DependencyError, HostError, nearest
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
@@ -101,7 +102,7 @@ def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DPro
     if store is not None and config.store.only:
         settings = dataclasses.replace(own.backbone, channels=store.backbone["channels"])
         own = dataclasses.replace(own, backbone=settings)
-    host = load_host(own.host, config.model, precision_of(config))
+    host = load_host(own.host, config.model, precision_of(config), quantization_of(config))
     backbone = None if config.store.only else load_backbone(own)
     streams = load_streams(own)
     set_seed(seed)
@@ -182,7 +183,12 @@ def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
     return folder / FINAL
 
 
-def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Literal["auto"]) -> nn.Module:
+def load_host(
+    host: HostConfig,
+    settings: ModelSettings,
+    dtype: torch.dtype | Literal["auto"],
+    quantization: Any = None,
+) -> nn.Module:
     """The host in a precision and with the attention that the settings name.
 
     Raises:
@@ -190,7 +196,11 @@ def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Li
     """
     try:
         model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-            host.path, revision=host.revision, dtype=dtype, attn_implementation=settings.attention
+            host.path,
+            revision=host.revision,
+            dtype=dtype,
+            attn_implementation=settings.attention,
+            **({} if quantization is None else {"quantization_config": quantization}),
         )
     except (OSError, ImportError, ValueError) as error:
         raise HostError(
@@ -200,6 +210,37 @@ def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Li
             fix="check model.host and model.attention; offline, download it first and pass the folder",
         ) from error
     return model
+
+
+def quantization_of(config: TrainConfig) -> Any:
+    """QLoRA's settings for transformers; None without it. The vision tower and the head stay as they are.
+
+    Raises:
+        DependencyError: there is no GPU, or bitsandbytes is not installed.
+        ConfigError: ZeRO-3, which splits weights that cannot be split in 4 bits.
+    """
+    if config.lora.quantize is None:
+        return None
+    has_package = importlib.util.find_spec("bitsandbytes") is not None
+    if not torch.cuda.is_available() or not has_package:
+        raise DependencyError(
+            "QLoRA needs a GPU and bitsandbytes.",
+            got=f"{'a' if torch.cuda.is_available() else 'no'} GPU, bitsandbytes {has_package}",
+            expected="both",
+            fix="pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out",
+        )
+    return qlora_settings()
+
+
+def qlora_settings() -> BitsAndBytesConfig:
+    """NF4 with double quantization, computing in bfloat16, as QLoRA (arXiv 2305.14314) has it."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["visual", "lm_head"],
+    )
 
 
 def precision_of(config: TrainConfig) -> torch.dtype | Literal["auto"]:

@@ -26,7 +26,7 @@ from vega3d.store import FeatureStore
 from vega3d.training.collator import Collator
 from vega3d.training.config import DataFile, TrainConfig
 from vega3d.training.rows import Joined, Packed, how_often, load_stream, sampled, spar_of, weighted
-from vega3d.training.run import precision_of, settings_of
+from vega3d.training.run import precision_of, quantization_of, settings_of
 from vega3d.training.validation.findings import Finding, Findings
 from vega3d.training.validation.plan import Plan, model_of, plan_of
 from vega3d.training.validation.room import check_output, check_room
@@ -112,6 +112,7 @@ def _look(config: TrainConfig, options: Options, findings: Findings, report: Rep
     if arguments is not None:
         check_evaluation(config, arguments, findings)
         check_output(Path(arguments.output_dir), config, findings)
+    check_precision(config, quantization_of, findings)
     own = _tried(findings, "model", "model", lambda: settings_of(config.model)[0])
     store = _store(config, own, options, findings)
     seed = 0 if arguments is None else arguments.seed
