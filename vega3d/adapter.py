@@ -12,7 +12,7 @@ particular host.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -289,6 +289,20 @@ class Vega3DAdapter(Pretrained, HostSurface):
             self._add_zero_term(outputs)
         return outputs
 
+    @property
+    def base_model(self) -> Callable[..., Any]:
+        """The wrapped model without its output head, as transformers' models have one; TRL scores with it."""
+        return self._without_head
+
+    def _without_head(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
+        media = {name: kwargs.pop(name, None) for name in MEDIA}
+        reject_unknown("base_model", kwargs, forward_keywords(self.host) | set(MEDIA))
+        prepared = self._prepare(media, kwargs, encoding)
+        outputs = self.host.base_model(**prepared)
+        if self.training and torch.is_grad_enabled() and "mm_encoder_outputs" not in prepared:
+            self._add_zero_term(outputs)
+        return outputs
+
     @torch.no_grad()
     def generate(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
         """The host's ``generate``; media are encoded once, whatever the search strategy.
@@ -337,7 +351,8 @@ class Vega3DAdapter(Pretrained, HostSurface):
     def _add_zero_term(self, outputs: Any) -> None:
         channels = self.vega3d_config.backbone.channels
         zero = zero_term(self.projector, self.fusion, channels, self._cells, self._extra)
-        name = "loss" if getattr(outputs, "loss", None) is not None else "logits"
+        names = ("loss", "logits", "last_hidden_state")
+        name = next(name for name in names if getattr(outputs, name, None) is not None)
         outputs[name] = outputs[name] + zero.to(outputs[name])
 
     # ---------------------------------------------------------------- the frozen encoders

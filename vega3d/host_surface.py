@@ -106,6 +106,11 @@ class HostSurface(nn.Module):
         """Let gradients pass the host's embeddings, as reentrant checkpointing needs."""
         self.host.enable_input_require_grads()
 
+    def add_model_tags(self, tags: list[str] | str) -> None:
+        """Names for a model card, which TRL adds; the host's own card is not touched."""
+        known = self.__dict__.setdefault("model_tags", [])
+        known += [tag for tag in ([tags] if isinstance(tags, str) else tags) if tag not in known]
+
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The host's."""
         inputs: dict[str, Any] = self.host.prepare_inputs_for_generation(*args, **kwargs)

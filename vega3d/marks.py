@@ -22,6 +22,7 @@ from vega3d.errors import InputError
 
 SHAPES = {"point": 2, "box": 4}
 """Number of coordinates of each shape: x, y; or left, top, right, bottom."""
+UNITS = ("pixels", "thousandths")
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,26 @@ class Mark:
 
     Attributes:
         shape: ``point`` or ``box``.
-        at: pixels of the decoded picture: (x, y), or (left, top, right, bottom).
+        at: (x, y), or (left, top, right, bottom).
         colour: a name or ``#rrggbb``.
+        unit: of ``at``: ``pixels`` of the decoded picture, or ``thousandths`` of its width and height.
     """
 
     shape: str
     at: tuple[float, ...]
     colour: str = "red"
+    unit: str = "pixels"
 
     def to_dict(self) -> dict[str, Any]:
         """As a message has it."""
-        return {self.shape: list(self.at), "colour": self.colour}
+        stated = {} if self.unit == UNITS[0] else {"unit": self.unit}
+        return {self.shape: list(self.at), "colour": self.colour, **stated}
+
+    def place(self, width: int, height: int) -> tuple[float, ...]:
+        """``at`` in pixels of a picture of this size."""
+        if self.unit == UNITS[0]:
+            return self.at
+        return tuple(one * (height if odd % 2 else width) / 1000 for odd, one in enumerate(self.at))
 
 
 Marks = tuple[Mark, ...]
@@ -66,10 +76,11 @@ def draw(picture: Tensor, marks: Sequence[Mark]) -> Tensor:
     image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
     pen, brush = ImageDraw.Draw(image), max(1, round(min(image.size) / 120))
     for mark in marks:
+        place = mark.place(*image.size)
         if mark.shape == "box":
-            pen.rectangle(mark.at, outline=mark.colour, width=brush)
+            pen.rectangle(place, outline=mark.colour, width=brush)
         else:
-            x, y = mark.at
+            x, y = place
             pen.ellipse((x - 2 * brush, y - 2 * brush, x + 2 * brush, y + 2 * brush), fill=mark.colour)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
@@ -83,16 +94,18 @@ def identify_drawn(media: str, marks: Sequence[Mark]) -> str:
 
 
 def _parsed(entry: Any) -> Mark:
-    if not isinstance(entry, Mapping) or not set(entry) <= {*SHAPES, "colour"}:
+    if not isinstance(entry, Mapping) or not set(entry) <= {*SHAPES, "colour", "unit"}:
         raise _bad_mark(entry)
     shapes = [shape for shape in SHAPES if shape in entry]
-    colour = entry.get("colour", "red")
+    colour, unit = entry.get("colour", "red"), entry.get("unit", UNITS[0])
+    if unit not in UNITS:
+        raise _bad_mark(entry)
     if len(shapes) != 1 or not _is_point_list(entry[shapes[0]], SHAPES[shapes[0]]) or not _is_colour(colour):
         raise _bad_mark(entry)
     at = tuple(float(value) for value in entry[shapes[0]])
     if shapes[0] == "box" and not (at[0] <= at[2] and at[1] <= at[3]):
         raise _bad_mark(entry)
-    return Mark(shapes[0], at, colour)
+    return Mark(shapes[0], at, colour, unit)
 
 
 def _is_point_list(values: Any, count: int) -> bool:
@@ -115,5 +128,5 @@ def _bad_mark(entry: Any) -> InputError:
         "This cannot be drawn on a picture.",
         got=entry,
         expected='a list of {"point": [x, y]} or {"box": [left, top, right, bottom]}, each with a "colour"',
-        fix="give pixels of the decoded picture, and a colour that Pillow knows",
+        fix='give pixels of the decoded picture (or "unit": "thousandths"), and a colour that Pillow knows',
     )

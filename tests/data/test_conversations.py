@@ -129,3 +129,22 @@ def test_marks_and_clips_of_a_message_are_kept(tmp_path: Path) -> None:
     (row,) = read_rows(file)
     assert row.groups == [[0, 1]]
     assert [len(request.marks) for request in row.images] == [1, 1]
+
+
+def test_image_stands_for_the_video_of_a_row_that_has_no_picture() -> None:
+    turns = [{"from": "human", "value": "<image> Where?"}, {"from": "gpt", "value": "left"}]
+    content = messages_of({"video": "a.mp4", "conversations": turns}, Path("/base"))[0]["content"]
+    assert content[0] == {"type": "video", "video": "/base/a.mp4"}
+
+
+def test_a_row_with_picture_and_video_still_says_which_is_meant() -> None:
+    turns = [{"from": "human", "value": "<image> Where?"}, {"from": "gpt", "value": "left"}]
+    with pytest.raises(InputError, match="more videos than it asks about"):
+        messages_of({"video": "a.mp4", "image": "a.png", "conversations": turns}, Path("/base"))
+
+
+@pytest.mark.parametrize("name", ["image", "images", "video", "videos"])
+def test_an_empty_list_of_media_is_none(name: str) -> None:
+    turns = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "left"}]
+    found = messages_of({name: [], "conversations": turns}, Path("/base"))
+    assert found == messages_of({"conversations": turns}, Path("/base"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vega3d.training.order import SameKinds
+from vega3d.training.order import Blocks
 
 KINDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 
@@ -14,7 +14,7 @@ KINDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 def test_every_block_is_of_one_kind_and_every_row_is_seen(
     kinds: list[str], block: int, seed: int, epoch: int
 ) -> None:
-    order = SameKinds(kinds, block, seed)
+    order = Blocks(kinds, block, seed)
     order.set_epoch(epoch)
     rows = list(order)
     assert len(rows) == len(order)
@@ -25,13 +25,13 @@ def test_every_block_is_of_one_kind_and_every_row_is_seen(
 
 @given(kinds=KINDS, seed=st.integers(0, 99))
 def test_the_order_comes_from_seed_and_epoch_alone(kinds: list[str], seed: int) -> None:
-    one, other = SameKinds(kinds, 2, seed), SameKinds(kinds, 2, seed)
+    one, other = Blocks(kinds, 2, seed), Blocks(kinds, 2, seed)
     list(other)  # an epoch that was read before changes nothing
     assert list(one) == list(other)
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
-    order = SameKinds(["a"] * 20, 2, 0)
+    order = Blocks(["a"] * 20, 2, 0)
     first = list(order)
     order.set_epoch(1)
     assert list(order) != first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,13 +30,14 @@ def settings_of(annotations: Path, out: Path, recipe: str, **trainer: Any) -> Tr
     return config(annotations, out, recipe, model=FLOAT, lora={"rank": 4, "dropout": 0.0}, trainer=steps)
 
 
-def launch(settings: TrainConfig, folder: Path, processes: int = 2) -> None:
-    """Run a config on several processes that talk over gloo."""
+def launch(runs: TrainConfig | list[dict[str, Any]], folder: Path, processes: int = 2) -> None:
+    """Run configs, one after the other, on several processes that talk over gloo."""
     file = folder / "settings.json"
-    file.write_text(json.dumps(settings.to_dict()))
+    jobs = runs if isinstance(runs, list) else [{"settings": runs.to_dict()}]
+    file.write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     command += [str(ROOT / "tests" / "training" / "two_processes.py"), str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=280)
+    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=1500)
     assert result.returncode == 0, result.stderr[-4000:]
 
 
@@ -44,12 +46,36 @@ def logged(run: Path) -> list[dict[str, Any]]:
     return list(state["log_history"])
 
 
-@pytest.mark.parametrize("recipe", ["align", "lora"])
-def test_two_processes_end_with_the_weights_of_one(recipe: str, annotations: Path, tmp_path: Path) -> None:
+def launch_hosts(settings: TrainConfig, folder: Path) -> None:
+    """Run a config as two hosts would, each with a launcher of its own and one process."""
+    file = folder / "settings.json"
+    file.write_text(json.dumps([{"settings": settings.to_dict()}]))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"]
+    script = [str(ROOT / "tests" / "training" / "two_processes.py"), str(file)]
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *world, f"--node-rank={rank}", *script],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for host in hosts:
+        _, said = host.communicate(timeout=580)
+        assert host.returncode == 0, said[-4000:]
+
+
+@pytest.mark.parametrize(("recipe", "start"), [("align", launch_hosts), ("lora", launch)])
+def test_two_processes_end_with_the_weights_of_one(
+    recipe: str, start: Any, annotations: Path, tmp_path: Path
+) -> None:
     one = settings_of(annotations, tmp_path / "one", recipe, max_steps=3)
     alone = tensors(train(one))
     two = settings_of(annotations, tmp_path / "two", recipe, max_steps=3, per_device_train_batch_size=1)
-    launch(two, tmp_path)
+    start(two, tmp_path)
     together = tensors(tmp_path / "two" / "final")
     assert alone.keys() == together.keys()
     assert all(torch.allclose(one, together[name], atol=2e-4) for name, one in alone.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from tests import media
+from tests.training.conftest import row
 from vega3d.rooms import export_rooms
 from vega3d.training.config import load_config
 from vega3d.training.run import train, training_arguments
+from vega3d.training.validation import Options, validate
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
@@ -33,6 +37,46 @@ def test_a_config_is_understood_and_opens_with_what_it_needs(path: Path) -> None
         f"vega3d train configs/train/{path.name}" in text or f"main train configs/train/{path.name}" in text
     )
     assert path.stem.endswith(config.recipe)
+
+
+TINY = ["model.host=pico", "model.backbone.path=pico", "model.backbone.block=1", "trainer.use_cpu=true"]
+
+
+def stand_in(root: Path, name: str) -> None:
+    """A tiny annotation file with the fields of the real one, and its media."""
+    media.photo(90, 60).save(root / "a.png")
+    frames = root / "scannet" / "scene0000_00"
+    frames.mkdir(parents=True, exist_ok=True)
+    for number in range(32):
+        media.photo(64, 48, seed=number).save(frames / f"{number}.jpg")
+    pictures = row("<image>\n<image>\nWhich is closer?", "the chair", images=["a.png", "a.png"])
+    rows = {
+        "spar_234k.json": [{**pictures, "id": "1", "spar_info": '{"type": "camera_motion_infer"}'}],
+        "llava_hound_64k.json": [row("<video>\nWhat happens?", "Little.", video="scannet/scene0000_00")],
+        "sqa3d_train_llava_style.json": [row("<image> I sit. Where?", "left", video="scannet/scene0000_00")],
+        "scanqa_train_llava_style.json": [row("<image> What is red?", "bed", video="scannet/scene0000_00")],
+        "conversations.jsonl": [row("<image>\nWhat?", "a lamp", image="a.png")],
+    }[Path(name).name]
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    lines = "\n".join(map(json.dumps, rows)) if name.endswith("l") else json.dumps(rows)
+    Path(name).write_text(lines)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_validates_against_tiny_stand_ins(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "configs" / "deepspeed", tmp_path / "configs" / "deepspeed")
+    for one in load_config(path).data:
+        root = Path(one.root) if one.root is not None else Path(str(one.file)).parent
+        root.mkdir(parents=True, exist_ok=True)
+        stand_in(root, str(one.file))
+    report = validate(path, TINY, Options(gpus=8))
+    assert [str(one.error) for one in report.findings] == []
+    assert report.rows.checked == len(load_config(path).data)
+    assert report.plan is not None
+    assert report.plan.steps >= 1
 
 
 @pytest.mark.parametrize("size", ["3b", "7b"])

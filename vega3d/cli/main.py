@@ -19,6 +19,7 @@ COMMANDS = (
     "look",
     "cache",
     "train",
+    "validate",
     "export",
     "merge",
     "eval",

@@ -14,6 +14,7 @@ from typing import Any
 
 from vega3d.arguments import named_groups
 from vega3d.data.conversations import Messages, messages_of
+from vega3d.data.spar import SparMarks, with_marks
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError, Vega3DError
 from vega3d.messages import ImageRequest, VideoRequest, parse
@@ -42,6 +43,7 @@ def read_rows(
     path: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    spar: SparMarks | None = None,
 ) -> Iterator[Row]:
     """Rows of a JSON or JSONL file, in order.
 
@@ -49,20 +51,58 @@ def read_rows(
         path: a list of rows, an object whose ``samples``, ``data`` or ``annotations`` is one, or JSON lines.
         root: folder that relative paths of media start from; None is the file's own.
         defaults: sampling and limits of media that do not state them: ``nframes``, ``fps``, ``max_pixels``.
+        spar: how a field ``spar_info`` is understood; None refuses a row that has marks in it.
 
     Raises:
         InputError: the file or a row cannot be understood; names the row.
     """
+    for row in tried_rows(path, root, defaults, spar):
+        if isinstance(row, Vega3DError):
+            raise row
+        yield row
+
+
+def tried_rows(
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    spar: SparMarks | None = None,
+) -> Iterator[Row | InputError]:
+    """As ``read_rows``, but a row that cannot be understood comes as its error, and the next ones follow.
+
+    Raises:
+        InputError: the file cannot be read at all.
+    """
     file = Path(path)
     base = Path(root) if root is not None else file.parent
     for number, record in enumerate(_records(file)):
-        where = f"{file.name}, row {number}"
-        try:
-            yield row_of(messages_of(record, base), where, defaults)
-        except Vega3DError as error:
-            raise InputError(
-                f"{where} cannot be used: {error.what}", got=error.got, expected=error.expected, fix=error.fix
-            ) from error
+        yield tried_row(record, base, f"{file.name}, row {number}", defaults, spar)
+
+
+def tried_row(
+    record: Any,
+    base: Path,
+    where: str,
+    defaults: Mapping[str, Any] | None = None,
+    spar: SparMarks | None = None,
+) -> Row | InputError:
+    """One record as a row, or why it is none.
+
+    Args:
+        record: as a file holds it; an error of the file itself is named and given back.
+        base: folder that relative paths start from.
+        where: file and number of the row.
+        defaults: as for ``read_rows``.
+        spar: as for ``read_rows``.
+    """
+    try:
+        if isinstance(record, Vega3DError):
+            raise record
+        return row_of(with_marks(messages_of(record, base), record, spar), where, defaults)
+    except Vega3DError as error:
+        return InputError(
+            f"{where} cannot be used: {error.what}", got=error.got, expected=error.expected, fix=error.fix
+        )
 
 
 def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = None) -> Row:
@@ -94,12 +134,13 @@ def media_rows(sources: Iterable[str], defaults: Mapping[str, Any] | None = None
 
 
 def _records(file: Path) -> Iterator[Any]:
+    """Records in order; of JSON lines one at a time, a broken line as its error."""
     try:
-        text = file.read_text(encoding="utf-8")
         if file.suffix == ".jsonl":
-            yield from (json.loads(line) for line in text.splitlines() if line.strip())
+            with file.open(encoding="utf-8") as lines:
+                yield from (_line(line) for line in lines if line.strip())
             return
-        content = json.loads(text)
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"The annotation file {str(file)!r} cannot be read.",
@@ -110,3 +151,12 @@ def _records(file: Path) -> Iterator[Any]:
     if isinstance(content, Mapping):
         content = next((content[k] for k in ("samples", "data", "annotations") if k in content), [content])
     yield from content
+
+
+def _line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        return InputError(
+            "The line is no JSON.", got=str(error), expected="one JSON object a line", fix="mend the line"
+        )

@@ -3,7 +3,8 @@
 Three kinds are read: ``messages`` in transformers' or qwen-vl-utils' form, also with the media in columns of
 their own as TRL has them; ``conversations`` with ``<image>`` and ``<video>`` as LLaVA and many others have
 them; and rows that name media alone. Each placeholder takes the next medium, and the numbers have to agree: a
-row with a picture too many would otherwise quietly ask about the wrong one.
+row with a picture too many would otherwise quietly ask about the wrong one. In LLaVA-NeXT's files ``<image>``
+also stands for a video; that is read so where a row has a video and no picture.
 
 This module opens no media and knows no host.
 """
@@ -43,7 +44,7 @@ def messages_of(record: Any, base: Path) -> Messages:
     if "messages" in record:
         found = [_filled(message, media) for message in record["messages"]]
     elif "conversations" in record:
-        found = [_turn(turn, media) for turn in record["conversations"]]
+        found = [_turn(turn, media) for turn in _turns(record)]
     else:
         found = [
             {"role": "user", "content": [{"type": kind, kind: one} for kind in media for one in media[kind]]}
@@ -74,7 +75,20 @@ def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
 
 
 def _are_pictures(values: list[Any]) -> bool:
-    return all(isinstance(one, str) and Path(one).suffix.lower() in PICTURES for one in values)
+    return bool(values) and all(
+        isinstance(one, str) and Path(one).suffix.lower() in PICTURES for one in values
+    )
+
+
+def _turns(record: Mapping[str, Any]) -> list[Any]:
+    """The turns of a row; where it has a video and no picture, ``<image>`` stands for the video."""
+    turns = list(record["conversations"])
+    texts = [turn.get("value") for turn in turns if isinstance(turn, Mapping)]
+    asked = {hit[1] for text in texts if isinstance(text, str) for hit in PLACEHOLDER.finditer(text)}
+    has_pictures = any(record.get(name) for name in ("image", "images"))
+    if asked != {"image"} or has_pictures or not any(record.get(name) for name in ("video", "videos")):
+        return turns
+    return [{**turn, "value": turn["value"].replace("<image>", "<video>")} for turn in turns]
 
 
 def _turn(turn: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:

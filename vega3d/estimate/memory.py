@@ -5,7 +5,7 @@ widest moment of the VAE and of a block of the DiT, and the features that wait u
 it: a GPU's context (some 0.5 GiB), scratch space of its libraries, what the allocator keeps but does not use.
 
 Training is the arithmetic of mixed precision with Adam (ZeRO, arXiv 1910.02054, section 3): 16 bytes for each
-trained parameter, 2 for each frozen one; activations of the host are not in it.
+trained parameter, 2 for each frozen one. Activations of the host come on top (``activation_memory``).
 
 This module knows no model but through its shapes.
 """
@@ -13,6 +13,7 @@ This module knows no model but through its shapes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from vega3d.backbones.wan.dit import PART
 from vega3d.backbones.wan.flops import CONTROL, DitShape, VaeShape, Work, work_of
@@ -21,6 +22,7 @@ from vega3d.config import PATCH, WanConfig
 from vega3d.estimate.setup import Device
 
 WORD = 4  # bytes of a float32
+LAYER, LOGIT = 34, 12  # bytes of activations: a channel of a layer, a logit with its copy and gradients
 PICTURES = 15  # channels of pictures beside the VAE's own tensors: decoded, stacked, scaled, padded
 # Full-size tensors that the published VAE holds at once, each of its first width, with the convolutions'
 # copies of their inputs. For a video of 1, 5, or more frames: measured, see docs/estimate.md.
@@ -150,3 +152,22 @@ def training_memory(trained: int, frozen: int, stage: int, processes: int) -> in
     split = [optimizer * (stage >= 1), gradients * (stage >= 2), (weights + 2 * frozen) * (stage >= 3)]
     whole = weights + gradients + optimizer + 2 * frozen
     return whole - sum(split) + -(-sum(split) // processes)
+
+
+def activation_memory(host: Any, tokens: int, *, recompute: bool) -> int:
+    """Bytes of the language model's activations for one backward pass, in bfloat16.
+
+    34 bytes a token and channel in each layer (Korthikanti et al., arXiv 2205.05198, equation 2, without its
+    term for attention scores, which fused attention does not keep); with checkpointing the input of each
+    layer, and one layer whole. Then the logits: in bfloat16, in float32 for the loss, and their gradients.
+    A rough figure: libraries' scratch space and fragments are not in it.
+
+    Args:
+        host: on any device.
+        tokens: of a micro-batch, padding included.
+        recompute: gradient checkpointing.
+    """
+    text = host.config.get_text_config()
+    layers, wide = text.num_hidden_layers, text.hidden_size
+    kept = layers * 2 + LAYER if recompute else layers * LAYER
+    return int(tokens * (kept * wide + LOGIT * text.vocab_size))

@@ -61,18 +61,31 @@ class Collator:
             MediaError, MediaNotFoundError: a medium cannot be used.
         """
         read = [row if isinstance(row, Row) else self._read(row, at) for at, row in enumerate(rows)]
+        batch = self.whole(read)
+        self.cut(batch, read)
+        return batch
+
+    def whole(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """A batch, however long it is."""
         batch = dict(
             self.processor.apply_chat_template(
-                [row.messages for row in read],
+                [row.messages for row in rows],
                 add_generation_prompt=False,
                 padding_side="right",
                 **self.sampling,
             )
         )
         batch["labels"] = assistant_labels(batch["input_ids"], self.processor.tokenizer)
-        if self.max_length is not None and batch["input_ids"].shape[1] > self.max_length:
-            self._cut(batch, read, self.max_length)
         return batch
+
+    def cut(self, batch: dict[str, Any], rows: Sequence[Row]) -> None:
+        """Bring a batch to ``max_length`` in place, as ``overlong`` says.
+
+        Raises:
+            InputError: a row is too long, and must not or cannot be cut.
+        """
+        if self.max_length is not None and batch["input_ids"].shape[1] > self.max_length:
+            self._cut(batch, rows, self.max_length)
 
     def _read(self, record: Mapping[str, Any], at: int) -> Row:
         return row_of(messages_of(record, Path()), f"row {at} of the batch")

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-from vega3d.errors import ConfigError, nearest, unknown_choice
+from vega3d.errors import ConfigError
+from vega3d.training.typed import CORRECT, SettingError, built
 from vega3d.training.yaml_text import overridden, read_yaml
 
 Recipe = Literal["align", "lora", "full"]
 Overlong = Literal["error", "truncate"]
 Precision = Literal["auto", "float32", "bfloat16"]
+BatchBy = Literal["random", "length"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,27 @@ class LoraSettings:
         dropout: before the first factor.
         targets: regular expression of module names, or a list of suffixes; None takes all seven linear
             layers of every block of the language model.
+        quantize: ``4bit`` holds the frozen language model in 4 bits (QLoRA: NF4, bitsandbytes, on a GPU).
     """
 
     rank: int = 64
     alpha: int = 64
     dropout: float = 0.05
     targets: str | tuple[str, ...] | None = None
+    quantize: Literal["4bit"] | None = None
+
+
+@dataclass(frozen=True)
+class SparSettings:
+    """How SPAR's marks are understood; see ``vega3d.data.spar``, which guesses nothing.
+
+    Attributes:
+        unit: of coordinates.
+        order: what numbers of pictures follow: the keys of the row, or the order of the colours.
+    """
+
+    unit: Literal["pixels", "thousandths"]
+    order: Literal["keys", "colours"]
 
 
 @dataclass(frozen=True)
@@ -75,15 +91,38 @@ class DataFile:
 
     Attributes:
         file: JSON or JSON lines, as ``vega3d.data.read_rows`` reads it.
+        dataset: instead of a file, what ``datasets.load_dataset`` takes: a hub id, or a folder.
+        name: configuration of ``dataset``.
+        split: of ``dataset``.
+        streaming: read ``dataset`` as it comes and keep none of it; then every entry has to.
         root: folder that its media's paths start from; None is the file's own.
-        weight: how often an epoch sees each row; 0.25 is a quarter of the rows, drawn with ``data_seed``.
+        weight: how often an epoch sees each row; 0.25 or ``25%`` is a quarter of the rows, drawn with
+            ``data_seed``.
+        share: how much of an epoch comes from here, as 0.3 or ``30%``; all entries have one, or none.
         sampling: of media that do not state it, over the run's own ``sampling``.
+        spar: how marks in a field ``spar_info`` are understood; None refuses rows that have some.
     """
 
-    file: str
+    file: str | None = None
+    dataset: str | None = None
+    name: str | None = None
+    split: str = "train"
+    streaming: bool = False
     root: str | None = None
-    weight: float = 1.0
+    weight: float | str = 1.0
+    share: float | str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
+    spar: SparSettings | None = None
+
+    @property
+    def source(self) -> str:
+        """What a message calls it."""
+        return str(self.file if self.file is not None else self.dataset)
+
+    @property
+    def times(self) -> float:
+        """``weight`` as a number."""
+        return fraction(self.weight)
 
 
 @dataclass(frozen=True)
@@ -108,6 +147,9 @@ class TrainConfig:
         recipe: ``align`` trains projector and fusion, ``lora`` these and LoRA on the language model, ``full``
             these and the whole language model. Vision tower and generator are always frozen.
         data: annotation files.
+        eval_data: annotation files of what is only answered; ``trainer.eval_strategy`` says when.
+        epoch_rows: rows of an epoch that ``share`` divides up; None is as many as all files hold.
+        batch_by: ``random``, or ``length`` for batches of about equally long rows.
         lora: settings of the recipe ``lora``.
         store: where features come from.
         new_modules_lr: learning rate of projector and fusion; None is ``trainer.learning_rate``.
@@ -121,6 +163,9 @@ class TrainConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     recipe: Recipe = "lora"
     data: tuple[DataFile, ...] = ()
+    eval_data: tuple[DataFile, ...] = ()
+    epoch_rows: int | None = None
+    batch_by: BatchBy = "random"
     lora: LoraSettings = field(default_factory=LoraSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     new_modules_lr: float | None = None
@@ -131,30 +176,59 @@ class TrainConfig:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.model.host is None and self.model.checkpoint is None:
-            raise _contradiction(
-                "No model is named.", "neither model.host nor model.checkpoint", "one of both"
-            )
-        if self.model.checkpoint is not None and self.model.fusion is not None:
-            raise _contradiction(
-                "The fusion is set twice.", "model.checkpoint and model.fusion", "the checkpoint's own fusion"
-            )
-        if not self.data:
-            raise _contradiction(
-                "There is nothing to train on.", "data is empty", "data: [{file: train.json}]"
-            )
-        if any(not one.weight > 0 for one in self.data):
-            raise _contradiction(
-                "A weight is not positive.", [one.weight for one in self.data], "more than 0 for each file"
-            )
-        if self.store.only and self.store.path is None:
-            raise _contradiction(
-                "There are no features.", "store.only without store.path", "both, or neither"
-            )
-        if self.lora.rank < 1 or self.lora.alpha < 1 or not 0 <= self.lora.dropout < 1:
-            raise _contradiction(
-                "LoRA's settings make no sense.", self.lora, "rank, alpha >= 1, dropout in [0, 1)"
-            )
+        for is_wrong, what, got, expected, place in self._contradictions():
+            if is_wrong:
+                raise SettingError(what, got=got, expected=expected, fix=CORRECT, place=place)
+        _check_mixture(self.data, "data", self.epoch_rows)
+        _check_mixture(self.eval_data, "eval_data", None)
+
+    def _contradictions(self) -> tuple[tuple[bool, str, object, str, str], ...]:
+        """Whether it is so, what is wrong, what was given, what is expected, which setting to leave out."""
+        model, store, lora = self.model, self.store, self.lora
+        return (
+            (
+                model.host is None and model.checkpoint is None,
+                "No model is named.",
+                "neither model.host nor model.checkpoint",
+                "one of both",
+                "",
+            ),
+            (
+                model.checkpoint is not None and model.fusion is not None,
+                "The fusion is set twice.",
+                "model.checkpoint and model.fusion",
+                "the checkpoint's own fusion",
+                "model.fusion",
+            ),
+            (
+                not self.data,
+                "There is nothing to train on.",
+                "data is empty",
+                "data: [{file: train.json}]",
+                "",
+            ),
+            (
+                store.only and store.path is None,
+                "There are no features.",
+                "store.only without store.path",
+                "both, or neither",
+                "store.only",
+            ),
+            (
+                lora.rank < 1 or lora.alpha < 1 or not 0 <= lora.dropout < 1,
+                "LoRA's settings make no sense.",
+                lora,
+                "rank, alpha >= 1, dropout in [0, 1)",
+                "lora",
+            ),
+            (
+                lora.quantize is not None and self.recipe != "lora",
+                "Weights in 4 bits cannot be trained.",
+                f"lora.quantize={lora.quantize} with recipe {self.recipe}",
+                "recipe: lora, which leaves them frozen",
+                "lora.quantize",
+            ),
+        )
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> TrainConfig:
@@ -163,7 +237,7 @@ class TrainConfig:
         Raises:
             ConfigError: a key is unknown, a value is of the wrong kind, or two settings contradict.
         """
-        made: TrainConfig = _built(cls, record, "")
+        made: TrainConfig = built(cls, record, "")
         return made
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,78 +256,52 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     return TrainConfig.from_dict(overridden(read_yaml(path), overrides))
 
 
-def _built(cls: Any, record: Any, place: str) -> Any:
-    if not isinstance(record, Mapping):
-        raise _wrong_kind(place.rstrip("."), record, "keys with values")
-    hints = get_type_hints(cls)
-    for name in record:
-        if name not in hints:
-            raise _unknown_key(f"{place}{name}", str(name), hints, place)
-    values = {name: _checked(value, hints[name], f"{place}{name}") for name, value in record.items()}
-    if missing := [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]:
-        raise _wrong_kind(f"{place}{missing[0]}", None, "a value: it has no default")
-    return cls(**values)
+def fraction(value: float | str) -> float:
+    """A number, or one as ``25%``.
+
+    Raises:
+        ConfigError: it is neither, or not positive.
+    """
+    try:
+        found = float(value) if not isinstance(value, str) else float(value.removesuffix("%")) / 100
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf") or (isinstance(value, str) and not value.endswith("%")):
+        raise SettingError(
+            "A weight or share is not positive.",
+            got=repr(value),
+            expected="a number above 0, or a percentage as 25%",
+            fix=CORRECT,
+        )
+    return found
 
 
-def _is_required(entry: Any) -> bool:
-    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+def _check_mixture(entries: tuple[DataFile, ...], place: str, rows: int | None) -> None:
+    for at, one in enumerate(entries):
+        if (one.file is None) == (one.dataset is None):
+            got = f"file={one.file}, dataset={one.dataset}"
+            raise _mixed(f"{place}.{at}", "names no source, or two", got)
+        for name in ("weight", "share"):
+            if getattr(one, name) is not None:
+                _with_place(getattr(one, name), f"{place}.{at}.{name}")
+    shares = [fraction(one.share) for one in entries if one.share is not None]
+    if shares and (len(shares) < len(entries) or abs(sum(shares) - 1) > 1e-3):
+        raise _mixed(place, "has shares that are no whole", f"{len(entries)} entries, shares {shares}")
+    if rows is not None and (rows < 1 or not shares):
+        raise _mixed("epoch_rows", "has no shares to divide it up", f"epoch_rows={rows}")
+    if len({one.streaming for one in entries}) > 1:
+        raise _mixed(place, "is streamed in part", [one.streaming for one in entries])
 
 
-def _checked(value: Any, hint: Any, place: str) -> Any:
-    """A value of the kind that a hint asks for; an integer will do for a float."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _built(hint, value, f"{place}.")
-    if origin is Literal:
-        if value not in inner:
-            raise unknown_choice(place, value, inner)
-        return value
-    if origin in (Union, types.UnionType):
-        return _one_of(value, inner, place)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_checked(one, inner[0], f"{place}.{at}") for at, one in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    kind = origin or hint
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _wrong_kind(place, value, _kind_name(hint))
-    return value
+def _with_place(value: float | str, place: str) -> None:
+    try:
+        fraction(value)
+    except ConfigError as error:
+        raise SettingError(
+            f"{place} is not positive.", got=error.got, expected=error.expected, fix=CORRECT, place=place
+        ) from None
 
 
-def _one_of(value: Any, hints: tuple[Any, ...], place: str) -> Any:
-    for hint in hints:
-        try:
-            return _checked(value, hint, place)
-        except ConfigError:
-            continue
-    raise _wrong_kind(place, value, " or ".join(_kind_name(hint) for hint in hints))
-
-
-def _kind_name(hint: Any) -> str:
-    names = {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}
-    if hint in names:
-        return names[hint]
-    return "a list" if get_origin(hint) is tuple else "keys with values"
-
-
-def _unknown_key(name: str, key: str, accepted: Iterable[str], place: str = "") -> ConfigError:
-    close = nearest(key, accepted)
-    return ConfigError(
-        f"Unknown key {name!r}.",
-        got=name,
-        expected="one of " + ", ".join(sorted(accepted)),
-        fix=f"did you mean {place + close!r}?" if close else "remove it",
-    )
-
-
-def _wrong_kind(place: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"{place} has a value of the wrong kind.",
-        got=repr(value),
-        expected=expected,
-        fix="correct the file or the override",
-    )
-
-
-def _contradiction(what: str, got: object, expected: str) -> ConfigError:
-    return ConfigError(what, got=got, expected=expected, fix="correct the file or the override")
+def _mixed(place: str, problem: str, got: object) -> SettingError:
+    expected = "each entry with file or dataset; shares for all that add up to 100%, or for none"
+    return SettingError(f"{place} {problem}.", got=got, expected=expected, fix=CORRECT, place=place)

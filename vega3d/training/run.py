@@ -10,6 +10,7 @@ This module decides nothing about models or data; it only calls who does.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -21,26 +22,28 @@ from torch import nn
 import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
-from transformers import AutoModelForImageTextToText, TrainingArguments, set_seed
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, TrainingArguments, set_seed
 
 from vega3d import checkpoint, files
 from vega3d.adapter import Vega3DAdapter, load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, HostError, nearest
+from vega3d.errors import ConfigError, DependencyError, HostError, nearest
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
+from vega3d.training import deepspeed_cpu
 from vega3d.training.checkpoints import checkpoints, last_complete
 from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
 from vega3d.training.recipes import prepared
-from vega3d.training.rows import load_rows
+from vega3d.training.rows import load_rows, load_stream
 from vega3d.training.trainer import Vega3DTrainer
+from vega3d.training.typed import SettingError
 
 CONFIG_COPY = "train_config.json"
 FINAL = "final"
 PICO = "pico"
-OURS = {"remove_unused_columns": False}
+OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
 DEFAULTS: dict[str, Any] = {
     "output_dir": "out/train",
     "report_to": [],
@@ -66,10 +69,10 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     Raises:
         ConfigError: no such field, or a value that transformers refuses.
     """
-    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
-    for name, value in config.trainer.items():
-        if name not in known or OURS.get(name, value) != value:
-            raise _no_such_argument(name, known)
+    for problem in unknown_arguments(config.trainer):
+        raise problem
+    if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
+        deepspeed_cpu.start()
     try:
         return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
     except (TypeError, ValueError, ImportError) as error:
@@ -81,18 +84,25 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         ) from error
 
 
+def unknown_arguments(section: dict[str, Any]) -> list[SettingError]:
+    """An error for each name that ``TrainingArguments`` does not have, or that is ours to set."""
+    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
+    wrong = [name for name, value in section.items() if name not in known or OURS.get(name, value) != value]
+    return [_no_such_argument(name, known) for name in wrong]
+
+
 def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
     """The untrained adapter (or that of a checkpoint), and its processor with the store.
 
     Random numbers are seeded after host and encoders are loaded: loading them uses some up, and projector and
     fusion have to start alike whether a generator is loaded or all features are stored.
     """
-    own, tensors = _settings(config.model)
+    own, tensors = settings_of(config.model)
     store = FeatureStore(config.store.path) if config.store.path is not None else None
     if store is not None and config.store.only:
         settings = dataclasses.replace(own.backbone, channels=store.backbone["channels"])
         own = dataclasses.replace(own, backbone=settings)
-    host = load_host(own.host, config.model, _precision(config))
+    host = load_host(own.host, config.model, precision_of(config), quantization_of(config))
     backbone = None if config.store.only else load_backbone(own)
     streams = load_streams(own)
     set_seed(seed)
@@ -109,15 +119,39 @@ def make_trainer(
 ) -> Vega3DTrainer:
     """A trainer over all rows, with the adapter prepared by the recipe."""
     seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
-    rows = load_rows(config.data, config.sampling, seed)
     to_device(adapter, arguments.device)
     model: nn.Module = prepared(adapter, config.recipe, config.lora)
     if recomputes(arguments):
         adapter.enable_input_require_grads()
     collator = Collator(processor, max_length=config.max_length, overlong=config.overlong)
     return Vega3DTrainer(
-        new_lr=config.new_modules_lr, model=model, args=arguments, train_dataset=rows, data_collator=collator
+        new_lr=config.new_modules_lr,
+        batch_by=config.batch_by,
+        model=model,
+        args=arguments,
+        train_dataset=train_rows(config, arguments, seed),
+        eval_dataset=load_rows(config.eval_data, config.sampling, seed) if config.eval_data else None,
+        data_collator=collator,
     )
+
+
+def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
+    """All rows of an epoch, or a stream of them.
+
+    Raises:
+        ConfigError: a stream without ``trainer.max_steps``, or under DeepSpeed.
+    """
+    if not config.data[0].streaming:
+        return load_rows(config.data, config.sampling, seed, config.epoch_rows)
+    if arguments.max_steps <= 0 or arguments.deepspeed or config.batch_by != "random":
+        raise ConfigError(
+            "A stream cannot be trained on in this way: nobody knows how much is in it.",
+            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}, DeepSpeed {arguments.deepspeed}",
+            expected="trainer.max_steps, random batches, and no DeepSpeed (its ranks need the same media)",
+            fix="set trainer.max_steps, or download the data set and leave streaming out",
+        )
+    arguments.accelerator_config.dispatch_batches = False  # each process reads; plans are no tensors to send
+    return load_stream(config.data, config.sampling, seed)
 
 
 def recomputes(arguments: TrainingArguments) -> bool:
@@ -149,7 +183,12 @@ def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
     return folder / FINAL
 
 
-def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Literal["auto"]) -> nn.Module:
+def load_host(
+    host: HostConfig,
+    settings: ModelSettings,
+    dtype: torch.dtype | Literal["auto"],
+    quantization: Any = None,
+) -> nn.Module:
     """The host in a precision and with the attention that the settings name.
 
     Raises:
@@ -157,7 +196,11 @@ def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Li
     """
     try:
         model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-            host.path, revision=host.revision, dtype=dtype, attn_implementation=settings.attention
+            host.path,
+            revision=host.revision,
+            dtype=dtype,
+            attn_implementation=settings.attention,
+            **({} if quantization is None else {"quantization_config": quantization}),
         )
     except (OSError, ImportError, ValueError) as error:
         raise HostError(
@@ -169,8 +212,43 @@ def load_host(host: HostConfig, settings: ModelSettings, dtype: torch.dtype | Li
     return model
 
 
-def _precision(config: TrainConfig) -> torch.dtype | Literal["auto"]:
-    """Of the host; weights that are trained are float32, or an update would be lost in rounding."""
+def quantization_of(config: TrainConfig) -> Any:
+    """QLoRA's settings for transformers; None without it. The vision tower and the head stay as they are.
+
+    Raises:
+        DependencyError: there is no GPU, or bitsandbytes is not installed.
+        ConfigError: ZeRO-3, which splits weights that cannot be split in 4 bits.
+    """
+    if config.lora.quantize is None:
+        return None
+    has_package = importlib.util.find_spec("bitsandbytes") is not None
+    if not torch.cuda.is_available() or not has_package:
+        raise DependencyError(
+            "QLoRA needs a GPU and bitsandbytes.",
+            got=f"{'a' if torch.cuda.is_available() else 'no'} GPU, bitsandbytes {has_package}",
+            expected="both",
+            fix="pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out",
+        )
+    return qlora_settings()
+
+
+def qlora_settings() -> BitsAndBytesConfig:
+    """NF4 with double quantization, computing in bfloat16, as QLoRA (arXiv 2305.14314) has it."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["visual", "lm_head"],
+    )
+
+
+def precision_of(config: TrainConfig) -> torch.dtype | Literal["auto"]:
+    """Of the host; weights that are trained are float32, or an update would be lost in rounding.
+
+    Raises:
+        ConfigError: the full recipe with weights in bfloat16, and nobody keeps masters.
+    """
     named, has_masters = config.model.dtype, config.trainer.get("deepspeed") is not None
     if config.recipe == "full" and not has_masters:
         if named not in ("auto", "float32"):
@@ -184,7 +262,7 @@ def _precision(config: TrainConfig) -> torch.dtype | Literal["auto"]:
     return "auto" if named == "auto" else getattr(torch, named)
 
 
-def _settings(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None]:
+def settings_of(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None]:
     """Of the wrapped model, from a checkpoint or new; ``pico`` is the shipped one."""
     saved, tensors = _saved(model.checkpoint) if model.checkpoint is not None else (None, None)
     record = saved.to_dict() if saved is not None else Vega3DConfig().to_dict()
@@ -236,18 +314,21 @@ def _start(folder: Path, resume: bool) -> Path | None:
     return found
 
 
-def _no_such_argument(name: str, known: set[str]) -> ConfigError:
+def _no_such_argument(name: str, known: set[str]) -> SettingError:
+    place = f"trainer.{name}"
     if name in OURS:
-        return ConfigError(
+        return SettingError(
             f"trainer.{name} cannot be changed.",
             got=f"trainer.{name}",
-            expected=f"{OURS[name]}: rows are conversations, not columns",
+            expected=f"{OURS[name]}: rows are conversations, and no logits are kept",
             fix="leave it out",
+            place=place,
         )
     close = nearest(name, known)
-    return ConfigError(
+    return SettingError(
         f"Unknown key 'trainer.{name}'.",
         got=f"trainer.{name}",
         expected="a field of transformers.TrainingArguments",
         fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
+        place=place,
     )

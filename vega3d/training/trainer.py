@@ -3,13 +3,15 @@
 Everything else is the Trainer's: batches, accumulation, precision, schedules, several processes, DeepSpeed,
 and an order of rows that comes from ``seed`` (or ``data_seed``) and goes on where it stopped. No method of
 it is replaced from outside. Ours are: groups of parameters, checkpoints of trained tensors only and whole or
-not at all, and what the fusion does beside the loss.
+not at all, rows in blocks, and beside the loss what the fusion does, how fast it goes, and at each evaluation
+the loss with the features of other media.
 
 This module knows no settings file and no recipe.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from vega3d.data import Row
 from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
+from vega3d.training.config import BatchBy
 from vega3d.training.groups import parameter_groups
-from vega3d.training.order import SameKinds, kind_of
-from vega3d.training.trained import read_trained, write_trained
+from vega3d.training.meter import Meter, TrainFlops
+from vega3d.training.order import Blocks, kind_of, length_of
+from vega3d.training.swap import Swap
+from vega3d.training.trained import adapter_of, read_trained, write_trained
 from vega3d.training.watch import FusionWatch
 
 
@@ -36,17 +41,19 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
 
     Args:
         new_lr: learning rate of projector and fusion; None is ``args.learning_rate``.
+        batch_by: ``random``, or ``length`` for batches of about equally long rows.
         kwargs: of ``Trainer``.
     """
 
-    def __init__(self, *, new_lr: float | None = None, **kwargs: Any) -> None:
-        self.new_lr = new_lr
+    def __init__(self, *, new_lr: float | None = None, batch_by: BatchBy = "random", **kwargs: Any) -> None:
+        self.new_lr, self.batch_by = new_lr, batch_by
         self.optimizer: torch.optim.Optimizer | None = None
         super().__init__(**kwargs)
         # Qwen2.5-VL's class says that it takes no ``num_items_in_batch``, though its loss does; if believed,
         # each micro-batch would count the same however few answers it holds.
         self.model_accepts_loss_kwargs = True
-        self.watch = FusionWatch(self.model)
+        self.watch, self.swap, self.meter = FusionWatch(self.model), Swap(self.model), Meter()
+        self.flops = TrainFlops(adapter_of(self.model))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer that ``args.optim`` names, over ``parameter_groups``.
@@ -74,16 +81,51 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         """Log, with what the fusion did since the last time beside a training loss."""
         if "loss" in logs:  # every process comes here, as the sum over all of them needs
             logs = logs | self.watch.read(self.args.device, self._summed)
+            logs |= self.meter.read(self.args.device, self.accelerator.gather)
         super().log(logs, start_time)
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """The next batches, and how long they kept the model waiting."""
+        start = time.perf_counter()
+        found = super().get_batch_samples(*args, **kwargs)
+        self.meter.wait(time.perf_counter() - start)
+        return found
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Operations of the host on a batch; the Trainer adds them up as ``total_flos``."""
+        found = self.flops(inputs)
+        self.meter.see(inputs, found)
+        return int(found)
+
+    def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's, and the loss once more with the features of other media."""
+        found = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        if f"{prefix}_loss" in found.metrics:
+            with self.swap.on() as swap:
+                again = super().evaluation_loop(dataloader, "Swapped features", True, None, "swapped")
+            if float(self._summed(torch.tensor(float(swap.swapped), device=self.args.device))):
+                found.metrics[f"{prefix}_loss_swapped"] = again.metrics["swapped_loss"]
+        return found
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """The Trainer's; under DeepSpeed one that gives all processes the same kind of media in a step."""
+        """The Trainer's; ours by length, and under DeepSpeed, whose ranks need the same kind of media."""
         rows = self.train_dataset if train_dataset is None else train_dataset
-        if not self.is_deepspeed_enabled or not all(isinstance(row, Row) for row in rows):
+        by_length = self.batch_by == "length"
+        if not (by_length or self.is_deepspeed_enabled) or not all(isinstance(row, Row) for row in rows):
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        lengths = [length_of(row) for row in rows] if by_length else None
+        kinds = [kind_of(row) if self.is_deepspeed_enabled else () for row in rows]
         block = self._train_batch_size * self.args.world_size
-        return SameKinds([kind_of(row) for row in rows], block, seed)
+        return Blocks(kinds, block, seed, lengths, fill=self.is_deepspeed_enabled)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        """The Trainer's; under DeepSpeed one in which all processes have the same kind of media."""
+        if not self.is_deepspeed_enabled or not all(isinstance(row, Row) for row in eval_dataset):
+            return super()._get_eval_sampler(eval_dataset)
+        block = self.args.eval_batch_size * self.args.world_size
+        return Blocks([kind_of(row) for row in eval_dataset], block, 0)
 
     def _summed(self, own: Tensor) -> Tensor:
         total: Tensor = self.accelerator.reduce(own, reduction="sum")

@@ -1,0 +1,55 @@
+"""True sizes, on the meta device: what the published recipe trains, and what it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vega3d.errors import ConfigError, DependencyError
+from vega3d.estimate.parameters import empty_host, lora_parameters
+from vega3d.estimate.shapes import find_host
+from vega3d.training.config import TrainConfig
+from vega3d.training.run import qlora_settings, quantization_of, settings_of
+from vega3d.training.validation.plan import model_of
+
+BACKBONE = {"path": "t2v-1.3b", "dtype": "bfloat16"}
+
+
+def config(**changes: Any) -> TrainConfig:
+    record = {
+        "model": {"host": "7b", "backbone": BACKBONE},
+        "data": [{"file": "a.json"}],
+        "lora": {"rank": 64, "alpha": 64},
+    }
+    return TrainConfig.from_dict(record | changes)
+
+
+def test_the_7b_with_lora_trains_161_million_beside_projector_and_gate() -> None:
+    settings = config()
+    model = model_of(settings, settings_of(settings.model)[0])
+    own = sum(one.numel() for one in model.adapter.own_state().values())
+    lora = model.trained - own
+    assert lora == lora_parameters(empty_host(find_host("7b")), 64)
+    assert round(lora / 1e6, 1) == 161.5
+    assert {one.device.type for one in model.adapter.parameters()} == {"meta"}
+    assert model.frozen == sum(one.numel() for one in empty_host(find_host("7b")).parameters())
+
+
+@pytest.mark.parametrize("recipe", ["align", "full"])
+def test_weights_in_4_bits_are_not_trained(recipe: str) -> None:
+    with pytest.raises(ConfigError, match="4 bits"):
+        config(recipe=recipe, lora={"quantize": "4bit"})
+
+
+def test_qlora_where_it_cannot_run_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DependencyError, match="GPU and bitsandbytes"):
+        quantization_of(config(lora={"quantize": "4bit"}))
+
+
+def test_qlora_leaves_the_vision_tower_and_the_head_as_they_are() -> None:
+    settings = qlora_settings()
+    assert (settings.load_in_4bit, settings.bnb_4bit_quant_type) == (True, "nf4")
+    assert settings.llm_int8_skip_modules == ["visual", "lm_head"]
+    assert quantization_of(config()) is None

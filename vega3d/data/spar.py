@@ -1,0 +1,130 @@
+"""SPAR's own field for what its questions point at, as marks of the pictures.
+
+A row has ``spar_info``, JSON such as ``{"red_point": [[395, 89]], "blue_point": [[494, 620]],
+"point_img_idx": [[0, 2]], "type": ...}`` (the README of LaVi-Lab/VG-LLM shows one). Neither there nor in the
+data does it say whether coordinates are pixels or thousandths of the picture, nor whether ``point_img_idx``
+follows the order of the keys or that of the colours; two public readers of the data differ in the second.
+So nothing is guessed: whoever has the data looks at a few pictures and says it once, in the settings, and a
+row with marks is refused until then. Without marks its question would point at nothing.
+
+This module opens no media.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vega3d.data.conversations import Messages
+from vega3d.errors import InputError
+
+FIELD = "spar_info"
+SHAPES = {"point": "point", "bbox": "box"}
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+@dataclass(frozen=True)
+class SparMarks:
+    """How ``spar_info`` is to be understood.
+
+    Attributes:
+        unit: of coordinates.
+        order: ``keys``: the n-th index belongs to the n-th key of that shape in the record; ``colours``: to
+            the n-th colour that there is of red, green, blue, yellow.
+    """
+
+    unit: Literal["pixels", "thousandths"]
+    order: Literal["keys", "colours"]
+
+
+def with_marks(messages: Messages, record: Any, settings: SparMarks | None) -> Messages:
+    """A conversation whose pictures carry the marks of its record; any other is given back as it is.
+
+    Args:
+        messages: of the record.
+        record: as the file holds it.
+        settings: None refuses a record with marks.
+
+    Raises:
+        InputError: the field cannot be understood, or nobody said how.
+    """
+    info = _info(record)
+    if not any(key.endswith(tuple(f"_{shape}" for shape in SHAPES)) for key in info):
+        return messages
+    if settings is None:
+        raise InputError(
+            "The row points at something in its pictures, and nobody said how to read that.",
+            got=f"{FIELD} with {', '.join(sorted(info))}",
+            expected="spar: {unit: pixels or thousandths, order: keys or colours} beside the file",
+            fix="draw a few rows both ways, look which one hits what the question names, and set that",
+        )
+    marks: dict[int, list[dict[str, Any]]] = {}
+    for ending, shape in SHAPES.items():
+        for place, mark in _of_shape(info, ending, shape, settings):
+            marks.setdefault(place, []).append(mark)
+    return _marked(messages, marks)
+
+
+def _info(record: Any) -> dict[str, Any]:
+    found = record.get(FIELD) if isinstance(record, Mapping) else None
+    try:
+        info = json.loads(found or "null") if isinstance(found, str) else found
+    except ValueError as error:
+        raise _bad(f"{error}") from error
+    if info is not None and not isinstance(info, Mapping):
+        raise _bad(type(info).__name__)
+    return {key: value for key, value in (info or {}).items() if value}
+
+
+def _of_shape(
+    info: Mapping[str, Any], ending: str, shape: str, settings: SparMarks
+) -> list[tuple[int, dict[str, Any]]]:
+    """For each mark of a shape the number of its picture, and the mark as a message has it."""
+    keys = [key for key in info if key.endswith(f"_{ending}")]
+    if unknown := [key for key in keys if key.removesuffix(f"_{ending}") not in COLOURS]:
+        raise _bad(f"the colour of {unknown[0]!r}")
+    if settings.order == "colours":
+        keys.sort(key=lambda key: COLOURS.index(key.removesuffix(f"_{ending}")))
+    numbers = _flat(info.get(f"{ending}_img_idx", [[0] * len(keys)]))
+    if len(numbers) < len(keys) or not all(isinstance(one, int) for one in numbers[: len(keys)]):
+        raise _bad(f"{len(keys)} marks for {ending}_img_idx={numbers}")
+    return [
+        (number, {shape: at, "colour": key.removesuffix(f"_{ending}"), "unit": settings.unit})
+        for key, number in zip(keys, numbers, strict=False)
+        for at in info[key]
+    ]
+
+
+def _flat(values: Any) -> list[Any]:
+    nested = isinstance(values, Sequence) and len(values) == 1 and isinstance(values[0], Sequence)
+    return list(values[0] if nested else values)
+
+
+def _marked(messages: Messages, marks: Mapping[int, list[dict[str, Any]]]) -> Messages:
+    """The same messages; the n-th picture carries the n-th marks."""
+    left, number, found = dict(marks), 0, []
+    for message in messages:
+        content = message["content"]
+        if isinstance(content, list):
+            entries = []
+            for entry in content:
+                if isinstance(entry, Mapping) and entry.get("type") == "image":
+                    own = left.pop(number, None)
+                    entry, number = ({**entry, "marks": own} if own else entry), number + 1
+                entries.append(entry)
+            content = entries
+        found.append({**message, "content": content})
+    if left:
+        raise _bad(f"marks on picture {min(left)} of {number}")
+    return found
+
+
+def _bad(got: str) -> InputError:
+    return InputError(
+        f"The field {FIELD} cannot be understood.",
+        got=got,
+        expected='{"red_point": [[x, y]], "blue_bbox": [[l, t, r, b]], "point_img_idx": [[picture]], ...}',
+        fix="mend the row, or leave the field out if its question needs no marks",
+    )

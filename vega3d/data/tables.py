@@ -1,0 +1,185 @@
+"""Rows of Hugging Face data sets, read when they are asked for, or as a stream; nothing of them is kept.
+
+``datasets`` does the reading, the shuffling of a stream and the mixing of several. Pictures in a table stay
+the bytes of their files until the collator opens them. This module opens no media and knows no host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from torch.utils.data import IterableDataset
+
+from vega3d.data.annotations import Row, tried_row
+from vega3d.data.spar import SparMarks
+from vega3d.errors import DependencyError, InputError, Vega3DError
+
+BUFFER = 1000  # rows of a stream that are shuffled among each other
+
+
+class TableRows(Sequence[Row]):
+    """Rows of a table on disk.
+
+    Args:
+        path: hub id or folder, as ``datasets.load_dataset`` takes it.
+        name: of the configuration.
+        split: which part.
+        base: folder that paths in it start from.
+        defaults: as for ``read_rows``.
+        spar: as for ``read_rows``.
+
+    Raises:
+        DependencyError: datasets is not installed.
+        InputError: the table cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str | None = None,
+        split: str = "train",
+        base: Path | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        spar: SparMarks | None = None,
+    ) -> None:
+        self.table = load_table(path, name, split)
+        self.where, self.base, self.defaults, self.spar = path, base or Path(), defaults, spar
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        """A row, or several.
+
+        Raises:
+            InputError: it cannot be understood.
+        """
+        if isinstance(place, slice):
+            return [self[at] for at in range(*place.indices(len(self)))]
+        row = self.tried(place)
+        if isinstance(row, Vega3DError):
+            raise row
+        return row
+
+    def tried(self, place: int) -> Row | InputError:
+        """A row, or why it is none."""
+        where = f"{self.where}, row {place}"
+        return tried_row(plain(self.table[place]), self.base, where, self.defaults, self.spar)
+
+
+class StreamedRows(IterableDataset[Row]):
+    """Rows of one or several streams, shuffled within a buffer; the same in every run with the same seed.
+
+    Args:
+        tables: for each stream its path, name, split, base, defaults and marks, as ``TableRows`` takes them.
+        shares: how much of the mixture each is; None reads one after the other.
+        seed: of shuffling and mixing.
+    """
+
+    def __init__(
+        self, tables: Sequence[tuple[Any, ...]], shares: Sequence[float] | None = None, *, seed: int = 0
+    ) -> None:
+        datasets = _datasets()
+        opened = [
+            load_table(path, name, split, streaming=True).map(_numbered(at), features=None)
+            for at, (path, name, split, *_) in enumerate(tables)
+        ]
+        if shares is None:
+            mixed = datasets.concatenate_datasets(opened)
+        else:
+            total = sum(shares)
+            mixed = datasets.interleave_datasets(
+                opened,
+                probabilities=[share / total for share in shares],
+                seed=seed,
+                stopping_strategy="all_exhausted",
+            )
+        self.stream = mixed.shuffle(seed=seed, buffer_size=BUFFER)
+        self.tables = list(tables)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader; each epoch has an order of its own."""
+        self.stream.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Rows in order.
+
+        Raises:
+            InputError: one cannot be understood.
+        """
+        for record in self.stream:
+            path, _, _, base, defaults, spar = self.tables[record.pop(SOURCE)]
+            row = tried_row(plain(record), base or Path(), f"a row of {path}", defaults, spar)
+            if isinstance(row, Vega3DError):
+                raise row
+            yield row
+
+
+SOURCE = "__source"
+
+
+def _numbered(number: int) -> Any:
+    return lambda record: {**record, SOURCE: number}
+
+
+def load_table(path: str, name: str | None, split: str, *, streaming: bool = False) -> Any:
+    """A table of ``datasets`` whose pictures stay bytes.
+
+    Raises:
+        DependencyError: datasets is not installed.
+        InputError: it cannot be loaded.
+    """
+    datasets = _datasets()
+    try:
+        if Path(path).is_dir() and (Path(path) / "state.json").exists():
+            table: Any = datasets.load_from_disk(path)
+            table = table.to_iterable_dataset() if streaming else table
+        else:
+            table = datasets.load_dataset(path, name, split=split, streaming=streaming)
+        return table.decode(False) if streaming else _undecoded(table, datasets)
+    except (OSError, ValueError, ConnectionError) as error:
+        raise InputError(
+            f"The data set {path!r} cannot be loaded.",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            expected="a hub id, or a folder of parquet, JSON or arrow files",
+            fix="check dataset, name and split; offline, download it first and name the folder",
+        ) from error
+
+
+def _undecoded(table: Any, datasets: Any) -> Any:
+    """Columns of pictures, and of lists of pictures, as the bytes of their files."""
+    for column, feature in table.features.items():
+        inner = getattr(feature, "feature", None)
+        if isinstance(feature, datasets.Image):
+            table = table.cast_column(column, datasets.Image(decode=False))
+        elif isinstance(inner, datasets.Image):
+            table = table.cast_column(column, type(feature)(datasets.Image(decode=False)))
+    return table
+
+
+def plain(value: Any) -> Any:
+    """A record without the keys that a table has only because other rows have them; files as their bytes."""
+    if isinstance(value, Mapping):
+        if set(value) == {"bytes", "path"}:
+            return value["bytes"] if value["bytes"] is not None else value["path"]
+        return {key: plain(one) for key, one in value.items() if one is not None}
+    return [plain(one) for one in value] if isinstance(value, list) else value
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise DependencyError(
+            "Data sets of Hugging Face need the package datasets.",
+            got=str(error),
+            expected="datasets",
+            fix="pip install 'vega3d[train]'",
+        ) from error
+    return datasets

@@ -1,0 +1,113 @@
+"""How fast a run is, and what it waits for: numbers beside the loss.
+
+Tokens and samples a second over all processes, the share of time in which the model waited for data, the
+largest memory so far, and the operations of the host a second. Operations are those that the model needs:
+neither what checkpointing computes again nor the generator counts, so that two ways to the same weights
+compare. This module knows no trainer; the clock is given, so that nothing here depends on a machine.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vega3d.adapter import Vega3DAdapter
+
+Clock = Callable[[], float]
+GIB = 2**30
+
+
+class Meter:
+    """Counts since the last reading.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self.clock, self.start = clock, clock()
+        self.tokens, self.samples, self.flops, self.waited = 0, 0, 0.0, 0.0
+
+    def see(self, batch: Mapping[str, Any], flops: float) -> None:
+        """A batch that is trained on; padding does not count."""
+        ids, mask = batch.get("input_ids"), batch.get("attention_mask")
+        if isinstance(ids, Tensor):
+            self.tokens += int(mask.sum()) if isinstance(mask, Tensor) else ids.numel()
+            self.samples += len(ids)
+            self.flops += flops
+
+    def wait(self, seconds: float) -> None:
+        """Time in which there was no batch."""
+        self.waited += seconds
+
+    def read(self, device: torch.device, gather: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """The numbers since the last reading.
+
+        Args:
+            device: where the numbers meet those of other processes.
+            gather: (4,) of each process to (processes, 4); every process has to call.
+        """
+        seconds = max(self.clock() - self.start, 1e-9)
+        own = [self.tokens / seconds, self.samples / seconds, self.flops / seconds, self.waited / seconds]
+        every = gather(torch.tensor([[*own, peak_memory(device)]], dtype=torch.float64, device=device))
+        self.start = self.clock()
+        self.tokens, self.samples, self.flops, self.waited = 0, 0, 0.0, 0.0
+        tokens, samples, flops, waited, _ = every.sum(dim=0).tolist()
+        return {
+            "speed/tokens_per_second": tokens,
+            "speed/samples_per_second": samples,
+            "speed/tflops": flops / 1e12,
+            "speed/waiting_for_data": min(waited / len(every), 1.0),
+            "speed/peak_memory_gib": float(every[:, 4].max()) / GIB,
+        }
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes: the most that was allocated on a GPU, or the most that the process held."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+class TrainFlops:
+    """Operations of the host for a step, from the sizes of its weights: two for each multiply-add.
+
+    Forward through language model and vision tower; backward through the language model for activations, and
+    once more for the weights that are trained. Attention between tokens, some percent at these lengths, is
+    left out, as transformers' own count leaves it out. LoRA's and our own weights are too few to matter.
+
+    Args:
+        adapter: whose host is counted, after the recipe has frozen what it freezes.
+    """
+
+    def __init__(self, adapter: Vega3DAdapter) -> None:
+        model = adapter.host.model
+        self.text = _multiplied(model.language_model) + _multiplied(adapter.get_output_embeddings())
+        self.trained = _multiplied(model.language_model, trained=True)
+        self.vision = _multiplied(model.visual)
+
+    def __call__(self, batch: Mapping[str, Any]) -> float:
+        """Of one batch, forward and backward."""
+        mask = batch.get("attention_mask")
+        tokens = int(mask.sum()) if isinstance(mask, Tensor) else 0
+        patches = sum(
+            len(batch[name])
+            for name in ("pixel_values", "pixel_values_videos")
+            if isinstance(batch.get(name), Tensor)
+        )
+        return 2.0 * (tokens * (2 * self.text + self.trained) + patches * self.vision)
+
+
+def _multiplied(module: Any, *, trained: bool = False) -> int:
+    """Weights of linear layers, also where ZeRO-3 has left a shell; LoRA's own are left out."""
+    found = 0
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear) and "lora_" not in name and (part.weight.requires_grad or not trained):
+            shape = getattr(part.weight, "ds_shape", part.weight.shape)
+            found += int(torch.Size(shape).numel())
+    return found

@@ -1,0 +1,184 @@
+"""What a run will take: trained parameters, memory on each GPU, steps, hours.
+
+Parameters are counted on the real classes on the meta device, by the very recipe that trains them; nothing is
+allocated. Memory is that of weights, gradients and Adam under ZeRO, the activations of the longest row, and
+the generator where no store replaces it. Hours are operations at a rate that the caller names or
+assumes: it is part of the result, because nobody has measured it here.
+
+This module reads no data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from vega3d.adapter import Vega3DAdapter
+from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
+from vega3d.backbones.wan.picture import tower_size
+from vega3d.config import Vega3DConfig, WanConfig
+from vega3d.estimate.memory import activation_memory, branch_memory, training_memory
+from vega3d.estimate.parameters import empty_host, wan_parts
+from vega3d.estimate.shapes import WanShape, find_host, find_wan
+from vega3d.training.config import TrainConfig
+from vega3d.training.meter import TrainFlops
+from vega3d.training.recipes import prepared
+from vega3d.training.run import recomputes
+from vega3d.training.validation.rows import Lengths
+
+
+@dataclass(frozen=True)
+class Model:
+    """A wrapped model on the meta device, as its recipe trains it.
+
+    Attributes:
+        adapter: without weights.
+        trained: number of trained parameters.
+        frozen: number of frozen ones of the host.
+        wan: shape of the generator; None if it is not loaded, or no Wan.
+    """
+
+    adapter: Vega3DAdapter
+    trained: int
+    frozen: int
+    wan: WanShape | None
+
+
+def model_of(config: TrainConfig, own: Vega3DConfig) -> Model:
+    """The model that a config names.
+
+    Args:
+        config: of the run.
+        own: settings of the wrapped model.
+
+    Raises:
+        HostError, BackboneError, ConfigError, DependencyError: a part is not there, or does not fit.
+    """
+    host = empty_host(find_host(str(own.host.path)))
+    is_wan = isinstance(own.backbone, WanConfig) and not config.store.only
+    wan = find_wan(str(own.backbone.path)) if is_wan else None
+    if wan is not None:
+        wan_parts(wan, own.backbone)  # whether the block exists
+        channels = DitShape.from_diffusers(wan.transformer).channels
+        own = dataclasses.replace(own, backbone=dataclasses.replace(own.backbone, channels=channels))
+    adapter = Vega3DAdapter(host, own)
+    model = prepared(adapter, config.recipe, config.lora)
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trained = sum(count for count, is_trained in counts if is_trained)
+    return Model(adapter, trained, sum(count for count, _ in counts) - trained, wan)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will take.
+
+    Attributes:
+        rows: of an epoch.
+        batch: rows of a step, over all GPUs.
+        steps: of the optimizer.
+        trained: number of trained parameters.
+        frozen: number of frozen ones of the host.
+        memory: bytes on each GPU by part; empty if it could not be estimated.
+        checkpoint: bytes of one checkpoint.
+        flops: operations of the whole run, those that checkpointing repeats included.
+        tflops: the rate on each GPU that hours are counted with.
+        hours: at that rate.
+        row_seconds: that a worker took for a row; None if none was looked at.
+    """
+
+    rows: int
+    batch: int
+    steps: int
+    trained: int
+    frozen: int
+    memory: dict[str, int] = field(default_factory=dict)
+    checkpoint: int = 0
+    flops: float = 0.0
+    tflops: float = 0.0
+    hours: float = 0.0
+    row_seconds: float | None = None
+
+    @property
+    def peak(self) -> int:
+        """Bytes on each GPU, all parts together."""
+        return sum(self.memory.values())
+
+
+def plan_of(
+    arguments: Any, model: Model, rows: int, seen: Lengths, *, stage: int, gpus: int, tflops: float
+) -> Plan:
+    """What a run will take.
+
+    Args:
+        arguments: ``TrainingArguments``.
+        model: of ``model_of``.
+        rows: of an epoch.
+        seen: what the rows are.
+        stage: of ZeRO.
+        gpus: that share the work.
+        tflops: rate on each of them.
+    """
+    each = arguments.per_device_train_batch_size
+    batch = each * arguments.gradient_accumulation_steps * gpus
+    epoch = math.ceil(rows / batch)
+    steps = arguments.max_steps if arguments.max_steps > 0 else math.ceil(epoch * arguments.num_train_epochs)
+    flops = _row_flops(model, seen, repeat=recomputes(arguments)) * batch * steps
+    longest = max(seen.lengths, default=0)
+    memory = {
+        "weights, gradients, Adam": training_memory(model.trained, model.frozen, stage, gpus),
+        "activations": activation_memory(model.adapter.host, each * longest, recompute=recomputes(arguments)),
+    }
+    if model.wan is not None and any(seen.seen):
+        memory["generator"] = _generator(model, seen.seen).peak
+    return Plan(
+        rows=rows,
+        batch=batch,
+        steps=steps,
+        trained=model.trained,
+        frozen=model.frozen,
+        memory=memory,
+        checkpoint=12 * model.trained,  # float32 weights and Adam's two moments
+        flops=flops,
+        tflops=tflops,
+        hours=flops / (tflops * 1e12 * gpus) / 3600,
+        row_seconds=seen.seconds / seen.checked if seen.checked else None,
+    )
+
+
+def _row_flops(model: Model, seen: Lengths, *, repeat: bool) -> float:
+    """Of a mean row, forward and backward, with the generator if it is run."""
+    count = max(len(seen.lengths), 1)
+    tokens, patches = sum(seen.lengths) / count, seen.patches / count
+    host = TrainFlops(model.adapter)
+    forward = 2 + repeat
+    flops = 2.0 * (tokens * (forward * host.text + host.trained) + patches * host.vision)
+    if model.wan is not None and any(seen.seen) and seen.checked:
+        frames, height, width = seen.seen
+        clips = seen.lacking or seen.checked
+        flops += _branch_flops(model, frames, height, width) * clips / seen.checked
+    return flops
+
+
+def _branch_flops(model: Model, frames: int, height: int, width: int) -> float:
+    assert model.wan is not None
+    settings = model.adapter.vega3d_config.backbone
+    dit, vae = DitShape.from_diffusers(model.wan.transformer), VaeShape.from_diffusers(model.wan.vae)
+    tower = tower_size(width, height, settings, _grid(settings))
+    return float(wan_flops(settings, dit, vae, *tower, frames).total)
+
+
+def _generator(model: Model, seen: tuple[int, int, int]) -> Any:
+    assert model.wan is not None
+    frames, height, width = seen
+    settings = model.adapter.vega3d_config.backbone
+    dit, vae = DitShape.from_diffusers(model.wan.transformer), VaeShape.from_diffusers(model.wan.vae)
+    weights = sum(part.size for part in wan_parts(model.wan, settings))
+    tower = tower_size(width, height, settings, _grid(settings))
+    return branch_memory(settings, dit, vae, *tower, frames, weights=weights)
+
+
+def _grid(settings: Any) -> tuple[int, int] | None:
+    """Tokens of the host, where the generator's picture has to match them: a usual 4:3 frame."""
+    return (14, 18) if settings.picture == "matched" else None

@@ -1,0 +1,88 @@
+"""Room for a run: a folder that can be written, a disk and GPUs that are large enough.
+
+A file without a name is written to try a folder, and is gone at once. This module reads no data.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from vega3d import files
+from vega3d.errors import BackboneError, CheckpointError, ConfigError
+from vega3d.training.checkpoints import checkpoints
+from vega3d.training.config import TrainConfig
+from vega3d.training.run import CONFIG_COPY
+from vega3d.training.validation.findings import Findings
+from vega3d.training.validation.plan import Plan
+
+
+def check_output(folder: Path, config: TrainConfig, findings: Findings) -> None:
+    """Whether the run's folder can be written, and whether another run lies in it."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        findings.add("output", "trainer.output_dir", _unwritable(folder, error))
+        return
+    if not config.resume and checkpoints(folder):
+        findings.add("output", "trainer.output_dir", _in_use(folder, "resume=false"))
+    if checkpoints(folder) and (folder / CONFIG_COPY).exists():
+        try:
+            recipe = files.read_json(folder / CONFIG_COPY, "settings of a run").get("recipe")
+            if recipe != config.recipe:
+                findings.add("output", "trainer.output_dir", _in_use(folder, f"a run of recipe {recipe}"))
+        except CheckpointError as error:
+            findings.add("output", "trainer.output_dir", error)
+
+
+def check_room(plan: Plan, arguments: Any, gpu_memory: int | None, findings: Findings) -> None:
+    """Whether disk and GPUs are large enough."""
+    folder = Path(arguments.output_dir).absolute()
+    there = next(one for one in (folder, *folder.parents) if one.is_dir())
+    needed = plan.checkpoint * ((arguments.save_total_limit or 1) + 2)
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        findings.add("output", "trainer.output_dir", _no_space(needed, free))
+    if gpu_memory is not None and plan.peak > gpu_memory:
+        findings.add("memory", "trainer", _too_large(plan, gpu_memory))
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"The run cannot be written to {folder}.",
+        got=f"{type(error).__name__}: {error.strerror}",
+        expected="a folder that can be made and written",
+        fix="choose another trainer.output_dir",
+    )
+
+
+def _in_use(folder: Path, got: str) -> ConfigError:
+    return ConfigError(
+        f"{folder} holds checkpoints that this run does not go on from.",
+        got=got,
+        expected="an empty folder, or a run of the same recipe with resume=true",
+        fix="choose another trainer.output_dir, or delete the old one",
+    )
+
+
+def _no_space(needed: int, free: int) -> ConfigError:
+    return ConfigError(
+        "The disk has no room for the checkpoints.",
+        got=f"{free / 2**30:.1f} GiB free",
+        expected=f"{needed / 2**30:.1f} GiB for {needed // 2**30} GiB of checkpoints at once",
+        fix="choose another trainer.output_dir, or a smaller trainer.save_total_limit",
+    )
+
+
+def _too_large(plan: Plan, memory: int) -> BackboneError:
+    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in plan.memory.items())
+    return BackboneError(
+        "The run does not fit into the GPUs.",
+        got=f"{plan.peak / 2**30:.1f} GiB on each: {parts}",
+        expected=f"at most {memory / 2**30:.1f} GiB",
+        fix="a higher ZeRO stage, offload, gradient_checkpointing, a smaller max_length, or stored features",
+    )

@@ -1,0 +1,240 @@
+"""Each row on the very way that it takes in training, and what goes wrong there.
+
+A row is opened, sampled, put through the host's processor, tokenized and looked up in the store by the
+collator itself: what passes here passes there, and lengths are exact. A row that fails is looked at again,
+medium by medium, so that all that is broken in it is named. This module knows no settings file.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vega3d.clips import plan_clip
+from vega3d.data import Row
+from vega3d.errors import InputError, MediaError, MediaNotFoundError, StoreError, Vega3DError
+from vega3d.host_media import check_aspect
+from vega3d.image import load_image
+from vega3d.store.lookup import Stored, ToCompute
+from vega3d.training.collator import Collator
+from vega3d.training.labels import IGNORED
+from vega3d.training.validation.findings import Kind
+from vega3d.video import frame_plan
+
+
+@dataclass
+class Checked:
+    """What a row is.
+
+    Attributes:
+        where: file and row.
+        errors: what is wrong with it, by kind.
+        length: tokens, if it could be put together.
+        trained: of them, those that are trained on.
+        patches: of the host's vision tower.
+        truncated: whether its text would be cut.
+        stored: clips whose features are in the store.
+        lacking: names of those whose features are not.
+        seen: frames, height and width of the largest clip that the generator would have to see.
+    """
+
+    where: str
+    errors: list[tuple[Kind, Vega3DError]] = field(default_factory=list)
+    length: int | None = None
+    trained: int = 0
+    patches: int = 0
+    truncated: bool = False
+    stored: int = 0
+    lacking: list[str] = field(default_factory=list)
+    seen: tuple[int, int, int] = (0, 0, 0)
+
+
+class RowCheck:
+    """Checks rows one at a time; it can be sent to a worker.
+
+    Args:
+        collator: None where no processor could be loaded: then media and answers are looked at alone.
+        settings: of the generator, whose mode decides which frames are read.
+        only_stored: a feature that is not stored is a problem.
+    """
+
+    def __init__(self, collator: Collator | None, settings: Any, *, only_stored: bool = False) -> None:
+        self.collator, self.settings, self.only_stored = collator, settings, only_stored
+
+    def __call__(self, row: Row) -> Checked:
+        """What a row is, and what is wrong with it."""
+        found = Checked(row.where)
+        try:
+            if self.collator is None:
+                found.errors += self._by_hand(row)
+            else:
+                self._whole(self.collator, row, found)
+        except Vega3DError as error:
+            found.errors += self._by_hand(row) or [(_kind_of(error), error)]
+        return found
+
+    def _whole(self, collator: Collator, row: Row, found: Checked) -> None:
+        batch = collator.whole([row])
+        found.length = int(batch["input_ids"].shape[1])
+        found.trained = int((batch["labels"] != IGNORED).sum())
+        pixels = (batch.get("pixel_values"), batch.get("pixel_values_videos"))
+        found.patches = sum(len(one) for one in pixels if isinstance(one, Tensor))
+        self._features(batch, found)
+        try:
+            collator.cut(batch, [row])
+        except InputError as error:
+            found.errors.append(("length", error))
+        found.truncated = int(batch["input_ids"].shape[1]) < found.length
+
+    def _features(self, batch: Mapping[str, Any], found: Checked) -> None:
+        looked = [*batch.get("image_features", ()), *batch.get("video_features", ())]
+        found.stored = sum(isinstance(one, Stored) for one in looked)
+        found.lacking = [one.source for one in looked if isinstance(one, ToCompute)]
+        if self.only_stored and found.lacking:
+            found.errors.append(("store", _not_stored(found.lacking)))
+        clips = [image[None] for image in batch.get("generative_images", ())]
+        clips += [video for video in batch.get("generative_videos", ()) if len(video)]
+        sizes = [(len(clip), int(clip.shape[-2]), int(clip.shape[-1])) for clip in clips]
+        found.seen = max(sizes, key=lambda size: size[0] * size[1] * size[2], default=(0, 0, 0))
+
+    def _by_hand(self, row: Row) -> list[tuple[Kind, Vega3DError]]:
+        """Every medium of a row that cannot be used, and whether there is an answer."""
+        errors: list[tuple[Kind, Vega3DError]] = []
+        for image in row.images:
+            errors += _tried(lambda image=image: _check_picture(image.source))
+        for video in row.videos:
+            errors += _tried(lambda video=video: self._check_video(video))
+        if errors and not _has_answer(row):
+            errors.append(("annotation", _no_answer()))
+        return errors
+
+    def _check_video(self, request: Any) -> None:
+        clip = plan_clip(request, lambda host: frame_plan(self.settings, host))
+        check_aspect(clip.size[1], clip.size[0], clip.name)
+        clip.decode()
+
+
+def _check_picture(source: Any) -> None:
+    picture = load_image(source)
+    check_aspect(picture.shape[2], picture.shape[1], str(source)[:200])
+
+
+def _tried(look: Any) -> list[tuple[Kind, Vega3DError]]:
+    try:
+        look()
+        return []
+    except Vega3DError as error:
+        return [(_kind_of(error), error)]
+
+
+def _kind_of(error: Vega3DError) -> Kind:
+    if isinstance(error, StoreError):
+        return "store"
+    return "media" if isinstance(error, (MediaError, MediaNotFoundError)) else "annotation"
+
+
+def _has_answer(row: Row) -> bool:
+    return any(message["role"] == "assistant" and message.get("content") for message in row.messages)
+
+
+class _Rows(Dataset[Checked]):
+    def __init__(self, rows: Sequence[Row], places: Sequence[int], check: RowCheck) -> None:
+        self.rows, self.places, self.check = rows, places, check
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int) -> Checked:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a frame rate that is assumed is assumed for all rows alike
+            return self.check(self.rows[self.places[place]])
+
+
+def check_rows(
+    rows: Sequence[Row], check: RowCheck, *, limit: int | None = None, workers: int = 0, seed: int = 0
+) -> Iterator[Checked]:
+    """Check rows in worker processes.
+
+    Args:
+        rows: what to check.
+        check: how.
+        limit: so many of them, drawn with ``seed``; None is all.
+        workers: processes beside this one.
+        seed: of the choice.
+    """
+    places: Sequence[int] = range(len(rows))
+    if limit is not None and limit < len(rows):
+        places = sorted(random.Random(seed).sample(places, limit))
+    yield from DataLoader(_Rows(rows, places, check), batch_size=None, num_workers=workers)
+
+
+@dataclass
+class Lengths:
+    """What the rows of a run are, together.
+
+    Attributes:
+        checked: rows that were looked at.
+        lengths: tokens of each that could be put together.
+        trained: tokens that are trained on.
+        patches: of the host's vision tower.
+        truncated: rows whose text would be cut.
+        stored: clips whose features are in the store.
+        lacking: clips whose features are not.
+        seen: the largest clip that the generator would have to see.
+        seconds: that it took, over all workers.
+    """
+
+    checked: int = 0
+    lengths: list[int] = field(default_factory=list)
+    trained: int = 0
+    patches: int = 0
+    truncated: int = 0
+    stored: int = 0
+    lacking: int = 0
+    seen: tuple[int, int, int] = (0, 0, 0)
+    seconds: float = 0.0
+
+    def add(self, one: Checked) -> None:
+        """Count a row."""
+        self.checked += 1
+        if one.length is not None:
+            self.lengths.append(one.length)
+        self.trained += one.trained
+        self.patches += one.patches
+        self.truncated += one.truncated
+        self.stored += one.stored
+        self.lacking += len(one.lacking)
+        self.seen = max(self.seen, one.seen, key=lambda size: size[0] * size[1] * size[2])
+
+    def of(self, checked: Iterable[Checked], workers: int) -> Iterator[Checked]:
+        """Count rows as they come."""
+        start = time.perf_counter()
+        for one in checked:
+            self.add(one)
+            yield one
+        self.seconds += (time.perf_counter() - start) * max(workers, 1)
+
+
+def _no_answer() -> InputError:
+    return InputError(
+        "A conversation has nothing to train on.",
+        got="no answer of the assistant",
+        expected="at least one",
+        fix="add the answer to the row, or leave the row out",
+    )
+
+
+def _not_stored(sources: Sequence[str]) -> StoreError:
+    return StoreError(
+        "Features are not stored, and store.only loads no generator.",
+        got=", ".join(sources),
+        expected="all of them in the store",
+        fix="run vega3d cache build with the same media and sampling, or leave store.only out",
+    )

@@ -1,0 +1,152 @@
+"""Settings with everything that is wrong in them, not only the first thing.
+
+What is wrong is named and left out, and the rest is read again, until it makes sense or cannot. So a misspelt
+key does not hide a missing file. This module opens no data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vega3d.errors import ConfigError, Vega3DError
+from vega3d.training.config import TrainConfig
+from vega3d.training.run import training_arguments, unknown_arguments
+from vega3d.training.typed import SettingError
+from vega3d.training.validation.findings import Findings
+from vega3d.training.yaml_text import overridden, read_yaml
+
+ON_GPU = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
+TRIES = 100  # problems of one file
+
+
+def read_settings(
+    path: str | os.PathLike[str], overrides: Iterable[str], findings: Findings
+) -> TrainConfig | None:
+    """Settings without what is wrong in them; None if nothing is left to look at."""
+    try:
+        record = read_yaml(path)
+    except ConfigError as error:
+        findings.add("setting", str(path), error)
+        return None
+    for override in overrides:
+        try:
+            record = overridden(record, [override])
+        except ConfigError as error:
+            findings.add("setting", override, error)
+    return _mended(record, findings)
+
+
+def _mended(record: dict[str, Any], findings: Findings) -> TrainConfig | None:
+    for _ in range(TRIES):
+        try:
+            return TrainConfig.from_dict(record)
+        except SettingError as error:
+            findings.add("setting", error.place or "config", error)
+            if not _left_out(record, error.place.split(".")):
+                return None
+    return None
+
+
+def _left_out(record: Any, keys: list[str]) -> bool:
+    """Remove one value from nested ones; False if it is not there."""
+    for key in keys[:-1]:
+        record = record[int(key)] if isinstance(record, list) and key.isdecimal() else record.get(key)
+    if isinstance(record, list) and keys[-1].isdecimal() and int(keys[-1]) < len(record):
+        del record[int(keys[-1])]
+        return True
+    return isinstance(record, dict) and record.pop(keys[-1], record) is not record
+
+
+def arguments_of(config: TrainConfig, findings: Findings) -> Any:
+    """``TrainingArguments`` as far as they can be made on this machine; None if they cannot.
+
+    DeepSpeed is looked at by itself, and precision needs the GPU that this machine may not have.
+    """
+    wrong = unknown_arguments(config.trainer)
+    for error in wrong:
+        findings.add("setting", error.place, error)
+    names = {error.place.removeprefix("trainer.") for error in wrong} | {"deepspeed"}
+    if not torch.cuda.is_available():
+        names |= {*ON_GPU}
+    left = {name: value for name, value in config.trainer.items() if name not in names}
+    record = {**config.to_dict(), "trainer": left}
+    try:
+        return training_arguments(TrainConfig.from_dict(record))
+    except ConfigError as error:
+        findings.add("setting", "trainer", error)
+        return None
+
+
+def zero_stage(config: TrainConfig, findings: Findings) -> int:
+    """The ZeRO stage that DeepSpeed's own file asks for; 0 without one."""
+    given = config.trainer.get("deepspeed")
+    if given is None:
+        return 0
+    try:
+        record = given if isinstance(given, dict) else json.loads(Path(given).read_text(encoding="utf-8"))
+        stage = int(record.get("zero_optimization", {}).get("stage", 0))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        findings.add("setting", "trainer.deepspeed", _no_deepspeed(given, error))
+        return 0
+    if "gradient_clipping" not in record and config.trainer.get("max_grad_norm", 1.0):
+        findings.add("setting", "trainer.deepspeed", _unclipped())
+    if stage == 3 and config.model.semantic_streams:
+        findings.add("setting", "trainer.deepspeed", _partitioned_streams())
+    return stage
+
+
+def check_evaluation(config: TrainConfig, arguments: Any, findings: Findings) -> None:
+    """Rows to evaluate and a time to do it need each other."""
+    strategy = str(getattr(arguments.eval_strategy, "value", arguments.eval_strategy))
+    if bool(config.eval_data) != (strategy != "no"):
+        findings.add("setting", "eval_data", _lone_evaluation(len(config.eval_data), strategy))
+
+
+def check_precision(config: TrainConfig, check: Any, findings: Findings) -> None:
+    """Whatever ``check`` refuses about the host's precision."""
+    try:
+        check(config)
+    except Vega3DError as error:
+        findings.add("setting", "model.dtype", error)
+
+
+def _no_deepspeed(given: object, error: Exception) -> ConfigError:
+    return ConfigError(
+        "DeepSpeed's settings cannot be read.",
+        got=f"{given}: {type(error).__name__}: {error}",
+        expected="a JSON file with zero_optimization.stage from 0 to 3",
+        fix="configs/deepspeed/ has files to start from; paths start from the folder of the command",
+    )
+
+
+def _unclipped() -> ConfigError:
+    return ConfigError(
+        "No gradient would be clipped.",
+        got="DeepSpeed's settings without gradient_clipping",
+        expected='"gradient_clipping": "auto", which takes trainer.max_grad_norm',
+        fix="add it, or set trainer.max_grad_norm=0 if that is what you want",
+    )
+
+
+def _partitioned_streams() -> ConfigError:
+    return ConfigError(
+        "ZeRO-3 would split up the semantic streams with the model.",
+        got="stage 3 and model.semantic_streams",
+        expected="stage 2 or less with further streams",
+        fix="trainer.deepspeed=configs/deepspeed/zero2.json",
+    )
+
+
+def _lone_evaluation(files: int, strategy: str) -> ConfigError:
+    return ConfigError(
+        "Nothing would be evaluated." if files else "There is nothing to evaluate.",
+        got=f"{files} files in eval_data, trainer.eval_strategy={strategy}",
+        expected="both, or neither",
+        fix="trainer.eval_strategy=steps trainer.eval_steps=500, and eval_data: [{file: ...}]",
+    )
