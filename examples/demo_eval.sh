@@ -14,7 +14,7 @@ vega3d rooms export --layout scannet --split val --scenes 2 --width 160 --height
   --out "$data" >> "$out/made.txt"
 vega3d rooms export --layout pictures --scenes 6 --width 128 --out "$data" >> "$out/made.txt"
 
-ask() { vega3d eval run pico --data "$data" --frames 4 --limit 6 --device cpu --quiet "$@"; }
+ask() { vega3d eval run pico --data "$data" --frames 4 --limit 12 --device cpu --quiet "$@"; }
 ask --tasks "$tasks" --out "$runs/ours"
 ask --tasks vsibench --out "$runs/plain" --plain
 ask --tasks vsibench --out "$runs/swapped" --swap-features
