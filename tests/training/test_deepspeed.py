@@ -1,7 +1,7 @@
 """DeepSpeed on two processes of a CPU: every stage trains what one process trains, and none waits for ever.
 
-Losses are compared over 20 steps, in which they fall from 10.5 to 0.3. In float32 they differ by less than 1e-4
-of the first one (sums are taken in another order); in bfloat16 by less than 1e-2 of it (0.7e-2 was measured):
+Losses are compared over 20 steps, in which they fall from 10.5 to 0.3. In float32 they differ by less than
+1e-4 of the first one (sums are taken in another order); in bfloat16 by less than 1e-2 of it (0.7e-2 was measured):
 DDP computes under autocast from float32 weights, DeepSpeed from bfloat16 ones with float32 masters.
 """
 
@@ -24,7 +24,8 @@ from vega3d.training.export import export
 from vega3d.training.run import load_parts, train
 
 TOLERANCE = {False: 1e-4, True: 1e-2}  # by bf16
-WEIGHTS = {False: 1e-5, True: 1e-3}  # mean difference of a tensor's weights; a step changes one by up to 1e-3
+# Mean difference of a tensor's weights, of which a step moves those of the new modules by up to 1e-2.
+WEIGHTS = {False: 1e-5, True: 5e-2}
 STEPS = 20
 
 
