@@ -1,7 +1,7 @@
 """DeepSpeed on two processes of a CPU: every stage trains what one process trains, and none waits for ever.
 
 Losses are compared over 20 steps, in which they fall from 10.5 to 0.3. In float32 they differ by less than
-1e-4 of the first one (sums are taken in another order); in bfloat16 by less than 1e-2 of it (0.7e-2 was measured):
+1e-4 of the first one (sums are taken in another order); in bfloat16 by less than 1e-2 (0.7e-2 was measured):
 DDP computes under autocast from float32 weights, DeepSpeed from bfloat16 ones with float32 masters.
 """
 
