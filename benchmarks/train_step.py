@@ -3,7 +3,8 @@
 Both steps do forward, backward and AdamW on the same batch: one clip and its question. The plain one is PEFT
 around the bare host. The other is PEFT around the adapter, with the clip's features read from memory as a
 data worker hands them over, and projector and fusion trained too. The host is a Qwen2.5-VL of random weights
-with a projector that is as small beside it as the 7B's; the ratio is printed. Steps alternate, so that what
+with a projector that is about as small beside it as the 7B's, and features as wide beside it; the ratio is
+printed. Steps alternate, so that what
 else the machine does falls on both; what counts is the median of the paired ratios.
 """
 
@@ -30,7 +31,7 @@ from vega3d.training.config import LoraSettings
 from vega3d.training.recipes import lora_options, prepared
 from vega3d.video import FramePlan
 
-CHANNELS, VIDEO, START, END = 1536, 291, 292, 293
+VIDEO, START, END = 291, 292, 293
 LORA = LoraSettings(rank=16, alpha=16, dropout=0.0)
 
 
@@ -74,9 +75,10 @@ def batch_of(frames: int, side: int, device: torch.device) -> dict[str, Any]:
     return {name: one.to(device) for name, one in found.items()}
 
 
-def features_of(frames: int) -> dict[str, Any]:
-    """What a processor with a store adds to a batch."""
-    features = torch.randn(CHANNELS, frames, 30, 52, generator=torch.Generator().manual_seed(1))
+def features_of(frames: int, side: int, channels: int) -> dict[str, Any]:
+    """What a processor with a store adds to a batch; 6.25 cells for each token, as 30 x 52 for 14 x 18."""
+    cells = int(2.5 * side)
+    features = torch.randn(channels, frames, cells, cells, generator=torch.Generator().manual_seed(1))
     stored = Stored(FeatureMap(features.bfloat16(), tuple((at,) for at in range(frames))), "any", "memory")
     nothing = torch.empty(0, 3, 480, 832, dtype=torch.uint8)
     plan = FramePlan.per_frame(range(frames))
@@ -109,14 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=512, help="of the host (default: 512)")
     parser.add_argument("--layers", type=int, default=6, help="of the host (default: 6)")
-    parser.add_argument("--hidden", type=int, default=64, help="of the projector (default: 64)")
+    parser.add_argument("--channels", type=int, default=224, help="of the features (default: 224)")
+    parser.add_argument("--hidden", type=int, default=256, help="of the projector (default: 256)")
     parser.add_argument("--frames", type=int, default=8, help="of the clip (default: 8)")
     parser.add_argument("--side", type=int, default=8, help="tokens on one side of a frame (default: 8)")
     parser.add_argument("--pairs", type=int, default=15, help="of steps (default: 15)")
     own = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    config = Vega3DConfig(backbone=WanConfig(channels=CHANNELS), fusion=FusionConfig(hidden=own.hidden))
+    config = Vega3DConfig(backbone=WanConfig(channels=own.channels), fusion=FusionConfig(hidden=own.hidden))
     adapter = Vega3DAdapter(host_of(own.width, own.layers, dtype), config).to(device)
     batch = batch_of(own.frames, own.side, device)
     size = sum(one.numel() for one in adapter.host.parameters())
@@ -127,7 +130,7 @@ def main() -> None:
         host_of(own.width, own.layers, dtype).to(device), LoraConfig(**lora_options(adapter, LORA))
     )
     plain = step_of(bare.train(), batch)
-    cached = step_of(prepared(adapter, "lora", LORA), batch | features_of(own.frames))
+    cached = step_of(prepared(adapter, "lora", LORA), batch | features_of(own.frames, own.side, own.channels))
     for step in (plain, cached):
         seconds(step, device)
     pairs = [(seconds(plain, device), seconds(cached, device)) for _ in range(own.pairs)]
