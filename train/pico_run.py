@@ -35,6 +35,7 @@ class Run:
         matrices: the parameters that Muon takes; they may have more than two axes (convolutions).
         minutes: length of the run.
         lr: the highest learning rate.
+        steps: length of the run in steps instead, for one that has to match another.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Run:
         lr: float,
         average: Iterable[str] = (),
         weight_decay: float = 0.05,
+        steps: int | None = None,
     ) -> None:
-        self.folder, self.modules, self.minutes, self.lr = Path(folder), modules, minutes, lr
+        self.folder, self.modules, self.lr = Path(folder), modules, lr
+        self.minutes, self.steps = minutes, steps
         self.folder.mkdir(parents=True, exist_ok=True)
         self.parameters = [p for module in modules.values() for p in module.parameters()]
         self.pairs = [(p, nn.Parameter(p.detach().flatten(1))) for p in matrices]  # views of the same numbers
@@ -64,11 +67,13 @@ class Run:
 
     @property
     def done(self) -> float:
-        """Share of the clock that has run, 0..1."""
+        """Share of the run that is over, 0..1."""
+        if self.steps is not None:
+            return min(1.0, self.step / self.steps)
         return min(1.0, self.seconds / (60 * self.minutes))
 
     def rate(self) -> float:
-        """Learning rate now: a warm-up, then a cosine over the clock."""
+        """Learning rate now: a warm-up, then a cosine over the run."""
         warm = min(1.0, (self.step + 1) / WARM_UP)
         return self.lr * warm * (LOWEST + (1 - LOWEST) * 0.5 * (1 + math.cos(math.pi * self.done)))
 
