@@ -83,7 +83,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def velocity(model: WanTransformer3DModel, z: Tensor, t: Tensor) -> Tensor:
-    """Predicted velocity, noise minus latents, of noisy latents z (B, 16, T, h, w) at times t (B,) in 0..1."""
+    """Predicted velocity, noise minus latents, of noisy z (B, 16, T, h, w) at times t (B,) in 0..1."""
     text = z.new_zeros(len(z), 1, TRANSFORMER["text_dim"])
     out: Tensor = model(z, 1000 * t, text, return_dict=False)[0]
     return out
