@@ -82,6 +82,7 @@ class Clips:
                 if index % 50 == 49:
                     rate = (index + 1 - first) / (time.time() - start)
                     print(f"{self.split} {index + 1}/{until} clips, {rate:.2f}/s", flush=True)
+        self.refresh()
 
     def _render(self, index: int) -> dict[str, Any]:
         room = make_room(seed_of(self.split, 1, index))
