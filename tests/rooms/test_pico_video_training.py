@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,7 @@ TRAIN = Path(__file__).resolve().parents[2] / "train"
 
 
 @pytest.fixture(scope="module")
-def pico() -> Iterator[Any]:
+def pico() -> Any:
     """The scripts as modules."""
     sys.path.insert(0, str(TRAIN))
     try:
@@ -27,7 +26,7 @@ def pico() -> Iterator[Any]:
         import pico_vae
     finally:
         sys.path.remove(str(TRAIN))
-    yield SimpleNamespace(clips=pico_clips, flow=pico_flow, probe=pico_probe, run=pico_run, vae=pico_vae)
+    return SimpleNamespace(clips=pico_clips, flow=pico_flow, probe=pico_probe, run=pico_run, vae=pico_vae)
 
 
 def shaken(model: torch.nn.Module) -> torch.nn.Module:
@@ -99,8 +98,10 @@ def test_rendered_clips_are_kept_and_half_a_line_is_rendered_again(pico: Any, tm
     text.write_text(text.read_text() + '{"seed": 1')
     again = pico.clips.Clips(tmp_path, "val", 2)
     again.fill(2)
-    assert len(again.lines) == 2 and again.lines[0] == first
-    assert np.array_equal(again.pixels[0], pixels) and again.pixels[1].any()
+    assert len(again.lines) == 2
+    assert again.lines[0] == first
+    assert np.array_equal(again.pixels[0], pixels)
+    assert again.pixels[1].any()
 
 
 def test_a_probe_finds_what_is_there_and_nothing_in_noise(pico: Any) -> None:
