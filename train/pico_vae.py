@@ -6,7 +6,8 @@
 
 Two phases. First single frames, where a causal kernel meets nothing but zeros before its last slice and is
 a 2-D convolution, five times cheaper. Then clips of nine frames, for which the slices of earlier frames and
-the convolutions over time start as zeros and as means: the network begins as the one that it was.
+the convolutions over time start as zeros and as means: the network begins as the one that it was. Every third
+batch of this phase is single frames again.
 Killed at any time, it goes on from its last checkpoint.
 """
 
@@ -158,16 +159,16 @@ def phase(name: str, minutes: float, model: AutoencoderKLWan, args: argparse.Nam
     train, val = Clips(args.cache, "train", args.capacity), Clips(args.cache, "val", args.val)
     while min(train.refresh(), val.refresh()) < 24:
         time.sleep(2)
-    length, batch = PHASES[name]
     inside = [p for n, p in model.named_parameters() if p.ndim > 3 and min(p.flatten(1).shape) >= 16]
     run = Run(args.run / name, {"vae": model}, inside, minutes, args.lr, weight_decay=0.0)
     print(name, "resumed" if run.load() else "new", f"step {run.step}", flush=True)
-    rng = np.random.default_rng([args.seed, length, run.step])
+    rng = np.random.default_rng([args.seed, PHASES[name][0], run.step])
     forward = reconstruct if args.eager else torch.compile(reconstruct, dynamic=False)
     errors: list[float] = []
     while run.done < 1:
+        kind = "frames" if run.step % 3 == 2 else name
         with run.timed():
-            x = draw(train, length, batch, rng)
+            x = draw(train, *PHASES[kind], rng)
             with torch.autocast("cpu", torch.bfloat16):
                 y, mean, logvar = forward(model, x)
             loss, squared = loss_of(y, x, mean, logvar)
