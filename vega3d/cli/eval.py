@@ -1,4 +1,4 @@
-"""``vega3d eval score`` and ``vega3d eval list``."""
+"""``vega3d eval score`` and ``vega3d eval list``; further actions are registered from their own files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from vega3d.cli._eval_more import add_more
+from vega3d.cli._eval_run import add_run
+
 
 def add_parser(commands: Any) -> None:
     """Register the command and its sub-commands."""
-    parser = commands.add_parser("eval", help="score predictions on benchmarks, each protocol by its name")
+    parser = commands.add_parser("eval", help="run and score benchmarks, each protocol by its name")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_run(actions)
+    add_more(actions)
     score = actions.add_parser(
         "score",
         help="score a file of predictions",

@@ -47,6 +47,8 @@ class Task:
         headline: the aggregates that tables print, as paths into `Scores.aggregates`.
         prompt: the published text of a question, where the protocol fixes it.
         file_fields: values beside the samples in a file, handed to ``score`` by name.
+        keeps: whether a question belongs to the protocol; None keeps all. ``score`` has a sample for each
+            record that is kept, and for no other.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Task:
     headline: tuple[tuple[str, ...], ...]
     prompt: Callable[[Record], str] | None = None
     file_fields: tuple[str, ...] = ()
+    keeps: Callable[[Record], bool] | None = None
 
     def headlines(self, aggregates: dict[str, Any]) -> dict[str, Any]:
         """The printed numbers by their whole path, which says scale and rules; None where there is none."""

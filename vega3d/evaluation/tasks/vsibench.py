@@ -104,14 +104,14 @@ def score_lmms_eval(samples: Sequence[object]) -> Scores:
     )
 
 
-def kept(samples: Sequence[object]) -> list[Record]:
-    """The records of the debiased set: those that do not carry a true ``pruned``."""
-    return [record for record in mappings(samples) if record.get("pruned") not in (True, 1, "True", "true")]
+def is_kept(record: Record) -> bool:
+    """Whether a record is in the debiased set: it does not carry a true ``pruned``."""
+    return record.get("pruned") not in (True, 1, "True", "true")
 
 
 def _debiased(score: Callable[[Sequence[object]], Scores]) -> Callable[[Sequence[object]], Scores]:
     def scored(samples: Sequence[object]) -> Scores:
-        remaining = kept(samples)
+        remaining = [record for record in mappings(samples) if is_kept(record)]
         marked = any("pruned" in record for record in mappings(samples))
         scores = score(remaining)
         selection = {"kept": len(remaining), "pruned": len(samples) - len(remaining), "marked": marked}
@@ -159,6 +159,7 @@ DEBIASED = _task(
     f"questions that are not marked `pruned`; {_OFFICIAL}",
     (_DEBIASED, _CODE),
     score=_debiased(score_official),
+    keeps=is_kept,
     **_X100,
 )
 DEBIASED_LMMS_EVAL = _task(
@@ -167,5 +168,6 @@ DEBIASED_LMMS_EVAL = _task(
     f"questions that are not marked `pruned`; {_LMMS}",
     (_DEBIASED, _LMMS_CODE),
     score=_debiased(score_lmms_eval),
+    keeps=is_kept,
     **_FRACTION,
 )

@@ -1,0 +1,1 @@
+"""Running benchmarks: questions from disk, answers of a model, a result with errors and provenance."""

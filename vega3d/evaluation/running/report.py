@@ -1,0 +1,209 @@
+"""A run as a page: numbers with their errors, a bar for each kind of question, failures with their frames.
+
+Decision: the HTML is one file without scripts and without addresses, so it can be mailed and opened anywhere;
+all text from a model or a data set is escaped. The Markdown says the same without pictures. A report is made
+from a run's folder alone and can be made again at any time; clips that are gone leave a failure without
+frames. This module knows no model.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from vega3d.decoding import probe, read_frames
+from vega3d.errors import InputError, Vega3DError
+from vega3d.files import write_whole
+
+SHOWN = 12  # failures
+FRAMES = 4
+WIDTH = 160
+STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .6rem;vertical-align:top}
+.track{background:#e8e8e8;width:16rem;height:1rem;display:inline-block;position:relative}
+.bar{background:#2a6f97;height:1rem;display:block}.whisker{position:absolute;top:.4rem;height:.2rem;background:#111}
+article{border-top:1px solid #ccc;padding:.6rem 0}img{margin-right:.3rem}pre{white-space:pre-wrap}
+.warn{background:#fff3cd;padding:.5rem}"""
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Result and samples of a finished run.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
+        return result, [json.loads(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} holds no finished run.",
+            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            expected="result.json and samples.jsonl, as `vega3d eval run` writes them (one folder a task)",
+            fix="finish the run: give its command again",
+        ) from None
+
+
+def write_report(folder: Path) -> tuple[Path, Path]:
+    """Write ``report.md`` and ``report.html`` into a run's folder; returns both paths."""
+    result, rows = read_run(folder)
+    pages = {"report.md": markdown(result, rows), "report.html": page(result, rows)}
+    for name, content in pages.items():
+        write_whole(folder / name, partial(_write, content))
+    return folder / "report.md", folder / "report.html"
+
+
+def _write(content: str, file: Path) -> None:
+    file.write_text(content, encoding="utf-8")
+
+
+def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What stands on top of a report, as pairs."""
+    count, about = result["count"], result["provenance"]
+    model = about.get("model", {})
+    lines = [(name, _shown(value)) for name, value in result["headline"].items()]
+    if count["errors"]:
+        wrong = result["headline_with_errors_as_wrong"]
+        lines += [(f"{name}, errors as wrong", _shown(value)) for name, value in wrong.items()]
+    lines += [(f"{name} mean", _with_error(result[name])) for name in ("macro", "micro")]
+    lines += [
+        (
+            "questions",
+            f"{count['answered']} answered, {count['errors']} errors, {count['official'] or '?'} official",
+        ),
+        ("model", f"{model.get('name')} ({model.get('kind')})" if isinstance(model, dict) else str(model)),
+        ("features", str(about.get("features"))),
+        ("frames", f"{about.get('frames')}, sent as {about.get('send')}"),
+        ("protocol", str(result["protocol"])),
+    ]
+    return lines
+
+
+def warnings(result: Mapping[str, Any]) -> list[str]:
+    """What a reader must not overlook."""
+    count = result["count"]
+    found = []
+    if count["errors"]:
+        found.append(f"{count['errors']} questions could not be asked; they are in no score.")
+    if not count["complete"]:
+        found.append(
+            f"Not the whole benchmark: {count['answered']} of {count['official'] or 'an unpublished number of'} "
+            "questions. "
+            "Do not compare these numbers with published ones."
+        )
+    if result["macro"]["standard_error"] is None:
+        found.append("One scene only: no standard error can be said.")
+    return found
+
+
+def failures(rows: Sequence[Mapping[str, Any]], most: int = SHOWN) -> list[Mapping[str, Any]]:
+    """The worst samples, a kind after the other so that each is seen; errors first."""
+    worst = sorted(
+        (row for row in rows if row["error"] or (row["score"] is not None and row["score"] < 1)),
+        key=lambda row: (not row["error"], row["score"] or 0.0),
+    )
+    turns: dict[str, int] = {}
+    order: list[tuple[int, int, Mapping[str, Any]]] = []
+    for row in worst:
+        turns[row["kind"]] = turns.get(row["kind"], 0) + 1
+        order.append((turns[row["kind"]], len(order), row))
+    return [row for _, _, row in sorted(order, key=lambda entry: entry[:2])[:most]]
+
+
+def markdown(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The report as Markdown."""
+    lines = [f"# {result['task']}", "", *(f"> {text}\n" for text in warnings(result)), "| | |", "|---|---|"]
+    lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in facts(result)]
+    lines += ["", "| kind | mean | questions | scenes |", "|---|---|---|---|"]
+    for kind, mean in result["kinds"].items():
+        lines.append(f"| {_cell(kind)} | {_with_error(mean)} | {mean['n']} | {mean['scenes']} |")
+    lines += ["", "Errors are standard errors over scenes.", "", "## Failures to look at", ""]
+    lines += ["| id | kind | question | truth | answer |", "|---|---|---|---|---|"]
+    for row in failures(rows):
+        cells = (row["id"], row["kind"], row["question"], row["truth"], row["error"] or row["output"])
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def page(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The report as one self-contained HTML file."""
+    top = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts(result))
+    notes = "".join(f'<p class="warn">{_text(note)}</p>' for note in warnings(result))
+    bars = "".join(_bar(kind, mean) for kind, mean in result["kinds"].items())
+    failed = "".join(_failure(row) for row in failures(rows))
+    about = _text(json.dumps(result["provenance"], indent=1, ensure_ascii=False))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(result["task"])}</title>'
+        f"<style>{STYLE}</style><h1>{_text(result['task'])}</h1>{notes}<table>{top}</table>"
+        f"<h2>Kinds of questions</h2><table>{bars}</table><p>Errors are standard errors over scenes.</p>"
+        f"<h2>Failures to look at</h2>{failed}<h2>Provenance</h2><pre>{about}</pre></html>\n"
+    )
+
+
+def _bar(kind: str, mean: Mapping[str, Any]) -> str:
+    share, error = mean["mean"] or 0.0, mean["standard_error"] or 0.0
+    low, high = max(0.0, share - error), min(1.0, share + error)
+    whisker = f'<span class="whisker" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
+    bar = f'<span class="track"><span class="bar" style="width:{100 * share:.2f}%"></span>{whisker}</span>'
+    return f"<tr><th>{_text(kind)}</th><td>{bar}</td><td>{_with_error(mean)}, n = {mean['n']}</td></tr>"
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    answer = row["error"] if row["error"] else row["output"]
+    pictures = (
+        ""
+        if row["error"]
+        else "".join(
+            f'<img alt="frame" width="{WIDTH}" src="data:image/jpeg;base64,{data}">'
+            for data in _frames(row["media"])
+        )
+    )
+    return (
+        f"<article><b>{_text(row['id'])}, {_text(row['kind'])}</b>, score {_shown(row['score'])}"
+        f"<p>{_text(row['question'])}</p><p>{pictures}</p>"
+        f"<p>true: <b>{_text(row['truth'])}</b>; answered:</p><pre>{_text(answer)}</pre></article>"
+    )
+
+
+def _frames(media: str) -> list[str]:
+    path = Path(media)
+    try:
+        count = probe(path, fps=2.0 if path.is_dir() else None).n_frames
+        places = [int(place) for place in np.linspace(0, count - 1, min(count, FRAMES))]
+        return [_jpeg(frame.permute(1, 2, 0).numpy()) for frame in read_frames(path, places)]
+    except Vega3DError:
+        return []
+
+
+def _jpeg(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    picture, buffer = PIL.Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((WIDTH, WIDTH))
+    picture.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _with_error(mean: Mapping[str, Any]) -> str:
+    error = mean["standard_error"]
+    return _shown(mean["mean"]) + ("" if error is None else f" ± {error:.4f}")
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else ("–" if value is None else str(value))
+
+
+def _text(value: object) -> str:
+    return html.escape(_shown(value))
+
+
+def _cell(value: object) -> str:
+    return _text(value).replace("|", "\\|").replace("\n", " ").replace("\r", " ")
