@@ -14,11 +14,12 @@ import os
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vega3d.errors import ConfigError, nearest, unknown_choice
 from vega3d.training.yaml_text import overridden, read_yaml
 
+Settings = TypeVar("Settings")
 Recipe = Literal["align", "lora", "full"]
 Overlong = Literal["error", "truncate"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -169,6 +170,16 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Inverse of ``from_dict``: plain values."""
         return dataclasses.asdict(self)
+
+
+def settings_from(kind: type[Settings], record: Mapping[str, Any]) -> Settings:
+    """Any frozen dataclass of settings from nested plain values, checked as a ``TrainConfig`` is.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is of the wrong kind.
+    """
+    made: Settings = _built(kind, record, "")
+    return made
 
 
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> TrainConfig:
