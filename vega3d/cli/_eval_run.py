@@ -169,7 +169,8 @@ def _say_result(result: dict[str, Any], folder: Path) -> None:
         spread = "" if error is None else f"   standard error of the macro mean {100 * error:.2f} points"
         print(f"{result['task']:28} {name:36} {shown:>10}{spread}")
     print(
-        f"{count['answered']} answered, {count['errors']} errors, {count['official'] or '?'} in the official split"
+        f"{count['answered']} answered, {count['errors']} errors, "
+        f"{count['official'] or '?'} in the official split"
     )
     for path in (folder / "result.json", *write_report(folder)):
         print(path)

@@ -97,8 +97,7 @@ def warnings(result: Mapping[str, Any]) -> list[str]:
         found.append(f"{count['errors']} questions could not be asked; they are in no score.")
     if not count["complete"]:
         found.append(
-            f"Not the whole benchmark: {count['answered']} of {count['official'] or 'an unpublished number of'} "
-            "questions. "
+            f"Not the whole benchmark: {count['answered']} of {count['official'] or '?'} questions. "
             "Do not compare these numbers with published ones."
         )
     if result["macro"]["standard_error"] is None:
