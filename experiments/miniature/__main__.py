@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from vega3d.errors import Vega3DError
+from vega3d.errors import InputError, Vega3DError
+
+LOOKED_AT = ("host_twice", "host")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,7 +28,10 @@ def parser() -> argparse.ArgumentParser:
     figures = actions.add_parser("figures", help="every figure and table of the docs page from kept results")
     figures.add_argument("--results", type=Path, default=None)
     figures.add_argument("--docs", type=Path, default=None)
-    actions.add_parser("power", help="what each config can see")
+    power = actions.add_parser("power", help="what each config can see")
+    power.add_argument(
+        "--run", type=Path, default=None, help="take the spread of its arms host and host_twice"
+    )
     return made
 
 
@@ -65,11 +71,27 @@ def _power(given: argparse.Namespace) -> None:
     from experiments.miniature.config import CONFIGS, load
     from experiments.miniature.power import Spread, said, table
 
-    spread = Spread.planned()
+    spread = Spread.planned() if given.run is None else Spread.measured(_look(given.run))
     print(f"spread over rooms {spread.rooms:.1f}, over seeds {spread.seeds:.1f} points\n\n{table(spread)}\n")
     for file in sorted(CONFIGS.glob("*.yaml")):
         settings = load(file.stem)
         print(f"{file.stem}: {said(spread, settings.rooms.held_out, len(settings.seeds))}")
+
+
+def _look(run: Path) -> Mapping[str, Any]:
+    """The one contrast that the plan allows to look at before the others exist."""
+    from experiments.miniature.stages import read_json
+
+    found = (read_json(run / "analysis.json") or {}).get("contrasts", [])
+    known = [one for one in found if (one["arm"], one["over"]) == LOOKED_AT]
+    if not known:
+        raise InputError(
+            f"{run} does not say how far its arms spread.",
+            got="no contrast of host_twice over host",
+            expected="a run of these two arms",
+            fix='run CONFIG "arms=[host, host_twice]" "swapped=[]" ames=0',
+        )
+    return known[0]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.miniature.arms import ARMS, FURTHER_CONTRASTS, PRIMARY_CONTRASTS
 from experiments.miniature.config import PRIMARY
+from experiments.miniature.packing import unpacked
 from experiments.miniature.power import LEVEL
 from vega3d.evaluation.running.compare import differences, paired
 from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights
@@ -22,7 +23,7 @@ from vega3d.evaluation.suites import load_suite
 
 Row = dict[str, Any]
 Scores = Mapping[str, Sequence[float | None]]
-"""Seed to the score of each question, in the order of the questions."""
+"""Seed to the score of each question, in the order of the questions; in files packed as text."""
 EDGE = 1.96  # standard errors that a primary difference has to exceed
 
 
@@ -64,13 +65,25 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
             for name, found in scores.items()
             if name != PRIMARY
         },
-        "verdict": verdict(primary),
+        "verdict": [*verdict(primary), *_failures(results.get("failed", {}))],
     }
 
 
 def _usable(scores: Mapping[str, Scores], failed: Mapping[str, Sequence[str]]) -> dict[str, Scores]:
     """Arms without those that failed with some seed: the plan leaves them out of all contrasts."""
-    return {arm: own for arm, own in scores.items() if not failed.get(arm)}
+    return {
+        arm: {seed: unpacked(own) if isinstance(own, str) else own for seed, own in by_seed.items()}
+        for arm, by_seed in scores.items()
+        if not failed.get(arm)
+    }
+
+
+def _failures(failed: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"{ARMS[arm].title}: diverged with seed {', '.join(seeds)}, and is left out."
+        for arm, seeds in failed.items()
+        if seeds
+    ]
 
 
 def rows_of(questions: Sequence[Sequence[str]], scores: Scores) -> list[Row]:
@@ -132,6 +145,8 @@ def contrast(
         "difference": 0.0 if macro["difference"] is None else 100 * macro["difference"],
         "interval": None if interval is None else [100 * edge for edge in interval],
         "error": together(None if error is None else 100 * error, seeds),
+        "error_rooms": None if error is None else 100 * error,
+        "rooms": len({scene for _, scene, _, _ in pairs}),
         "p": two_sided(sides, draws),
         "seeds": seeds,
         "types": {kind: 100 * value for kind, value in forward["kinds"].items()},

@@ -14,11 +14,11 @@ from typing import Any
 from experiments.miniature.arms import ARMS
 from experiments.miniature.asking import asked_of
 from experiments.miniature.config import PRIMARY, Settings
+from experiments.miniature.packing import packed
 from vega3d._version import __version__
 from vega3d.evaluation.running.provenance import LIBRARIES
 
 Made = Mapping[str, Mapping[str, Any]]
-DIGITS = 4
 
 
 def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
@@ -35,7 +35,11 @@ def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
         "versions": {"vega3d": __version__} | {name: version(name) for name in LIBRARIES},
         "draws": settings.draws,
         "nframes": settings.nframes,
-        "encoders": dict(made["encoders"]["encoders"]),
+        "encoders": {
+            name.removeprefix("encoders/"): found["files"]
+            for name, found in made.items()
+            if name.startswith("encoders/")
+        },
         **{name: dataclasses.asdict(getattr(settings, name)) for name in ("rooms", "features", "tuning")},
         "questions": questions,
         "scores": {
@@ -67,15 +71,12 @@ def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
     }
 
 
-def _seeds(
-    settings: Settings, made: Made, questions: list[list[str]], arm: str, name: str
-) -> dict[str, list[float | None]]:
-    """Seed to the scores, in the order of the questions."""
-    found: dict[str, list[float | None]] = {}
+def _seeds(settings: Settings, made: Made, questions: list[list[str]], arm: str, name: str) -> dict[str, str]:
+    """Seed to the packed scores, in the order of the questions."""
+    found: dict[str, str] = {}
     for seed in settings.seeds:
         scores = made[f"questions/{arm}/{seed}/{name}"]["scores"]
-        own = [scores.get(number) for number, _, _ in questions]
-        found[str(seed)] = [None if score is None else round(score, DIGITS) for score in own]
+        found[str(seed)] = packed(scores.get(number) for number, _, _ in questions)
     return found
 
 

@@ -12,7 +12,6 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from vega3d.pico import pico_path
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "train"
 PROMPT = "prompt_embeds.safetensors"
+WAN, CLIPS, LATENTS = "wan", "clips", "latents"
 
 
 def script(name: str) -> Any:
@@ -44,33 +44,49 @@ def wan_folder(settings: Encoders) -> Path:
     return pico_path("wan") if settings.wan == "pico" else Path(settings.wan)
 
 
-def make_encoders(
-    folder: Path, settings: Encoders, names: Iterable[str], say: Callable[[str], None]
-) -> dict[str, Any]:
-    """A folder for each named encoder; ``{"encoders": {name: digest}}``."""
-    found = {}
-    for name in names:
-        home = folder / name
-        if not (home / PROMPT).exists():  # written last
-            say(f"[encoders] {name}")
-            _assemble(home, _transformer(folder, name, settings), wan_folder(settings))
-        _require_same_size(home, name, settings)
-        found[name] = digest_of_files(home)
-    return {"encoders": found}
+def make_clips(folder: Path, settings: Encoders) -> dict[str, Any]:
+    """The clips that encoders are trained on, and their latents; both know how far they are."""
+    clips, latents = script("pico_clips"), script("pico_latents")
+    vae = AutoencoderKLWan.from_pretrained(wan_folder(settings) / "vae", torch_dtype=torch.float32)
+    counts = {"train": settings.clips, "val": settings.held_out_clips}
+    for split, count in counts.items():
+        made = clips.Clips(folder / CLIPS, split, count)
+        made.fill(count)
+        latents.Latents(folder / LATENTS, split, count).fill(made, vae, count)
+    return counts
 
 
-def _transformer(folder: Path, name: str, settings: Encoders) -> Path:
-    """Folder of a transformer, given, drawn or trained."""
-    given = {"video": str(wan_folder(settings) / "transformer")} | {
-        key: str(path) for key in ("image", "masked", "depth") if (path := getattr(settings, key)) is not None
-    }
-    if name in given:
-        return Path(given[name])
+def given(name: str, settings: Encoders) -> Path | None:
+    """Folder of a transformer that is not trained or drawn here."""
+    if name == "video":
+        return wan_folder(settings) / "transformer"
+    path = getattr(settings, name, None)
+    return None if path is None else Path(path)
+
+
+def is_trained(name: str, settings: Encoders) -> bool:
+    """Whether an encoder has to be trained here."""
+    return name != "untrained" and given(name, settings) is None
+
+
+def make_encoder(folder: Path, name: str, settings: Encoders, clips: Path) -> dict[str, Any]:
+    """An encoder as ``<folder>/wan``.
+
+    Args:
+        folder: of the stage; a training in it goes on from its last checkpoint.
+        name: which one.
+        settings: of the encoders.
+        clips: folder that ``make_clips`` filled.
+    """
+    transformer = given(name, settings)
     if name == "untrained":
-        return _untrained(folder / "trained" / name, settings)
-    run = folder / "trained" / name
-    _train(folder, run, name, settings)
-    return run / "transformer"
+        transformer = _untrained(folder / "drawn", settings)
+    elif transformer is None:
+        _train(folder / "run", name, settings, clips)
+        transformer = folder / "run" / "transformer"
+    _assemble(folder / WAN, transformer, wan_folder(settings))
+    _require_same_size(folder / WAN, name, settings)
+    return {"files": digest_of_files(folder / WAN)}
 
 
 def _untrained(folder: Path, settings: Encoders) -> Path:
@@ -81,12 +97,11 @@ def _untrained(folder: Path, settings: Encoders) -> Path:
     return folder / "transformer"
 
 
-def _train(folder: Path, run: Path, name: str, settings: Encoders) -> None:
+def _train(run: Path, name: str, settings: Encoders, clips: Path) -> None:
     """By the script for it; killed at any time, it goes on from its last checkpoint."""
-    _latents(folder, settings)
     run.mkdir(parents=True, exist_ok=True)
     args = argparse.Namespace(
-        latents=folder / "latents", cache=folder / "clips", run=run, steps=settings.steps, minutes=0.0,
+        latents=clips / LATENTS, cache=clips / CLIPS, run=run, steps=settings.steps, minutes=0.0,
         capacity=settings.clips, val=settings.held_out_clips, batch=settings.batch, lr=settings.lr,
         seed=settings.seed, threads=torch.get_num_threads(), eager=not settings.compiled,
     )  # fmt: skip
@@ -98,21 +113,10 @@ def _train(folder: Path, run: Path, name: str, settings: Encoders) -> None:
         script("pico_control").train(args)
 
 
-def _latents(folder: Path, settings: Encoders) -> None:
-    """The clips of rooms and their latents; both files know how far they are."""
-    clips, latents = script("pico_clips"), script("pico_latents")
-    vae = AutoencoderKLWan.from_pretrained(wan_folder(settings) / "vae", torch_dtype=torch.float32)
-    for split, count in (("train", settings.clips), ("val", settings.held_out_clips)):
-        made = clips.Clips(folder / "clips", split, count)
-        made.fill(count)
-        latents.Latents(folder / "latents", split, count).fill(made, vae, count)
-
-
 def _assemble(home: Path, transformer: Path, wan: Path) -> None:
     for source, target in ((transformer, home / "transformer"), (wan / "vae", home / "vae")):
         shutil.copytree(source, target, dirs_exist_ok=True)
-    shutil.copyfile(wan / PROMPT, home / f"{PROMPT}.part")
-    (home / f"{PROMPT}.part").replace(home / PROMPT)
+    shutil.copyfile(wan / PROMPT, home / PROMPT)
 
 
 def _require_same_size(home: Path, name: str, settings: Encoders) -> None:

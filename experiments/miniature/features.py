@@ -16,6 +16,7 @@ import torch
 
 from experiments.miniature.arms import Arm
 from experiments.miniature.config import Settings
+from experiments.miniature.encoders import WAN
 from experiments.miniature.rooms import ROWS, host_frames, load_geometry, videos_of
 from experiments.miniature.sources import (
     MiniatureConfig,
@@ -95,7 +96,7 @@ def load(arm: Arm, settings: Settings, encoders: Path) -> Backbone:
     """The frozen encoder of an arm that looks at pictures."""
     own = settings.features
     if arm.source == "latents":
-        home = encoders / "video"
+        home = encoders / "video" / WAN
         return MiniatureEncoder.from_pretrained(
             home, config=MiniatureConfig("latents", str(home), None, own.pixels)
         )
@@ -106,7 +107,7 @@ def load(arm: Arm, settings: Settings, encoders: Path) -> Backbone:
         block=own.block, sigma=0.0 if arm.clean else own.sigma, mode=arm.mode, window=own.window,
         between=own.between if arm.mode == "clip" else 0, length=own.length, pixels=own.pixels,
     )  # fmt: skip
-    return WanBackbone.from_pretrained(encoders / arm.encoder, config=config)
+    return WanBackbone.from_pretrained(encoders / arm.encoder / WAN, config=config)
 
 
 def host_path(settings: Settings) -> str:

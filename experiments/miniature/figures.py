@@ -34,6 +34,7 @@ def _draw(file: Path, maker: Any, results: Mapping[str, Any], analysis: Mapping[
         try:
             if not maker(axes, results, analysis):
                 return None
+            axes.margins(x=0.15, y=0.1)
             return write_whole(file, lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
         finally:
             pyplot.close(figure)

@@ -82,15 +82,30 @@ class _Run:
         self._stage("rooms", world, lambda folder: make_sets(folder, self.settings, self.say))
 
     def do_encoders(self) -> None:
-        from experiments.miniature.encoders import make_encoders, wan_folder
+        from experiments.miniature.encoders import given, is_trained, make_clips, make_encoder, wan_folder
 
         swept = self.settings.probes.encoders if self.settings.probes.sweep_rooms else ()
+        own, wan = self.settings.encoders, digest_of_files(wan_folder(self.settings.encoders))
         names = sorted({arm.encoder for arm in self._arms} | {*swept, "video"})
-        own = self.settings.encoders
-        given = {name: getattr(own, name) for name in ("image", "masked", "depth")}
-        inputs = dataclasses.asdict(own) | {"names": names, "wan": digest_of_files(wan_folder(own))}
-        inputs |= {name: digest_of_files(Path(path)) for name, path in given.items() if path is not None}
-        self._stage("encoders", inputs, lambda folder: make_encoders(folder, own, names, self.say))
+        if any(is_trained(name, own) for name in names):
+            counts = {"clips": own.clips, "held_out_clips": own.held_out_clips, "wan": wan}
+            self._stage("clips", counts, lambda folder: make_clips(folder, own))
+        for name in names:
+            inputs: dict[str, Any] = {"wan": wan, "seed": own.seed, "same_size": own.same_size}
+            if is_trained(name, own):
+                inputs |= {"steps": own.steps, "batch": own.batch, "lr": own.lr, **self._digest("clips")}
+            elif (place := given(name, own)) is not None:
+                inputs["given"] = digest_of_files(place)
+            self._stage(
+                f"encoders/{name}",
+                inputs,
+                lambda folder, name=name: make_encoder(folder, name, own, self.out / "clips"),  # type: ignore[misc]
+            )
+
+    def _encoder(self, name: str) -> str:
+        """Digest of an encoder's files."""
+        found: str = self.made[f"encoders/{name}"]["files"]
+        return found
 
     def do_features(self) -> None:
         from experiments.miniature.features import host_path, make_features
@@ -100,7 +115,7 @@ class _Run:
                 continue
             inputs: dict[str, Any] = {"arm": dataclasses.asdict(arm), **self._digest("rooms")}
             inputs["features"] = dataclasses.asdict(self.settings.features)
-            inputs["encoder"] = self.made["encoders"]["encoders"].get(arm.encoder)
+            inputs["encoder"] = self._encoder(arm.encoder)
             if arm.source == "host":
                 inputs["host"] = digest_of_files(Path(host_path(self.settings)))
             if arm.reads is not None:
@@ -131,12 +146,12 @@ class _Run:
             self._stage(
                 f"sweep/{name}",
                 {
-                    "encoder": self.made["encoders"]["encoders"][name],
+                    "encoder": self._encoder(name),
                     **self._digest("rooms"),
                     **sweep_settings(self.settings),
                 },
                 lambda folder, name=name: {  # type: ignore[misc]
-                    "r2": sweep(self.out / "encoders" / name, self.settings, rooms, self._sets)
+                    "r2": sweep(self.out / "encoders" / name / "wan", self.settings, rooms, self._sets)
                 },
             )
 

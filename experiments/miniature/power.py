@@ -12,8 +12,13 @@ in PREREGISTRATION.md. This module knows no arm and no file.
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
+
+from vega3d.errors import InputError
 
 TARGET, POWER, LEVEL = 1.5, 0.8, 0.05
 
@@ -34,6 +39,19 @@ class Spread:
     def planned(cls, one_arm: float = 12.0, correlation: float = 0.7, seeds: float = 0.7) -> Spread:
         """From the spread of one arm's score over rooms and how alike two arms are in a room."""
         return cls(one_arm * math.sqrt(2 * (1 - correlation)), seeds)
+
+    @classmethod
+    def measured(cls, contrast: Mapping[str, Any]) -> Spread:
+        """From a contrast of ``analysis.analyse``; one seed says nothing about seeds, so the plan's stays.
+
+        Raises:
+            InputError: it has one room.
+        """
+        if contrast["error_rooms"] is None:
+            raise InputError("One room has no spread.", got="1 room", expected="2 or more")
+        seeds = contrast["seeds"]
+        spread = statistics.stdev(seeds) if len(seeds) > 1 else cls.planned().seeds
+        return cls(contrast["error_rooms"] * math.sqrt(contrast["rooms"]), spread)
 
 
 def standard_error(spread: Spread, rooms: int, seeds: int) -> float:

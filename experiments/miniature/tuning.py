@@ -8,7 +8,6 @@ listen keeps projector and gate frozen at the identity. This module knows no que
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
@@ -59,9 +58,9 @@ def tune(folder: Path, arm: Arm, seed: int, settings: Settings, rooms: Path, sto
         trainer.save_model(str(final))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
-        "losses": losses,
+        "losses": [loss if math.isfinite(loss) else None for loss in losses],
         "finite": all(math.isfinite(loss) for loss in losses),
-        "watch": {k: v for k, v in _last(trainer.state.log_history).items() if k.startswith("fusion/")},
+        "watch": _last(trainer.state.log_history),
         "parameters": {"trained": trained, "new": new if arm.listens else 0},
         "steps": trainer.state.global_step,
         "clock": {"wall": time.monotonic() - start, "cpu": time.process_time() - process},
@@ -116,7 +115,8 @@ def final_of(folder: Path) -> Path:
     return folder / FINAL
 
 
-def _last(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last line that tells what the fusion did."""
-    lines = [entry for entry in history if any(key.startswith("fusion/") for key in entry)]
-    return json.loads(json.dumps(lines[-1])) if lines else {}
+def _last(history: list[dict[str, Any]]) -> dict[str, float]:
+    """What the fusion did at the end, as far as it is a number."""
+    found = [{k: v for k, v in entry.items() if k.startswith("fusion/")} for entry in history]
+    last = next((entry for entry in reversed(found) if entry), {})
+    return {name: value for name, value in last.items() if math.isfinite(value)}

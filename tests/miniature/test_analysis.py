@@ -11,6 +11,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from experiments.miniature.analysis import analyse, contrast, holm, mean_of, together, two_sided
+from experiments.miniature.packing import packed, unpacked
+from vega3d.errors import InputError
 
 KINDS = ("object_counting", "object_rel_distance")
 QUESTIONS = [
@@ -78,6 +80,16 @@ def test_p_is_twice_the_smaller_side_and_never_zero() -> None:
     assert two_sided((0.02, 0.98), 1000) == pytest.approx(0.04)
     assert two_sided((0.0, 1.0), 1000) == pytest.approx(0.001)
     assert two_sided((None, None), 1000) == 1.0
+
+
+@given(st.lists(st.sampled_from([None, 0.0, 0.1, 0.3, 0.7, 1.0])))
+def test_packed_scores_are_the_same_scores(scores: list[float | None]) -> None:
+    assert unpacked(packed(scores)) == scores
+
+
+def test_a_score_that_would_be_rounded_is_refused() -> None:
+    with pytest.raises(InputError, match="tenth"):
+        packed([0.25])
 
 
 @how(max_examples=40)
@@ -151,3 +163,4 @@ def test_an_arm_that_diverged_is_in_no_contrast() -> None:
     found = analyse(results)
     assert all("image_frame" not in (one["arm"], one["over"]) for one in found["contrasts"])
     assert any("not part of this run" in line for line in found["verdict"])
+    assert any("diverged with seed 0" in line for line in found["verdict"])

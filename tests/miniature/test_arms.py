@@ -95,7 +95,7 @@ def test_a_probe_finds_depth_where_it_is_and_not_in_noise() -> None:
     noise = rng.normal(size=(30, 2, 8, 8, 6)).astype(np.float32)
     told = np.concatenate([noise, depth[..., None]], axis=-1)
     train = np.arange(30) < 20
-    assert depth_probe(told, depth, train, deep=False)["depth_ridge"][0] > 0.95
+    assert depth_probe(told, depth, train, deep=False)["depth_ridge"][0] > 0.9
     assert depth_probe(noise, depth, train, deep=False)["depth_ridge"][0] < 0.05
 
 

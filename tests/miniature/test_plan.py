@@ -36,6 +36,11 @@ def test_the_rooms_that_are_needed_are_just_enough(seeds: int) -> None:
     assert power_at(spread, rooms, seeds) >= 0.8 > power_at(spread, rooms - 2, seeds)
 
 
+def test_a_measured_spread_gives_back_the_error_that_it_came_from() -> None:
+    spread = Spread.measured({"error_rooms": 2.0, "rooms": 25, "seeds": [1.0, 3.0]})
+    assert (spread.rooms, spread.seeds) == pytest.approx((10.0, 2**0.5))
+
+
 def test_seeds_that_vary_too_much_are_made_up_by_no_number_of_rooms() -> None:
     assert rooms_needed(Spread(rooms=9.0, seeds=2.0), seeds=1) is None
 
