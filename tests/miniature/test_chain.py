@@ -28,6 +28,7 @@ SMALL = (
     "nframes=4",
     "ames=0",
 )
+pytestmark = pytest.mark.timeout(1800)  # two processes, one after the other, on whatever core is left
 KILLED_AT = "[tuning/video_frame/0] begins"
 
 
