@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.miniature import register_encoders
 from experiments.miniature.arms import ARMS, Arm
 from experiments.miniature.config import PRIMARY, Settings
 from experiments.miniature.stages import Stages, digest_of_files, write_json
@@ -32,6 +33,7 @@ def run(settings: Settings, out: Path, *, until: str | None = None, say: Say = S
 
     if until is not None and until not in STAGES:
         raise unknown_choice("stage", until, STAGES)
+    register_encoders()
     made = _Run(settings, Path(out).absolute(), say)
     for name in STAGES:
         getattr(made, f"do_{name}")()

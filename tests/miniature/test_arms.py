@@ -13,9 +13,9 @@ from experiments.miniature.probing import consistency, depth_probe
 from experiments.miniature.rooms import choose, geometry, host_frames, kinds_of
 from experiments.miniature.sources import MiniatureConfig, MiniatureEncoder, fingerprint_of, oracle_channels
 from experiments.miniature.tuning import REFERENCE, hidden_width
-from vega3d.errors import BackboneError
+from vega3d.errors import BackboneError, ConfigError
 from vega3d.fusion.gated_residual import GatedResidual
-from vega3d.registry import backbone_record, names
+from vega3d.registry import backbone_record, names, register
 from vega3d.rooms import make_room, scene_seed
 from vega3d.video import FramePlan
 
@@ -35,6 +35,11 @@ def test_every_arm_has_as_many_new_parameters(channels: int) -> None:
 def test_the_study_is_a_backbone_like_any_other() -> None:
     assert "miniature" in names("backbones")
     assert backbone_record(MiniatureConfig("oracle"))["type"] == "miniature"
+
+
+def test_a_name_that_is_taken_is_not_given_again() -> None:
+    with pytest.raises(ConfigError, match="registered already"):
+        register("backbones", "wan", "somewhere:Else")
 
 
 def test_nobody_computes_an_oracle_from_frames() -> None:
