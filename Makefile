@@ -11,6 +11,7 @@ TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 PIP_EXTRA ?=
 OUT ?= out/demo
+CONFIG ?= quick
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/pip install --quiet $(PIP_EXTRA)
 READY := $(VENV)/.ready
@@ -19,7 +20,7 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo demo-eval test quality tests check-full bench docs clean
+.PHONY: help setup demo demo-eval test quality tests check-full bench miniature docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +56,9 @@ check-full: quality ## also the long forms of the tests
 
 bench: $(READY) ## time every step from a video to an answer
 	$(BIN)/python benchmarks/steps.py
+
+miniature: $(READY) ## does it work? CONFIG=quick, cpu or gpu; goes on where it stopped
+	$(BIN)/python -m experiments.miniature run $(CONFIG)
 
 docs: $(READY) ## build the documentation into site/
 	$(PIP) --editable ".[docs]" "$(TORCH)"

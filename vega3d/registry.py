@@ -3,6 +3,7 @@
 Nothing is imported before it is asked for. A plug-in is one entry point in the group
 ``vega3d.hosts``, ``vega3d.backbones``, ``vega3d.fusions`` or ``vega3d.tasks``; its name is the name
 that users write. A backbone class carries ``config_class``, so that its settings can be read back.
+What is not installed can be registered for one process.
 """
 
 from __future__ import annotations
@@ -35,13 +36,36 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "tasks": {},
 }
 
+_ADDED: dict[Kind, dict[str, str]] = {"hosts": {}, "backbones": {}, "fusions": {}, "tasks": {}}
+
 # so that reading a config needs no torch
 BACKBONE_CONFIGS = {"wan": "vega3d.config:WanConfig", "siglip": "vega3d.config:SiglipConfig"}
 
 
 def names(kind: Kind) -> list[str]:
     """All names that ``resolve`` accepts for ``kind``, sorted."""
-    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"vega3d.{kind}"))})
+    return sorted({*_known(kind), *(point.name for point in entry_points(group=f"vega3d.{kind}"))})
+
+
+def register(kind: Kind, name: str, path: str) -> None:
+    """Add a name in this process alone, for code that is not installed: a study, a notebook.
+
+    Args:
+        kind: what it is.
+        name: what users write.
+        path: ``package.module:Class``; imported when it is asked for.
+
+    Raises:
+        ConfigError: the name is taken by something else.
+    """
+    if _known(kind).get(name, path) != path:
+        raise ConfigError(
+            f"The {kind.removesuffix('s')} {name!r} is registered already.",
+            got=path,
+            expected=f"a name other than {', '.join(names(kind))}",
+            fix="choose another name",
+        )
+    _ADDED[kind][name] = path
 
 
 def resolve(kind: Kind, name: str) -> Any:
@@ -50,8 +74,8 @@ def resolve(kind: Kind, name: str) -> Any:
     Raises:
         ConfigError: nobody registered that name; lists the names and the nearest one.
     """
-    if name in BUILT_IN[kind]:
-        return _load(BUILT_IN[kind][name])
+    if name in _known(kind):
+        return _load(_known(kind)[name])
     for point in entry_points(group=f"vega3d.{kind}"):
         if point.name == name:
             return point.load()
@@ -81,6 +105,10 @@ def backbone_name(config: object) -> str:
 def backbone_record(config: Any) -> dict[str, Any]:
     """A backbone's settings as plain JSON types, with its registered name under ``type``."""
     return {"type": backbone_name(config), **dataclasses.asdict(config)}
+
+
+def _known(kind: Kind) -> dict[str, str]:
+    return {**_ADDED[kind], **BUILT_IN[kind]}
 
 
 def _load(path: str) -> Any:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(p for room in ("vega3d", "train", "eval", "examples") for p in (ROOT / room).rglob("*.py"))
+ROOMS = ("vega3d", "train", "eval", "examples", "experiments")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 OURS = [path for path in SOURCES if path.is_relative_to(ROOT / "vega3d")]
 UNSAFE = {
     "pickle": r"\bimport pickle\b|\bpickle\.load",

@@ -11,7 +11,7 @@ ranges of seeds: no scene can be in two of them, whatever is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -76,6 +76,7 @@ def export_rooms(
     version: int = ROOMS_VERSION,
     workers: int = 1,
     progress: Progress | None = None,
+    indices: Sequence[int] | None = None,
 ) -> Path:
     """Write ``scenes`` rooms as videos, scene JSON and questions; returns the path of `test.jsonl`.
 
@@ -91,16 +92,18 @@ def export_rooms(
         version: which world.
         workers: processes; more than one needs the caller to be importable (``if __name__ == ...``).
         progress: called after each scene with (done, total, skipped).
+        indices: which scenes of the run; None takes the first ``scenes``.
     """
+    numbers = range(scenes) if indices is None else indices
     folder = Path(out) / "rooms"
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(version, width, height, frames, fps, per_type, geometry)
-    jobs = [(folder, scene_seed(split, seed, index), settings) for index in range(scenes)]
+    jobs = [(folder, scene_seed(split, seed, index), settings) for index in numbers]
     records: dict[int, list[dict[str, Any]]] = {}
     for done, (index, (questions, skipped)) in enumerate(run_all(_one_scene, jobs, workers), start=1):
         records[index] = questions
         if progress is not None:
-            progress(done, scenes, skipped)
+            progress(done, len(jobs), skipped)
     rows = [record for index in sorted(records) for record in records[index]]
     lines = [json.dumps({**record, "id": number}) for number, record in enumerate(rows)]
     told = [json.dumps(conversation_of({**record, "id": number})) for number, record in enumerate(rows)]

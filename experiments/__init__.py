@@ -1,0 +1,1 @@
+"""Studies that use training and evaluation together; not installed."""

@@ -1,0 +1,106 @@
+"""The Ames pairs: twins that sampled frames cannot tell apart. Does an arm's answer follow its features?
+
+Each twin is asked which thing is nearer, three times: the tuned host alone, the arm, and the arm with the
+other twin's features. The pictures that the host sees are the same in all three, so an answer that flips
+with the features was read off them. This module trains nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.miniature.arms import ARMS, Arm
+from experiments.miniature.config import Settings
+from experiments.miniature.features import load
+from vega3d.assistant import Assistant
+from vega3d.cache.build import build
+from vega3d.cache.needs import Job, Needs
+from vega3d.data.annotations import media_rows
+from vega3d.evaluation import load_task
+from vega3d.evaluation.running.answerer import Answerer, Asked
+from vega3d.registry import backbone_record
+from vega3d.rooms.ames import export_ames
+from vega3d.store import FeatureStore
+
+KIND = "ames_nearer"
+
+
+def ames(
+    folder: Path, arm: Arm, settings: Settings, encoders: Path, models: dict[str, Path]
+) -> dict[str, Any]:
+    """Ask all pairs.
+
+    Args:
+        folder: of the stage.
+        arm: a source that looks at pictures.
+        settings: of the run.
+        encoders: folder of the encoders' stage.
+        models: folders of the tuned arms ``host`` and this one.
+
+    Returns:
+        ``pairs``, the answers, and shares: right by the host, fused, swapped; ``flipped``: pairs in which
+        the fused answer is right for both twins and turns with the features.
+    """
+    side = settings.rooms.side
+    export_ames(folder, settings.ames, width=side, height=side, sampled=settings.nframes)
+    rows = [json.loads(line) for line in (folder / "ames.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in rows if row["question_type"] == KIND]
+    videos = [folder / row["dataset"] / f"{row['scene_name']}.mp4" for row in rows]
+    asked = {
+        "host": _answers(folder, ARMS["host_twice"], settings, encoders, models["host"], rows, videos, False),
+        "fused": _answers(folder, arm, settings, encoders, models[arm.name], rows, videos, False),
+        "swapped": _answers(folder, arm, settings, encoders, models[arm.name], rows, videos, True),
+    }
+    truth = [row["ground_truth"] for row in rows]
+    right = {name: [a == t for a, t in zip(own, truth, strict=True)] for name, own in asked.items()}
+    shares = {name: sum(own) / max(1, len(own)) for name, own in right.items()}
+    return {"pairs": len(rows) // 2, "truth": truth, "answers": asked, **shares, "flipped": flipped(right)}
+
+
+def flipped(right: dict[str, list[bool]]) -> float:
+    """Share of pairs (neighbours in the lists): fused right in both twins, swapped wrong in both."""
+    pairs = range(0, len(right["fused"]) - 1, 2)
+    hits = [all(right["fused"][at : at + 2]) and not any(right["swapped"][at : at + 2]) for at in pairs]
+    return sum(hits) / max(1, len(hits))
+
+
+def _answers(
+    folder: Path,
+    arm: Arm,
+    settings: Settings,
+    encoders: Path,
+    model: Path,
+    rows: Sequence[dict[str, Any]],
+    videos: Sequence[Path],
+    swap: bool,
+) -> list[str]:
+    """The letter that each twin gets; the donor of a twin is the other one, its neighbour."""
+    store = _store(folder, arm, settings, encoders, videos)
+    torch.manual_seed(0)
+    answerer = Answerer(Assistant.load(str(model), "none", store=store), settings.nframes, "video")
+    prompt = load_task("vsibench").prompt
+    assert prompt is not None
+    found = []
+    for at, (row, video) in enumerate(zip(rows, videos, strict=True)):
+        donor = videos[at ^ 1] if swap else None
+        (text,) = answerer.answer([Asked(prompt(row), video, donor=donor)])
+        found.append(text.strip()[:1])
+    return found
+
+
+def _store(folder: Path, arm: Arm, settings: Settings, encoders: Path, videos: Sequence[Path]) -> Path:
+    """The features of the twins."""
+    backbone = load(arm, settings, encoders)
+    config = backbone.spec.config
+    store = FeatureStore.create(
+        folder / arm.name, fingerprint=backbone.fingerprint(), backbone=backbone_record(config)
+    )
+    sources = list(dict.fromkeys(str(video) for video in videos))
+    found = Needs(config).of(media_rows(sources, {"nframes": settings.nframes}))
+    build(store, backbone, [job for jobs in found for job in jobs if isinstance(job, Job)])
+    return store.path

@@ -1,0 +1,221 @@
+"""From scores to means, paired differences and a verdict, as the plan says; JSON in, JSON out.
+
+The bootstrap over whole rooms, the means of question types and the errors clustered by room are the
+library's own (``vega3d.evaluation.running``). This module adds the mean over seeds, the spread between
+seeds, Holm's correction and the words. It reads no file and draws nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.miniature.arms import ARMS, FURTHER_CONTRASTS, PRIMARY_CONTRASTS
+from experiments.miniature.config import PRIMARY
+from experiments.miniature.packing import unpacked
+from experiments.miniature.power import LEVEL
+from vega3d.evaluation.running.compare import differences, paired
+from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights
+from vega3d.evaluation.running.result import means_of
+from vega3d.evaluation.suites import load_suite
+
+Row = dict[str, Any]
+Scores = Mapping[str, Sequence[float | None]]
+"""Seed to the score of each question, in the order of the questions; in files packed as text."""
+EDGE = 1.96  # standard errors that a primary difference has to exceed
+
+
+def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that tables and figures show, from the results of a run.
+
+    Args:
+        results: ``questions`` of each set, as (id, scene, kind); ``scores``: set, arm, seed to a list;
+            ``draws``; ``failed``: arms whose training diverged, with their seeds.
+
+    Returns:
+        ``arms``: for each set and arm mean, error and seeds' means, in points; ``contrasts`` of the primary
+        set; ``elsewhere``: the deciding ones on each other set; ``verdict`` in words.
+    """
+    questions, draws = results["questions"], int(results["draws"])
+    scores = {name: _usable(own, results.get("failed", {})) for name, own in results["scores"].items()}
+    primary = [
+        contrast(questions[PRIMARY], scores[PRIMARY], pair, draws)
+        for pair in (*PRIMARY_CONTRASTS, *FURTHER_CONTRASTS)
+        if {*pair} <= {*scores[PRIMARY]}
+    ]
+    deciding = [one for one in primary if (one["arm"], one["over"]) in PRIMARY_CONTRASTS]
+    for one, p in zip(deciding, holm([one["p"] for one in deciding]), strict=True):
+        one["p_holm"] = p
+        error = math.inf if one["error"] is None else one["error"]
+        one["found"] = bool(p < LEVEL and abs(one["difference"]) > EDGE * error)
+    return {
+        "arms": {
+            name: {arm: mean_of(questions[name], own) for arm, own in found.items()}
+            for name, found in scores.items()
+        },
+        "contrasts": primary,
+        "elsewhere": {
+            name: [
+                contrast(questions[name], found, pair, draws)
+                for pair in PRIMARY_CONTRASTS
+                if {*pair} <= {*found} and questions[name]
+            ]
+            for name, found in scores.items()
+            if name != PRIMARY
+        },
+        "verdict": [*verdict(primary), *_failures(results.get("failed", {}))],
+    }
+
+
+def _usable(scores: Mapping[str, Scores], failed: Mapping[str, Sequence[str]]) -> dict[str, Scores]:
+    """Arms without those that failed with some seed: the plan leaves them out of all contrasts."""
+    return {
+        arm: {seed: unpacked(own) if isinstance(own, str) else own for seed, own in by_seed.items()}
+        for arm, by_seed in scores.items()
+        if not failed.get(arm)
+    }
+
+
+def _failures(failed: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"{ARMS[arm].title}: diverged with seed {', '.join(seeds)}, and is left out."
+        for arm, seeds in failed.items()
+        if seeds
+    ]
+
+
+def rows_of(questions: Sequence[Sequence[str]], scores: Scores) -> list[Row]:
+    """One row a question with its mean over seeds; None where a seed has no score."""
+    found = []
+    for at, (number, scene, kind) in enumerate(questions):
+        own = [by_seed[at] for by_seed in scores.values()]
+        known = [score for score in own if score is not None]
+        mean = statistics.fmean(known) if len(known) == len(own) and known else None
+        found.append({"id": number, "scene": scene, "kind": kind, "score": mean})
+    return found
+
+
+def mean_of(questions: Sequence[Sequence[str]], scores: Scores) -> dict[str, Any]:
+    """Macro mean in points, its standard error over rooms, each seed's mean, and the errors together."""
+    merged = load_suite("vsibench").merged
+    whole = means_of(rows_of(questions, scores), merged)["macro"]
+    seeds = {
+        seed: means_of(rows_of(questions, {seed: own}), merged)["macro"]["mean"]
+        for seed, own in scores.items()
+    }
+    known = [100 * mean for mean in seeds.values() if mean is not None]
+    rooms = None if whole["standard_error"] is None else 100 * whole["standard_error"]
+    return {
+        "mean": None if whole["mean"] is None else 100 * whole["mean"],
+        "error": together(rooms, known),
+        "error_rooms": rooms,
+        "seeds": known,
+        "questions": whole["n"],
+        "rooms": whole["scenes"],
+    }
+
+
+def contrast(
+    questions: Sequence[Sequence[str]], scores: Mapping[str, Scores], pair: tuple[str, str], draws: int
+) -> dict[str, Any]:
+    """What ``pair[0]`` has over ``pair[1]``, in points: the plan's interval, p and standard error."""
+    merged = load_suite("vsibench").merged
+    arm, over = pair
+    one, two = rows_of(questions, scores[over]), rows_of(questions, scores[arm])
+    pairs = paired(one, two)
+    forward = differences(pairs, merged, draws)
+    backward = differences(paired(two, one), merged, draws)  # the same draws, the other way round
+    macro = forward["macro"]
+    seeds = [
+        100 * found
+        for seed in scores[arm]
+        if seed in scores[over]
+        and (found := _difference_of_seed(questions, scores, pair, seed, merged)) is not None
+    ]
+    gaps = [second - first for _, _, first, second in pairs]
+    kinds = [kind for kind, _, _, _ in pairs]
+    error = clustered_error(gaps, macro_weights(kinds, merged), kinds, [scene for _, scene, _, _ in pairs])
+    interval = macro["interval_95"]
+    sides = (macro["not_better"], backward["macro"]["not_better"])
+    return {
+        "arm": arm,
+        "over": over,
+        "difference": 0.0 if macro["difference"] is None else 100 * macro["difference"],
+        "interval": None if interval is None else [100 * edge for edge in interval],
+        "error": together(None if error is None else 100 * error, seeds),
+        "error_rooms": None if error is None else 100 * error,
+        "rooms": len({scene for _, scene, _, _ in pairs}),
+        "p": two_sided(sides, draws),
+        "seeds": seeds,
+        "types": {kind: 100 * value for kind, value in forward["kinds"].items()},
+        "questions": len(pairs),
+        "left_out": len(questions) - len(pairs),
+    }
+
+
+def _difference_of_seed(
+    questions: Sequence[Sequence[str]],
+    scores: Mapping[str, Scores],
+    pair: tuple[str, str],
+    seed: str,
+    merged: Mapping[str, str],
+) -> float | None:
+    one, two = (rows_of(questions, {seed: scores[name][seed]}) for name in (pair[1], pair[0]))
+    known = paired(one, two)
+    if not known:
+        return None
+    weights = macro_weights([kind for kind, _, _, _ in known], merged)
+    return float(sum(w * (b - a) for w, (_, _, a, b) in zip(weights, known, strict=True)))
+
+
+def together(rooms: float | None, seeds: Sequence[float]) -> float | None:
+    """sqrt(SE_rooms^2 + SD_seeds^2 / S); None where the rooms say nothing, as one room does."""
+    if rooms is None:
+        return None
+    spread = statistics.stdev(seeds) if len(seeds) > 1 else 0.0
+    return math.sqrt(rooms**2 + spread**2 / max(1, len(seeds)))
+
+
+def two_sided(sides: tuple[float | None, float | None], draws: int) -> float:
+    """p of a bootstrap: twice the smaller share of draws on a side of 0, never below 1 / draws."""
+    first, second = sides
+    if first is None or second is None:
+        return 1.0
+    return min(1.0, max(1.0 / draws, 2 * min(first, second)))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given."""
+    order = sorted(range(len(ps)), key=lambda at: ps[at])
+    corrected, largest = [0.0] * len(ps), 0.0
+    for rank, at in enumerate(order):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[at]))
+        corrected[at] = largest
+    return corrected
+
+
+def verdict(contrasts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the plan says about the run, one sentence each."""
+    by_pair = {(one["arm"], one["over"]): one for one in contrasts}
+    said = []
+    check = by_pair.get(("oracle", "host_twice"))
+    if check is None or check["interval"] is None or check["interval"][0] <= 0:
+        said.append(
+            "The instrument's check fails: oracle coordinates are not shown to help. "
+            "This run cannot speak about the two questions."
+        )
+    for pair in PRIMARY_CONTRASTS:
+        one = by_pair.get(pair)
+        names = f"{ARMS[pair[0]].title} over {ARMS[pair[1]].title}"
+        if one is None:
+            said.append(f"{names}: not part of this run.")
+        else:
+            word = "found" if one["found"] else "not found"
+            low, high = one["interval"] or (-math.inf, math.inf)
+            sign = "" if one["difference"] > 0 or not one["found"] else ", for the worse"
+            said.append(
+                f"{names}: {word}{sign} ({one['difference']:+.2f} points, 95 % {low:+.2f} to {high:+.2f})."
+            )
+    return said

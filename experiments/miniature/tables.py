@@ -1,0 +1,98 @@
+"""The tables of a run in Markdown. This module computes no statistics and knows no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.miniature.arms import ARMS
+from experiments.miniature.config import SETS
+
+UNKNOWN = "–"
+
+
+def arms_table(analysis: Mapping[str, Any]) -> str:
+    """Score of each arm on each held-out set, mean ± standard error in points."""
+    sets = [name for name in SETS if name in analysis["arms"]]
+    rows = [
+        [ARMS[arm].title, *(_score(analysis["arms"][name].get(arm)) for name in sets)]
+        for arm in analysis["arms"][sets[0]]
+    ]
+    return markdown(["arm", *(name.replace("rooms", "held-out rooms") for name in sets)], rows)
+
+
+def contrasts_table(contrasts: Sequence[Mapping[str, Any]]) -> str:
+    """Paired differences with their intervals."""
+    rows = [
+        [
+            ARMS[one["arm"]].title,
+            ARMS[one["over"]].title,
+            _plus_minus(one["difference"], one["error"], "+.2f"),
+            UNKNOWN if one["interval"] is None else "{:+.2f} to {:+.2f}".format(*one["interval"]),
+            f"{one['p_holm']:.4f} (Holm)" if "p_holm" in one else f"{one['p']:.4f}",
+            str(one["questions"]),
+        ]
+        for one in contrasts
+    ]
+    return markdown(["arm", "over", "points", "95 %", "p", "questions"], rows)
+
+
+def probes_table(probes: Mapping[str, Mapping[str, Any]]) -> str:
+    """R2 of log depth and consistency, ± standard error."""
+    names = ("depth_ridge", "depth_mlp", "consistency")
+    rows = [
+        [ARMS[arm].title, *(_plus_minus(*found[name], ".3f") if name in found else UNKNOWN for name in names)]
+        for arm, found in probes.items()
+    ]
+    return markdown(["features", "depth, ridge", "depth, MLP", "consistency"], rows)
+
+
+def cost_table(cost: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each arm cost; seconds are of the attempt that ended a stage."""
+    rows = [
+        [
+            ARMS[arm].title,
+            f"{found['new_parameters']:,}",
+            f"{found['gflop_a_clip']:.1f}" if found["gflop_a_clip"] else UNKNOWN,
+            f"{found['feature_seconds']:.0f}",
+            f"{found['feature_bytes'] / 1e6:.1f}",
+            f"{found['tuning_seconds']:.0f}",
+        ]
+        for arm, found in cost.items()
+    ]
+    titles = [
+        "arm",
+        "new parameters",
+        "GFLOP a clip",
+        "features, CPU s",
+        "store, MB",
+        "tuning of a seed, CPU s",
+    ]
+    return markdown(titles, rows)
+
+
+def ames_table(ames: Mapping[str, Mapping[str, Any]]) -> str:
+    """How often the nearer thing was named rightly, and in how many pairs the answer flipped."""
+    rows = [
+        [ARMS[arm].title, str(found["pairs"])]
+        + [f"{100 * found[name]:.0f} %" for name in ("host", "fused", "swapped", "flipped")]
+        for arm, found in ames.items()
+    ]
+    return markdown(["arm", "pairs", "host alone", "fused", "fused, twin's features", "answer flips"], rows)
+
+
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _score(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["mean"] is None:
+        return UNKNOWN
+    return _plus_minus(found["mean"], found["error"], ".1f")
+
+
+def _plus_minus(value: float, error: float | None, form: str) -> str:
+    spread = UNKNOWN if error is None else format(error, form.lstrip("+"))
+    return f"{value:{form}} ± {spread}"

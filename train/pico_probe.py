@@ -1,0 +1,236 @@
+"""What do frozen features of a video transformer know of depth and of the camera's way?
+
+    python train/pico_clips.py --cache CLIPS --split test --clips 1000
+    python train/pico_probe.py --cache CLIPS --wan WAN --out probe.json       # WAN: vae/ and transformer/
+
+Ridge regressions and small MLPs on features of blocks, noise levels and modes of the real backbone; beside
+them the same for the untrained network and for the bare latents. By the method of a prototype that fooled
+itself first: R2 is over what the position alone says (so that a constant picture scores 0), the penalty is
+chosen with whole rooms left out, and errors are a bootstrap over rooms.
+"""
+
+from __future__ import annotations
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pico_clips import SIDE, Clips
+from pico_flow import build
+from vega3d import WanBackbone, WanConfig
+from vega3d.video import FramePlan
+
+SEEN = (4, 8, 12, 16)  # frames of a clip that are asked about
+GRID = 8  # tokens a side
+PENALTIES = tuple(10.0**k for k in range(-4, 5))
+FOLDS = 5
+Array = NDArray[np.float32]
+
+
+def plans(mode: str) -> tuple[list[int], FramePlan]:
+    """Frames that the backbone gets, and its plan, for the four frames that are asked about."""
+    if mode == "frame":
+        return list(SEEN), FramePlan.per_frame(range(len(SEEN)))
+    if mode == "window":  # five frames that end at the one asked about
+        runs = tuple(tuple(range(f - 4, f + 1)) for f in SEEN)
+        return list(range(17)), FramePlan(SEEN, tuple(range(17)), tuple((f,) for f in SEEN), runs)
+    whole = tuple(range(17))
+    return list(whole), FramePlan(SEEN, whole, tuple((f,) for f in SEEN), (whole,))
+
+
+def gather(
+    wan: WanBackbone, clips: Clips, count: int, mode: str, blocks: Sequence[int], sigmas: Sequence[float]
+) -> dict[tuple[int, float], NDArray[np.float16]]:
+    """Features (count, 4, 8, 8, C) of each block and noise level, by the real backbone."""
+    wan.config = dataclasses.replace(wan.config, mode=mode)
+    frames, plan = plans(mode)
+    found: dict[tuple[int, float], list[Tensor]] = {}
+    for first in range(0, count, 8):
+        batch = [
+            torch.from_numpy(clips.pixels[i][frames]).permute(0, 3, 1, 2)
+            for i in range(first, min(count, first + 8))
+        ]
+        for key, maps in wan.sweep(batch, [plan] * len(batch), blocks=blocks, sigmas=sigmas).items():
+            found.setdefault(key, []).extend(m.features[:, -len(SEEN) :].half() for m in maps)
+    return {key: torch.stack(maps).movedim(1, -1).numpy() for key, maps in found.items()}
+
+
+def bare(wan: WanBackbone, clips: Clips, count: int, mode: str) -> NDArray[np.float16]:
+    """The clean latents of the same tokens (count, 4, 8, 8, 64), four latent pixels a token."""
+    frames, _ = plans("clip" if mode == "clip" else "frame")
+    out = []
+    for index in range(count):
+        x = torch.from_numpy(clips.pixels[index][frames]).permute(3, 0, 1, 2)[None].float() / 255
+        x = x if mode == "clip" else x[0].transpose(0, 1)[:, :, None]
+        z = wan.latents(x)  # (1, 16, 5, 16, 16), or (4, 16, 1, 16, 16)
+        z = z[0, :, 1:].transpose(0, 1) if mode == "clip" else z[:, :, 0]
+        out.append(z.unflatten(3, (GRID, 2)).unflatten(2, (GRID, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3))
+    return torch.stack(out).half().numpy()
+
+
+def depths(clips: Clips, count: int) -> Array:
+    """Mean log depth in each token (count, 4, 8, 8)."""
+    depth = np.log(np.asarray(clips.depth[:count][:, list(SEEN)], dtype=np.float32))
+    cell = depth.shape[-1] // GRID
+    return depth.reshape(count, len(SEEN), GRID, cell, GRID, cell).mean((3, 5))
+
+
+def ways(clips: Clips, count: int) -> Array:
+    """The camera's way from first to last frame asked about (count, 3): metres right and ahead, yaw."""
+    poses = np.asarray(clips.poses[:count][:, [SEEN[0], SEEN[-1]]], dtype=np.float64)
+    relative = np.linalg.inv(poses[:, 0]) @ poses[:, 1]
+    yaw = np.arctan2(relative[:, 0, 2], relative[:, 2, 2])
+    return np.stack([relative[:, 0, 3], relative[:, 2, 3], yaw], axis=1).astype(np.float32)
+
+
+def ridge(x: Array, y: Array, rooms: NDArray[np.int64], train: NDArray[np.bool_]) -> Array:
+    """Ridge predictions (N, K) for all rows; standardised, the penalty by cross-validation over rooms."""
+    mean, std = x[train].mean(0), x[train].std(0) + 1e-6
+    x = np.concatenate([(x - mean) / std, np.ones((len(x), 1), np.float32)], axis=1)
+    fold = rooms % FOLDS
+    grams = [(x[train & (fold == k)], y[train & (fold == k)]) for k in range(FOLDS)]
+    parts = [(a.T.astype(np.float64) @ a, a.T.astype(np.float64) @ b) for a, b in grams]
+    whole = (sum(p[0] for p in parts), sum(p[1] for p in parts))
+    errors = np.zeros(len(PENALTIES))
+    for (a, b), own in zip(grams, parts, strict=True):
+        for i, penalty in enumerate(PENALTIES):
+            w = _solve(whole[0] - own[0], whole[1] - own[1], penalty)
+            errors[i] += float(((a @ w - b) ** 2).sum())
+    return (x @ _solve(*whole, PENALTIES[int(errors.argmin())])).astype(np.float32)
+
+
+def _solve(gram: Any, moment: Any, penalty: float) -> Any:
+    scale = penalty * np.trace(gram) / len(gram)
+    return np.linalg.solve(gram + scale * np.eye(len(gram)), moment)
+
+
+def mlp(x: Array, y: Array, train: NDArray[np.bool_], epochs: int = 6, seed: int = 0) -> Array:
+    """Predictions (N, K) of a two-layer MLP, AdamW, cosine."""
+    torch.manual_seed(seed)
+    mean, std = x[train].mean(0), x[train].std(0) + 1e-6
+    scale = y[train].std(0) + 1e-6
+    inputs, targets = torch.from_numpy((x - mean) / std), torch.from_numpy(y / scale)
+    net = nn.Sequential(
+        nn.Linear(x.shape[1], 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(), nn.Linear(256, y.shape[1])
+    )
+    rows = torch.from_numpy(np.flatnonzero(train))
+    size = 1024 if len(rows) > 20_000 else 64
+    total = epochs * (len(rows) // size)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=total)
+    for step in range(total):
+        if step % (len(rows) // size) == 0:
+            order = rows[torch.randperm(len(rows))]
+        at = step % (len(rows) // size) * size
+        chosen = order[at : at + size]
+        loss = nn.functional.mse_loss(net(inputs[chosen]), targets[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return (torch.cat([net(part) for part in inputs.split(65536)]).numpy() * scale).astype(np.float32)
+
+
+def r2(truth: Array, guess: Array, test: NDArray[np.bool_], seed: int = 0) -> tuple[float, float]:
+    """Share of the variance explained on test rooms (N, ...) and its bootstrap error over rooms."""
+    axes = tuple(range(1, truth.ndim))
+    wrong = ((truth - guess)[test] ** 2).sum(axes).astype(np.float64)
+    total = (truth[test] ** 2).sum(axes).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(wrong), size=(1000, len(wrong)))
+    return 1 - wrong.sum() / total.sum(), float((1 - wrong[drawn].sum(1) / total[drawn].sum(1)).std())
+
+
+class Probe:
+    """Targets of the probe rooms, and what features say of them."""
+
+    def __init__(self, clips: Clips, count: int, share: float = 0.7) -> None:
+        self.count = count
+        self.train = np.arange(count) < int(share * count)
+        depth = depths(clips, count)
+        self.depth = depth - depth[self.train].mean(0)  # over what the position says
+        way = ways(clips, count)
+        self.way = way - way[self.train].mean(0)
+
+    def depth_of(self, features: NDArray[Any], deep: bool = False) -> tuple[float, float]:
+        """R2 of log depth from features (count, 4, 8, 8, C), by ridge or by MLP."""
+        x = features.astype(np.float32).reshape(-1, features.shape[-1])
+        per = x.shape[0] // self.count
+        rooms, train = np.repeat(np.arange(self.count), per), np.repeat(self.train, per)
+        y = self.depth.reshape(-1, 1)
+        guess = mlp(x, y, train) if deep else ridge(x, y, rooms, train)
+        return r2(self.depth, guess.reshape(self.depth.shape), ~self.train)
+
+    def way_of(self, features: NDArray[Any]) -> list[tuple[float, float]]:
+        """R2 of right, ahead and yaw from pooled features of the first and last frame, by ridge."""
+        x = features.astype(np.float32)[:, [0, -1]]  # (count, 2, 8, 8, C)
+        x = x.reshape(self.count, 2, 2, 4, 2, 4, -1).mean((3, 5)).reshape(self.count, -1)
+        guess = ridge(x, self.way, np.arange(self.count), self.train)
+        return [r2(self.way[:, k : k + 1], guess[:, k : k + 1], ~self.train) for k in range(3)]
+
+    def report(self, features: NDArray[Any], deep: bool) -> dict[str, Any]:
+        """All of it, rounded."""
+        found: dict[str, Any] = {"depth_ridge": self.depth_of(features)}
+        if deep:
+            found["depth_mlp"] = self.depth_of(features, deep=True)
+        found |= dict(zip(("right", "ahead", "yaw"), self.way_of(features), strict=True))
+        return {k: [round(float(v), 4) for v in pair] for k, pair in found.items()}
+
+
+def load(wan: Path, transformer: WanTransformer3DModel | None = None) -> WanBackbone:
+    """The backbone of a folder, or with another transformer."""
+    dit = transformer or WanTransformer3DModel.from_pretrained(wan / "transformer", torch_dtype=torch.float32)
+    vae = AutoencoderKLWan.from_pretrained(wan / "vae", torch_dtype=torch.float32)
+    prompt = load_file(str(wan / "prompt_embeds.safetensors"))["prompt_embeds"]
+    config = WanConfig(block=len(dit.blocks) - 1, pixels=SIDE * SIDE, micro_batch=8)
+    return WanBackbone(dit, vae, prompt, config)
+
+
+def main() -> None:
+    """Probe a trained transformer, the untrained one and the bare latents; print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--wan", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rooms", type=int, default=1000)
+    parser.add_argument("--blocks", type=int, nargs="+", default=[3, 7, 11, 15, 19, 20, 23])
+    parser.add_argument("--sigmas", type=float, nargs="+", default=[0.1, 0.3, 0.5])
+    parser.add_argument("--modes", nargs="+", default=["frame", "window", "clip"])
+    parser.add_argument("--untrained", action="store_true", help="the network before its training")
+    parser.add_argument("--deep", type=int, nargs="*", default=[11, 20], help="blocks that get an MLP, too")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    clips = Clips(args.cache, "test", args.rooms)
+    assert clips.refresh() >= args.rooms
+    probe, wan = Probe(clips, args.rooms), load(args.wan, build(0) if args.untrained else None)
+    results: dict[str, Any] = {}
+    for mode in args.modes:
+        if mode != "window":
+            results[f"{mode} latents"] = probe.report(bare(wan, clips, args.rooms, mode), deep=True)
+            print(mode, "latents", results[f"{mode} latents"], flush=True)
+        start = time.time()
+        for (block, sigma), x in gather(wan, clips, args.rooms, mode, args.blocks, args.sigmas).items():
+            name = f"{mode} block {block} sigma {sigma}"
+            results[name] = probe.report(x, deep=block in args.deep and sigma == 0.3)
+            print(name, results[name], f"{time.time() - start:.0f} s", flush=True)
+    args.out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
