@@ -77,9 +77,9 @@ def test_sqa3d_joins_questions_with_their_answers(tmp_path: Path) -> None:
     assert float(scored["per_sample"][0][suite.value]) == 1
 
 
-def test_a_task_that_nobody_can_ask_is_refused() -> None:
+def test_a_benchmark_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="benchmark to run"):
-        load_suite("threedod")
+        load_suite("imagenet")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
