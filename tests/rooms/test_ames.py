@@ -136,7 +136,8 @@ def test_the_command_line_exports_pairs_with_their_questions(
 def test_the_command_line_exports_scannets_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = ["--width", "32", "--height", "24", "--frames", "3", "--split", "val"]
     assert main(["rooms", "export", "--out", str(tmp_path), *size]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    written = {Path(line) for line in capsys.readouterr().out.splitlines()}
+    assert written == {*tmp_path.glob("processed/*.json"), *tmp_path.glob("evaluation/*/*.json")}
 
 
 def test_a_pair_of_a_negative_seed_is_an_error() -> None:
