@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pico_data import FRAMES_SEEN, GRID, Cache, Row
-from pico_pack import Packed, Packer
+from pico_pack import BEFORE_ANSWER, Packed, Packer
 
 ASKED: dict[str, tuple[float, float]] = {
     "exists": (4.0, 3.0), "colour": (4.0, 3.0), "count": (2.0, 2.0), "closer": (1.0, 2.0),
@@ -29,6 +29,9 @@ ASKED: dict[str, tuple[float, float]] = {
 
 STEPS = {"object_abs_distance": 0.5, "distance": 0.5, "object_size_estimation": 10.0, "size": 10.0}
 """Measures are answered coarsely: rounded to this, after a wobble; so the likeliest answer is a good one."""
+
+ROOM = 360
+"""Tokens of questions and answers a clip: nearly always one shape, for a compiler's sake."""
 
 HANDED = ("side", "object_rel_direction_easy", "object_rel_direction_medium", "object_rel_direction_hard")
 """Families whose answers a mirror would change."""
@@ -47,7 +50,7 @@ class Sampler:
         chosen = rng.integers(len(self.cache.lines), size=self.batch)
         mirrored = rng.random(self.batch) < 0.5
         rows = [
-            self.pick(self.cache.lines[i]["asked"], done, bool(m))
+            self.fitting(self.pick(self.cache.lines[i]["asked"], done, bool(m)))
             for i, m in zip(chosen, mirrored, strict=True)
         ]
         pixels, target = self.clips(chosen, mirrored)
@@ -76,6 +79,16 @@ class Sampler:
         drawn = self.rng.choice(len(open_to), size, replace=False, p=weight / weight.sum())
         chosen = [q for q in rows if q[0] == "list"] + [open_to[int(i)] for i in drawn]
         return [(prompt, self.coarse(kind, answer)) for kind, prompt, answer in chosen]
+
+    def fitting(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The first of these questions, as many as there is room for."""
+        kept, used = [], 0
+        for prompt, answer in pairs:
+            used += len(self.packer.ids(prompt + BEFORE_ANSWER)) + len(self.packer.ids(answer))
+            if used > ROOM:
+                break
+            kept.append((prompt, answer))
+        return kept
 
     def coarse(self, kind: str, answer: str) -> str:
         """A measure as it is to be answered."""
