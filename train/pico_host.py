@@ -33,7 +33,7 @@ from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_run import Run
-from pico_sampler import Sampler, texts_of
+from pico_sampler import ASKED, Sampler, texts_of
 from pico_score import Blind, score, summary
 
 
@@ -116,12 +116,12 @@ def evaluate(
 
 
 def few(rows: list[Row], most: int = 2) -> list[Row]:
-    """At most two questions of each family, no list."""
+    """At most two questions of each family that is asked."""
     seen: Counter[str] = Counter()
     chosen = []
     for row in rows:
         seen[row[0]] += 1
-        if row[0] != "list" and seen[row[0]] <= most:
+        if row[0] in ASKED and seen[row[0]] <= most:
             chosen.append(row)
     return chosen
 
