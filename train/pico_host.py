@@ -35,6 +35,7 @@ from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_run import Run
 from pico_sampler import ASKED, Sampler, texts_of
 from pico_score import Blind, score, summary
+from vega3d.rooms import CATEGORIES, COLOURS
 
 
 class Helper(nn.Module):
@@ -66,7 +67,29 @@ def shown_loss(read: Tensor, target: Tensor) -> Tensor:
     return 0.25 * (loss[..., :KINDS_END].sum(-1) + loss[..., KINDS_END:].sum(-1)).mean()
 
 
-def losses(model: Any, helper: Helper, batch: Packed, target: Tensor | None) -> tuple[Tensor, Tensor]:
+class Words:
+    """The words of kinds and colours: a visual token that shows a red bed is to lie near "red" and "bed".
+
+    The questions' words and the visual tokens then live in one space from early on, so that finding what a
+    question names takes one look. No parameters: the table is the model's own embedding.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.ids = [tokenizer(f" {word}").input_ids for word in (*CATEGORIES, *COLOURS)]
+
+    def loss(self, model: Any, visual: Tensor, target: Tensor) -> Tensor:
+        """visual (B, n, D), target (B, n, HELPERS) -> scalar."""
+        table = model.model.language_model.embed_tokens.weight.float()
+        words = torch.stack([table[ids].mean(0) for ids in self.ids]) - table.mean(0)
+        near = nn.functional.normalize(visual.float(), dim=-1) @ nn.functional.normalize(words, dim=-1).T
+        wanted = (4 * target[..., 1:SHARES]).clamp(0, 1)
+        loss = nn.functional.binary_cross_entropy_with_logits(16 * near - 4, wanted, reduction="none")
+        return 0.25 * loss.sum(-1).mean()
+
+
+def losses(
+    model: Any, helper: Helper, words: Words, batch: Packed, target: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Answer loss (mean over answer tokens) and helper loss."""
     visual, hidden = forward(model, batch)
     start = batch.prefix.shape[1]
@@ -76,14 +99,14 @@ def losses(model: Any, helper: Helper, batch: Packed, target: Tensor | None) -> 
     if target is None:
         return answer, answer.new_zeros(())
     seen = hidden[:, :start][batch.media].view(visual.shape)
-    return answer, helper(visual, seen, target)
+    return answer, helper(visual, seen, target) + words.loss(model, visual, target)
 
 
-def looking(model: Any, helper: Helper, batch: Packed, target: Tensor) -> Tensor:
+def looking(model: Any, helper: Helper, words: Words, batch: Packed, target: Tensor) -> Tensor:
     """Helper loss of the vision tower alone: a fifth of the work of a whole step."""
     media = model.model.get_video_features(batch.patches, batch.grid).pooler_output
     visual = torch.cat(tuple(media)).view(len(target), -1, media[0].shape[-1])
-    return helper(visual, None, target)
+    return helper(visual, None, target) + words.loss(model, visual, target)
 
 
 def matrices(model: Any) -> list[nn.Parameter]:
@@ -144,18 +167,18 @@ def prepare(folder: Path, cache: Cache, seed: int) -> tuple[Any, Any]:
     return Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer)), processor
 
 
-def step(run: Run, sampler: Sampler, args: argparse.Namespace) -> tuple[float, float]:
+def step(run: Run, sampler: Sampler, words: Words, args: argparse.Namespace) -> tuple[float, float]:
     """One step; its answer loss (nan while only pictures are learned) and helper loss."""
     model, helper = run.modules["model"], run.modules["helper"]
     assert isinstance(helper, Helper)
     batch, target = sampler.draw(run.done)
     with torch.autocast("cpu", torch.bfloat16):
         if target is not None and run.done < args.looking:
-            aid = looking(model, helper, batch, target)
+            aid = looking(model, helper, words, batch, target)
             answer = aid.new_full((), torch.nan)
             total = aid
         else:
-            answer, aid = losses(model, helper, batch, target)
+            answer, aid = losses(model, helper, words, batch, target)
             total = answer + args.helper * aid
     total.backward()
     run.update()
@@ -177,10 +200,11 @@ def train(args: argparse.Namespace) -> None:
     packer = Packer(model, processor)
     # A resumed run draws other batches.
     sampler = Sampler(cache, packer, args.batch, args.questions, [args.seed, run.step])
+    words = Words(processor.tokenizer)
     log, next_eval = [], run.seconds + args.eval_every * 60
     while run.done < 1:
         with run.timed():
-            log.append(step(run, sampler, args))
+            log.append(step(run, sampler, words, args))
         if run.step % 25 == 0:
             report(run, log[-25:], cache.refresh())
         if run.seconds > next_eval or run.done >= 1:
@@ -220,7 +244,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=16, help="at most")
     parser.add_argument("--looking", type=float, default=0.25, help="share of the run on pictures alone")
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--helper", type=float, default=0.5)
+    parser.add_argument("--helper", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
