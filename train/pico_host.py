@@ -202,12 +202,12 @@ def train(args: argparse.Namespace) -> None:
     sampler = Sampler(cache, packer, args.batch, args.questions, [args.seed, run.step])
     words = Words(processor.tokenizer)
     log, next_eval = [], run.seconds + args.eval_every * 60
-    while run.done < 1:
+    while run.done < 1 and run.seconds < 60 * args.stop:
         with run.timed():
             log.append(step(run, sampler, words, args))
         if run.step % 25 == 0:
             report(run, log[-25:], cache.refresh())
-        if run.seconds > next_eval or run.done >= 1:
+        if run.seconds > next_eval:
             held_out.refresh()
             blind = Blind(tuple(q) for facts in cache.lines[:2000] for q in facts["asked"])
             with run.at_average():
@@ -238,6 +238,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=80)
+    parser.add_argument("--stop", type=float, default=1e9, help="end at this minute; another call goes on")
     parser.add_argument("--capacity", type=int, default=6000, help="scenes the training cache was made for")
     parser.add_argument("--val", type=int, default=60, help="scenes that the held-out cache was made for")
     parser.add_argument("--batch", type=int, default=12)
