@@ -69,7 +69,8 @@ peak learning rate {lr}, cosine by the clock, moving average of the weights), {b
 {questions} questions each and the list of what is in the room, from {rooms:,} rooms (split `train`, run seed
 0; they were rendered while it trained), eight of 48 frames at 140x140, half of the clips mirrored. A helper
 loss on visual tokens (what is there, how far, where) was used, alone in the first {looking:.0%} of the time,
-and its heads thrown away. Measures were answered coarsely (distances in steps of 0.5 m, sizes of 10 cm).
+and its heads thrown away. Measures were answered coarsely (distances in powers of the root of two,
+sizes in tens of centimetres).
 Seed {seed}."""
 
 

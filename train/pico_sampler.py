@@ -8,6 +8,7 @@ clips double the rooms; a mirrored clip is asked nothing that knows left from ri
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -27,8 +28,14 @@ ASKED: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 """How often a family is asked, at the beginning and at the end of the run (relative)."""
 
-STEPS = {"object_abs_distance": 0.5, "distance": 0.5, "object_size_estimation": 10.0, "size": 10.0}
-"""Measures are answered coarsely: rounded to this, after a wobble; so the likeliest answer is a good one."""
+CENTIMETRES = ("object_size_estimation", "size")
+METRES = ("object_abs_distance", "distance")
+RATIO = 2**0.5
+"""Measures are answered coarsely, after a wobble: sizes in tens, distances in powers of this.
+
+A host that cannot tell answers with the likeliest number. In even steps of 0.5 m that is 1.0, which scores
+20.5 on held-out rooms where the best constant has 31.8; in powers of the root of two it scores 29.4.
+"""
 
 ROOM = 360
 """Tokens of questions and answers a clip: nearly always one shape, for a compiler's sake."""
@@ -92,11 +99,15 @@ class Sampler:
 
     def coarse(self, kind: str, answer: str) -> str:
         """A measure as it is to be answered."""
-        if kind not in STEPS:
-            return answer
-        value = float(answer) * (1 + 0.05 * float(self.rng.normal()))
-        rounded = max(STEPS[kind], round(value / STEPS[kind]) * STEPS[kind])
-        return f"{rounded:.1f}" if "." in answer else str(round(rounded))
+        if kind in CENTIMETRES:
+            return str(max(10, 10 * round(float(answer) * self.wobble(0.05) / 10)))
+        if kind in METRES and float(answer) > 0:
+            return f"{RATIO ** round(math.log(float(answer) * self.wobble(0.1), RATIO)):.1f}"
+        return answer
+
+    def wobble(self, width: float) -> float:
+        """A factor around one."""
+        return math.exp(width * float(self.rng.normal()))
 
 
 def weight_of(kind: str, done: float) -> float:

@@ -142,3 +142,15 @@ def test_a_token_near_its_words_costs_less_than_one_near_others(scripts: None) -
         for a, b in (("bed", "red"), ("sofa", "blue"))
     )
     assert near < far
+
+
+def test_measures_are_answered_coarsely_and_words_as_they_are(scripts: None) -> None:
+    from pico_sampler import Sampler
+
+    sampler = Sampler(None, None, batch=1, questions=1, seed=[0])  # type: ignore[arg-type]
+    assert sampler.coarse("colour", "red") == "red"
+    assert sampler.coarse("count", "3") == "3"
+    assert sampler.coarse("distance", "0.0") == "0.0"
+    sizes = {sampler.coarse("size", "97") for _ in range(50)}
+    assert all(size.endswith("0") and 70 <= int(size) <= 130 for size in sizes)
+    assert {sampler.coarse("distance", "2.0") for _ in range(50)} <= {"1.4", "2.0", "2.8"}
