@@ -50,8 +50,9 @@ Mean over these families (three directions count as one): **{model:.1f} ± {se:.
 Styles: rooms with a {floor} floor or a wallpaper of {walls}. {styled_rooms} such rooms, the same families:
 **{styles_model:.1f} ± {styles_se:.1f}**, blind {styles_blind:.1f}.
 
-Families: {families}. Asked without any training, on the rooms of the first table (here the blind models are
-fitted on other test rooms):
+Families: {families}.
+Asked without any training, on the rooms of the first table (here the blind models are fitted on other test
+rooms):
 
 {never}
 
