@@ -1,4 +1,4 @@
-"""Training data of the pico host: rooms rendered once into a memory-mapped cache, and packed batches.
+"""Training data of the pico host: rooms of world 2, rendered once into a memory-mapped cache.
 
     python train/pico_data.py --cache DIR --scenes 6000 --split train     # fills the cache, resumable
 
@@ -14,7 +14,6 @@ import argparse
 import io
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from PIL import Image
 
 from vega3d.geometry import backproject
 from vega3d.rooms import (
+    CATEGORIES,
     COLOURS,
     FRAMES,
-    KINDS,
     Clip,
     Room,
     Split,
@@ -35,10 +34,15 @@ from vega3d.rooms import (
     render,
 )
 from vega3d.rooms import scene_seed as seed_of
+from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
 
 FRAMES_SEEN, SIDE, GRID = 8, 140, 5  # frames a clip, pixels after the processor, visual tokens a side
+Row = tuple[str, str, str]  # type, prompt, answer
 TOKENS = FRAMES_SEEN // 2 * GRID * GRID
-HELPERS = 1 + len(KINDS) + len(COLOURS) + 4  # shell, kinds, colours, log depth, xyz
+KINDS_END = 1 + len(CATEGORIES)
+SHARES = KINDS_END + len(COLOURS)
+HELPERS = SHARES + 4  # shell, kinds, colours, log depth, xyz
+PER_TYPE, PER_FAMILY = 3, 6  # questions kept of one type or family
 
 
 def sampled_indices(rng: np.random.Generator | None = None) -> np.ndarray:
@@ -65,45 +69,61 @@ def helper_targets(room: Room, clip: Clip) -> np.ndarray:
 
     xyz is in the axes of the first camera turned level, in metres / 4.
     """
-    pick = (np.arange(SIDE) + 0.5) * clip.ids.shape[1] / SIDE
-    rows = pick.astype(int)
-    ids, depth = clip.ids[:, rows][:, :, rows], clip.depth[:, rows][:, :, rows]
+    pick = ((np.arange(SIDE) + 0.5) * clip.ids.shape[1] / SIDE).astype(int)
+    ids, depth = clip.ids[:, pick][:, :, pick], clip.depth[:, pick][:, :, pick]
+    kind = np.array([0, *(1 + CATEGORIES.index(thing.category) for thing in room.instances)])
+    colour = np.array([0, *(1 + list(COLOURS).index(thing.colour) for thing in room.instances)])
+    kinds = shares(kind[ids], KINDS_END)
+    colours = shares(colour[ids], 1 + len(COLOURS))[:, 1:]
+    places = token_means(np.concatenate([np.log(depth)[..., None], level_points(clip, depth)], axis=-1))
+    return np.concatenate([kinds, colours, places], axis=-1).astype(np.float16)
+
+
+def level_points(clip: Clip, depth: np.ndarray) -> np.ndarray:
+    """(8, SIDE, SIDE, 3): right, ahead, up of the first camera turned level, in metres / 4."""
     K = clip.K * SIDE / clip.ids.shape[1]
     K[2, 2] = 1
     points = np.stack([backproject(d, K, pose) for d, pose in zip(depth, clip.poses, strict=True)])
-    forward = clip.poses[0, :2, 2] / np.linalg.norm(clip.poses[0, :2, 2])
-    level = np.array(
-        [[forward[1], -forward[0], 0], [forward[0], forward[1], 0], [0, 0, 1]]
-    )  # right, ahead, up
-    xyz = (points - clip.poses[0, :3, 3]) @ level.T / 4
-    kind = np.zeros(len(room.instances) + 1, int)
-    colour = np.zeros(len(room.instances) + 1, int)
-    for thing in room.instances:
-        kind[thing.id] = 1 + list(KINDS).index(thing.category)
-        colour[thing.id] = 1 + list(COLOURS).index(thing.colour)
-    kinds = np.eye(1 + len(KINDS))[kind][ids]
-    colours = np.eye(1 + len(COLOURS))[colour][ids][..., 1:]
-    dense = np.concatenate([kinds, colours, np.log(depth)[..., None], xyz], axis=-1)  # (8, 140, 140, HELPERS)
+    x, y = clip.poses[0, :2, 2] / np.linalg.norm(clip.poses[0, :2, 2])
+    level = np.array([[y, -x, 0], [x, y, 0], [0, 0, 1]])
+    return (points - clip.poses[0, :3, 3]) @ level.T / 4
+
+
+def token_means(dense: np.ndarray) -> np.ndarray:
+    """(8, SIDE, SIDE, C) -> (TOKENS, C): the mean over what one visual token covers."""
     cell = SIDE // GRID
-    blocks = dense.reshape(FRAMES_SEEN // 2, 2, GRID, cell, GRID, cell, HELPERS).mean(axis=(1, 3, 5))
-    return blocks.reshape(TOKENS, HELPERS).astype(np.float16)
+    blocks = dense.reshape(FRAMES_SEEN // 2, 2, GRID, cell, GRID, cell, -1)
+    return blocks.mean(axis=(1, 3, 5)).reshape(TOKENS, -1)
 
 
-def make_scene(split: Split, index: int, resize: Any) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Pixels (8, 140, 140, 3), helper targets and the JSON (questions) of one scene."""
-    room = make_room(seed_of(split, 0, index), version=1)
+def shares(labels: np.ndarray, count: int) -> np.ndarray:
+    """(8, SIDE, SIDE) labels below ``count`` -> (TOKENS, count) shares of each label in a visual token."""
+    cell = SIDE // GRID
+    blocks = labels.reshape(FRAMES_SEEN // 2, 2, GRID, cell, GRID, cell).transpose(0, 2, 4, 1, 3, 5)
+    flat = blocks.reshape(TOKENS, -1) + count * np.arange(TOKENS)[:, None]
+    return np.bincount(flat.ravel(), minlength=TOKENS * count).reshape(TOKENS, count) / blocks[0, 0, 0].size
+
+
+def make_scene(split: Split, index: int, resize: Any) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
+    """Pixels (8, 140, 140, 3), helper targets and the JSON (questions) of one scene; None: held out."""
+    room = make_room(seed_of(split, 0, index))
+    if room_is_held_out(room):
+        return None
     rng = np.random.default_rng([room.seed, 99])
     chosen = sampled_indices(rng if split == "train" else None)
     clip = render(room, indices=list(chosen))
     pixels = resize(like_video(clip.rgb, rng))
-    facts = {
-        "indices": chosen.tolist(),
-        "fps": clip.fps,
-        "vsi": [{"type": q.question_type, "prompt": q.prompt(), "answer": q.ground_truth}
-                for q in make_questions(room, clip, per_type=3)],
-        "plain": [asdict(q) for q in plain_questions(room, clip, per_family=3)],
-    }  # fmt: skip
+    facts = {"index": index, "indices": chosen.tolist(), "fps": clip.fps, "asked": asked(room, clip)}
     return pixels, helper_targets(room, clip), facts
+
+
+def asked(room: Room, clip: Clip) -> list[Row]:
+    """All (type, prompt, answer) of a scene that training may know."""
+    vsi = make_questions(room, clip, per_type=PER_TYPE)
+    plain = plain_questions(room, clip, per_family=PER_FAMILY)
+    rows = [(q.question_type, q.prompt(), q.ground_truth) for q in vsi]
+    rows += [(q.family, q.question, q.answer) for q in plain]
+    return [row for row in rows if not family_is_held_out(row[0])]
 
 
 class Cache:
@@ -139,19 +159,25 @@ class Cache:
 
     def fill(self, resize: Any, until: int) -> None:
         """Render scenes up to ``until``; scenes that are there are kept. The line is written last."""
-        start = time.time()
-        first = self.refresh()
+        start, first = time.time(), self.refresh()
         if self._text.exists() and self._text.stat().st_size > self._offset:
             with self._text.open("r+b") as file:  # a killed writer left half a line
                 file.truncate(self._offset)
+        index = self.lines[-1]["index"] + 1 if self.lines else 0
+        slot = first
         with self._text.open("a") as file:
-            for index in range(first, until):
-                self.pixels[index], self.helpers[index], facts = make_scene(self.split, index, resize)
+            while slot < until:
+                made = make_scene(self.split, index, resize)
+                index += 1
+                if made is None:
+                    continue
+                self.pixels[slot], self.helpers[slot], facts = made
+                slot += 1
                 file.write(json.dumps(facts) + "\n")
                 file.flush()
-                if index % 200 == 199:
-                    rate = (index + 1 - first) / (time.time() - start)
-                    print(f"{self.split} {index + 1}/{until} scenes, {rate:.1f}/s", flush=True)
+                if slot % 200 == 0:
+                    rate = (slot - first) / (time.time() - start)
+                    print(f"{self.split} {slot}/{until} scenes, {rate:.1f}/s", flush=True)
 
 
 def processor_resize() -> Any:

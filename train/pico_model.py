@@ -46,6 +46,14 @@ PHRASES = (
     "The directions refer to the quadrants of a Cartesian plane (if I am standing at the origin and facing "
     "along the positive y-axis).",
     "What will be the first-time appearance order of the following categories in the video:",
+    "You are a robot beginning at the",
+    "and facing the",
+    "You want to navigate to the",
+    "You will perform the following actions (Note: for each [please fill in], choose either 'turn back,' "
+    "'turn left,' or 'turn right.'):",
+    "[please fill in]",
+    "Go forward until the",
+    "You have reached the final destination.",
 )
 _SPLIT = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""  # noqa: E501
 
@@ -105,7 +113,7 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
     """About 7 M parameters: 6 vision blocks of 192, 6 text layers of 256."""
     ids: Any = tokenizer.convert_tokens_to_ids
     text = {
-        "vocab_size": -(-len(tokenizer) // 64) * 64, "hidden_size": 256, "intermediate_size": 576,
+        "vocab_size": -(-len(tokenizer) // 64) * 64, "hidden_size": 256, "intermediate_size": 512,
         "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
         "max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "tie_word_embeddings": True,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 12, 12]},

@@ -67,7 +67,7 @@ class Packer:
         prefix, start = self._prefix(pixels.shape[1], grid, kind, seconds)
         rows = [self._row(pairs) for pairs in asked]
         longest = max(len(row[0]) for row in rows)
-        length = -(-longest // 144) * 144  # few shapes, for a compiler's sake
+        length = -(-longest // 72) * 72  # few shapes, for a compiler's sake
         ids, labels, segment, offset = (np.zeros((len(rows), length), np.int64) for _ in range(4))
         labels[:] = IGNORE
         for b, row in enumerate(rows):

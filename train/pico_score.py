@@ -14,8 +14,8 @@ NUMERIC = {"object_counting", "object_abs_distance", "object_size_estimation", "
            "count", "distance", "size", "area"}  # fmt: skip
 CHANCE = {
     "object_rel_distance": 1 / 4, "object_rel_direction_easy": 1 / 2, "object_rel_direction_medium": 1 / 3,
-    "object_rel_direction_hard": 1 / 4, "obj_appearance_order": 1 / 4, "exists": 1 / 2, "closer": 1 / 2,
-    "side": 1 / 2, "first": 1 / 2,
+    "object_rel_direction_hard": 1 / 4, "obj_appearance_order": 1 / 4, "route_planning": 0.289,
+    "exists": 1 / 2, "closer": 1 / 2, "side": 1 / 2, "first": 1 / 2,
 }  # fmt: skip
 Row = tuple[str, str, str]  # type, prompt, answer
 
