@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from pico_clips import Clips
 from pico_flow import LENGTHS, SHARES, build, speed_up, velocity
 from pico_latents import FRAMES, STRIDE, Latents
-from pico_run import Run
+from pico_run import Run, add_options
 
 MASKED = 0.75
 PATCH = 2  # latent pixels on a side of a token
@@ -157,13 +157,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--task", choices=["masked", "depth"], required=True)
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--capacity", type=int, default=3000, help="clips the training files have room for")
-    parser.add_argument("--val", type=int, default=160, help="clips the held-out files have room for")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
+    add_options(parser)
     train(parser.parse_args())
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pico_latents import FRAMES, Latents
-from pico_run import Run
+from pico_run import Run, add_options, shown
 
 TRANSFORMER = {
     "patch_size": (1, 2, 2), "num_attention_heads": 4, "attention_head_dim": 32, "in_channels": 16,
@@ -192,11 +192,6 @@ def finish(
     print(json.dumps(whole), flush=True)
 
 
-def shown(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings without paths."""
-    return {k: v for k, v in vars(args).items() if not isinstance(v, Path)}
-
-
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -205,13 +200,8 @@ def main() -> None:
     parser.add_argument("--kind", choices=["video", "image"], default="video")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--steps", type=int, default=None, help="length in steps instead")
-    parser.add_argument("--capacity", type=int, default=3000, help="clips the training files have room for")
-    parser.add_argument("--val", type=int, default=160, help="clips the held-out files have room for")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
+    add_options(parser)
     train(parser.parse_args())
 
 

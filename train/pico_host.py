@@ -32,7 +32,7 @@ from pico_data import HELPERS, KINDS_END, SHARES, Cache, Row
 from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
-from pico_run import Run
+from pico_run import Run, shown
 from pico_sampler import ASKED, Sampler, texts_of
 from pico_score import Blind, score, summary
 from vega3d.rooms import CATEGORIES, COLOURS
@@ -225,11 +225,6 @@ def report(run: Run, log: list[tuple[float, float]], scenes: int) -> None:
         f"lr {run.rate():.1e} scenes {scenes} {run.seconds / run.step:.2f} s/step",
         flush=True,
     )
-
-
-def shown(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings without paths."""
-    return {k: v for k, v in vars(args).items() if not isinstance(v, Path)}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ VAE (27.2 against 22.7 dB after four minutes) and the video transformer alike. T
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -165,3 +167,18 @@ def read_clock(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file."""
     with safe_open(str(path), framework="pt") as file:
         return dict(file.metadata())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The settings that all trainings on clips share."""
+    parser.add_argument("--capacity", type=int, default=3000, help="clips the training files have room for")
+    parser.add_argument("--val", type=int, default=160, help="clips the held-out files have room for")
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
+
+
+def shown(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings without paths."""
+    return {k: v for k, v in vars(args).items() if not isinstance(v, Path)}

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pico_clips import Clips
-from pico_run import Run
+from pico_run import Run, add_options, shown
 
 VAE = {"base_dim": 16, "decoder_base_dim": 16, "z_dim": 16, "num_res_blocks": 1}
 CROP, KL = 64, 1e-5
@@ -218,11 +218,6 @@ def stock_psnr(model: AutoencoderKLWan, clips: Clips) -> dict[str, float]:
     return {f"psnr_{name}": round(psnr(float(np.mean(e))), 2) for name, e in errors.items()}
 
 
-def shown(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings without paths."""
-    return {k: v for k, v in vars(args).items() if not isinstance(v, Path)}
-
-
 def main() -> None:
     """Parse the command line and train both phases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -230,12 +225,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--frames", type=float, default=35, help="minutes on single frames")
     parser.add_argument("--clips", type=float, default=45, help="minutes on clips")
-    parser.add_argument("--capacity", type=int, default=3000, help="clips the training files have room for")
-    parser.add_argument("--val", type=int, default=160, help="clips the held-out files have room for")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
+    add_options(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = build(args.seed)
