@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vega3d.evaluation.suites.choices import chance, rows_with_pictures
-from vega3d.evaluation.suites.suite import Question, Suite, first_of
+from vega3d.evaluation.suites.choices import chance, rows_of_parts
+from vega3d.evaluation.suites.suite import Question, Suite
 from vega3d.evaluation.tasks.blink_spatial import SUB_TASKS
 
 FILES = tuple(f"{name}/val-00000-of-00001.parquet" for name in SUB_TASKS)
@@ -20,9 +20,7 @@ COLUMNS = ("image_1", "image_2", "image_3", "image_4")
 
 def read(root: Path) -> list[Question]:
     """Questions of the sub-tasks that are there (the count says if one is missing)."""
-    first = first_of(root, (*FILES, ROOMS), "blink_spatial")
-    files = [root / name for name in FILES if (root / name).is_file()] or [first]
-    rows = [row for file in files for row in rows_with_pictures(file, COLUMNS)]
+    rows = rows_of_parts(root, FILES, ROOMS, COLUMNS, "blink_spatial")
     return [
         Question(
             id=str(record.get("idx", number)),

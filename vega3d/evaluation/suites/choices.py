@@ -6,11 +6,26 @@ folder. Pictures are no clip: each stands alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vega3d.evaluation.suites.media import Pictures, parquet
-from vega3d.evaluation.suites.suite import rows_of
+from vega3d.evaluation.suites.suite import first_of, rows_of
+
+
+def rows_of_parts(
+    root: Path, parts: Sequence[str], whole: str, columns: tuple[str, ...], suite: str
+) -> list[tuple[dict[str, Any], Pictures]]:
+    """The rows of those parts that are there, or of the file that holds everything.
+
+    Raises:
+        InputError: none of the files is there, or one cannot be read.
+        DependencyError: one is parquet, and pyarrow is not installed.
+    """
+    first = first_of(root, (*parts, whole), suite)
+    files = [root / name for name in parts if (root / name).is_file()] or [first]
+    return [row for file in files for row in rows_with_pictures(file, columns)]
 
 
 def rows_with_pictures(file: Path, columns: tuple[str, ...]) -> list[tuple[dict[str, Any], Pictures]]:

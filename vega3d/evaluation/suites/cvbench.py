@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vega3d.evaluation.suites.choices import chance, rows_with_pictures
-from vega3d.evaluation.suites.suite import Question, Suite, first_of
+from vega3d.evaluation.suites.choices import chance, rows_of_parts
+from vega3d.evaluation.suites.suite import Question, Suite
 
 FILES = ("test_2d.parquet", "test_3d.parquet")
 ROOMS = "cvbench/test.jsonl"
@@ -17,9 +17,7 @@ ROOMS = "cvbench/test.jsonl"
 
 def read(root: Path) -> list[Question]:
     """Questions of both files; of one alone if the other is not there (the count says so)."""
-    first = first_of(root, (*FILES, ROOMS), "cvbench")
-    files = [root / name for name in FILES if (root / name).is_file()] or [first]
-    rows = [row for file in files for row in rows_with_pictures(file, ("image",))]
+    rows = rows_of_parts(root, FILES, ROOMS, ("image",), "cvbench")
     return [
         Question(
             id=f"{record.get('type')}-{record.get('idx', number)}",
