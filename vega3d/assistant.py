@@ -21,13 +21,12 @@ from vega3d.adapter import Encoding, Vega3DAdapter, load_backbone, load_host, lo
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.encoding import unique_names
 from vega3d.errors import ConfigError
-from vega3d.pico import pico_path
+from vega3d.pico import PICO, pico_path
 from vega3d.pretrained import load_lora
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.video import FramePlan
 
-PICO = "pico"
 NONE = "none"
 FRAMES = 8
 Say = Callable[[str], None]

@@ -30,11 +30,13 @@ from vega3d import files, hub
 from vega3d._version import __version__
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError
+from vega3d.pico import PICO, PICO_DIR
 
 CONFIG_FILE = "vega3d_config.json"
 WEIGHTS_FILE = "vega3d_model.safetensors"
 CARD_FILE = "README.md"
 LORA_FOLDER, HOST_FOLDER = "lora", "host"  # beside them, where the host was trained too
+_PICO = {"host": "host", "wan": "backbone"}
 FORMAT = (1, 1)  # major, minor; 1.1 added modes, pictures, draws, shortcuts and semantic streams
 _FOLDER = f"a folder written by save_pretrained: {CONFIG_FILE} and {WEIGHTS_FILE}"
 
@@ -46,7 +48,8 @@ def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[st
         CheckpointError: ``path`` is a file, or the folder cannot be written (a full disk, no right to).
     """
     folder = Path(path)
-    record = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **config.to_dict()}
+    own_format = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__}
+    record = {**own_format, **_with_pico(config.to_dict(), by_name=True)}
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +57,7 @@ def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[st
         files.write_whole(folder / CONFIG_FILE, lambda part: part.write_text(_json(record), encoding="utf-8"))
         if not (folder / CARD_FILE).exists():  # a card that somebody edited is theirs
             files.write_whole(
-                folder / CARD_FILE, lambda part: part.write_text(_card(config), encoding="utf-8")
+                folder / CARD_FILE, lambda part: part.write_text(card(config), encoding="utf-8")
             )
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
@@ -73,7 +76,7 @@ def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Veg
     """
     folder = _folder(path, revision)
     record = files.read_json(folder / CONFIG_FILE, _FOLDER)
-    config = _config(record, folder / CONFIG_FILE)
+    config = _config(_with_pico(record, by_name=False), folder / CONFIG_FILE)
     return config, _read_tensors(folder / WEIGHTS_FILE)
 
 
@@ -118,19 +121,28 @@ def push(
     Raises:
         CheckpointError: the hub cannot be reached, or refuses.
     """
-    api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         save(folder, config, tensors)
-        try:
-            api.create_repo(repo, private=private, exist_ok=True)
-            commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload vega3d")
-        except Exception as error:  # the hub's client lets its network library's own errors through
-            raise CheckpointError(
-                f"The checkpoint could not be pushed to {repo!r}.",
-                got=f"{type(error).__name__}: {error}",
-                expected="a hub that can be reached, and the right to write there",
-                fix="check the network and `hf auth login`, or keep it with save_pretrained(folder)",
-            ) from error
+        return upload(repo, Path(folder), private=private, token=token)
+
+
+def upload(repo: str, folder: Path, *, private: bool | None, token: str | None) -> str:
+    """Upload a whole folder to the hub as one commit; returns the commit's address.
+
+    Raises:
+        CheckpointError: the hub cannot be reached, or refuses.
+    """
+    api = HfApi(token=token)
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload vega3d")
+    except Exception as error:  # the hub's client lets its network library's own errors through
+        raise CheckpointError(
+            f"The checkpoint could not be pushed to {repo!r}.",
+            got=f"{type(error).__name__}: {error}",
+            expected="a hub that can be reached, and the right to write there",
+            fix="check the network and `hf auth login`, or keep it with save_pretrained(folder)",
+        ) from error
     return str(commit.commit_url)
 
 
@@ -175,6 +187,17 @@ def _folder(path: str | os.PathLike[str], revision: str | None) -> Path:
         what="checkpoint",
         expected="a folder written by save_pretrained, or the id of one on the hub",
     )
+
+
+def _with_pico(record: dict[str, Any], *, by_name: bool) -> dict[str, Any]:
+    """The shipped models are written by name: where they lie differs from one installation to the next."""
+    changed = dict(record)
+    for part, section in _PICO.items():
+        given, place = record.get(section), str(PICO_DIR / part)
+        before, after = (place, PICO) if by_name else (PICO, place)
+        if isinstance(given, dict) and given.get("path") == before:
+            changed[section] = {**given, "path": after}
+    return changed
 
 
 def _config(record: dict[str, Any], file: Path) -> Vega3DConfig:
@@ -233,21 +256,23 @@ def _json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, sort_keys=True) + "\n"
 
 
-def _card(config: Vega3DConfig) -> str:
-    backbone, host = config.backbone, config.host
+def card(config: Vega3DConfig) -> str:
+    """The model card that ``save`` writes where there is none."""
+    record = _with_pico(config.to_dict(), by_name=True)
+    host, backbone = record["host"]["path"], record["backbone"].get("path")
     further = "".join(
         f" and `{stream.path or 'a stream built in memory'}`" for stream in config.semantic_streams
     )
+    base = f"\nbase_model: {host}" if host and host != PICO and not Path(host).is_dir() else ""
     return f"""---
 library_name: vega3d
-tags: [vega3d, spatial-reasoning, {host.model_type}]
-base_model: {host.path or "unknown"}
+tags: [vega3d, spatial-reasoning, {config.host.model_type}]{base}
 ---
 
 # Projector and fusion of a vega3d model
 
-These are the trained parts only. They belong to the host `{host.path or host.model_type}` and to features
-of `{backbone.path or "a backbone built in memory"}`{further}; none of them is copied here.
+These are the trained parts only. They belong to the host `{host or config.host.model_type}` and to features
+of `{backbone or "a backbone built in memory"}`{further}; none of them is copied here.
 
 ```python
 from vega3d import Vega3DAdapter

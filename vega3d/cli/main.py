@@ -22,6 +22,7 @@ COMMANDS = (
     "validate",
     "export",
     "merge",
+    "push",
     "eval",
     "estimate",
     "doctor",

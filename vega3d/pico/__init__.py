@@ -14,6 +14,9 @@ from vega3d.errors import CheckpointError, unknown_choice
 PICO_DIR = Path(__file__).resolve().parent
 """Folder that holds the embedded models: ``host/`` (Qwen2.5-VL) and ``wan/`` (diffusers layout)."""
 
+PICO = "pico"
+"""The name of the embedded models on the command line and in saved settings."""
+
 _PARTS = {"host": "config.json", "wan": "transformer/config.json"}
 
 
@@ -35,4 +38,4 @@ def pico_path(part: Literal["host", "wan"]) -> Path:
     return folder
 
 
-__all__ = ["PICO_DIR", "pico_path"]
+__all__ = ["PICO", "PICO_DIR", "pico_path"]

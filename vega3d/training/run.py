@@ -28,7 +28,7 @@ from vega3d import checkpoint, files
 from vega3d.adapter import Vega3DAdapter, load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import ConfigError, DependencyError, HostError, nearest
-from vega3d.pico import pico_path
+from vega3d.pico import PICO, pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.training import deepspeed_cpu
@@ -42,7 +42,6 @@ from vega3d.training.typed import SettingError
 
 CONFIG_COPY = "train_config.json"
 FINAL = "final"
-PICO = "pico"
 OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
 DEFAULTS: dict[str, Any] = {
     "output_dir": "out/train",
