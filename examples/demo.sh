@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# The demo: a room is rendered to a video, three questions about it are answered, pictures are drawn.
+# The demo: a room is rendered to a video, three questions about it are answered, pictures are drawn. At last
+# an Ames pair: rooms that differ between the sampled frames only, so that an answer which tells them apart
+# has to come through the branch.
 set -euo pipefail
 out=${1:-out/demo}
 rm -rf "$out" && mkdir -p "$out"
@@ -33,3 +35,7 @@ echo "The video:   $video"
 echo "Questions:   $out/test.jsonl"
 echo "Pictures:"
 sed 's/^/  /' "$out/look.txt"
+
+echo
+echo "An Ames pair: two videos whose sampled frames are the same."
+python "$(dirname "$0")/06_ames.py" "$out/ames" 2> "$out/ames.log" || { cat "$out/ames.log"; exit 1; }
