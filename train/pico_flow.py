@@ -184,7 +184,7 @@ def finish(
     with run.at_average():
         reached = held_out(model, val, args.kind, constant, clips=len(val))
         reached["untrained"] = before
-        whole = {"steps": run.step, "minutes": round(run.seconds / 60, 1), **reached, **shown(args)}
+        whole = {**shown(args), "steps": run.step, "minutes": round(run.seconds / 60, 1), **reached}
         (args.run / "transformer.json").write_text(json.dumps(whole, indent=1))
         saved = build(args.seed)
         saved.load_state_dict(model.state_dict())

@@ -11,7 +11,8 @@ import pytest
 
 from vega3d.data import read_rows
 from vega3d.errors import InputError
-from vega3d.rooms import export_rooms, rooms_seed, rooms_source
+from vega3d.rooms import export_rooms, make_room, rooms_seed, rooms_source
+from vega3d.rooms.held_out import HELD_OUT_FAMILIES, room_is_held_out
 
 LISTS = ("test.jsonl", "conversations.jsonl")  # of all scenes
 SMALL = {"width": 64, "height": 64, "frames": 8}
@@ -127,6 +128,24 @@ def test_the_first_world_can_be_exported_and_says_so(tmp_path: Path) -> None:
     export_rooms(tmp_path, 1, 5, **SMALL, version=1)
     video = next((tmp_path / "rooms").glob("*.mp4"))
     assert rooms_source(video) == (int(video.stem.removeprefix("room_")), 1)
+
+
+def test_a_held_out_export_has_only_what_the_shipped_host_never_saw(tmp_path: Path) -> None:
+    path = export_rooms(tmp_path, 3, 5, **SMALL, held_out=True)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    scenes = {row["scene_name"] for row in rows}
+    assert len(scenes) == 3
+    assert all(room_is_held_out(make_room(int(name.removeprefix("room_")))) for name in scenes)
+    assert {row["question_type"] for row in rows} <= set(HELD_OUT_FAMILIES)
+
+
+def test_held_out_rooms_do_not_take_the_place_of_ordinary_ones(tmp_path: Path) -> None:
+    export_rooms(tmp_path, 1, 5, **SMALL, held_out=True)
+    (name,) = {json.loads(line)["scene_name"] for line in (tmp_path / "test.jsonl").read_text().splitlines()}
+    index = int(name.removeprefix("room_")) % 10_000
+    export_rooms(tmp_path, 1, 5, **SMALL, indices=[index])
+    kinds = {json.loads(line)["question_type"] for line in (tmp_path / "test.jsonl").read_text().splitlines()}
+    assert kinds - set(HELD_OUT_FAMILIES)
 
 
 @pytest.mark.full

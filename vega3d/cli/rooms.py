@@ -39,6 +39,11 @@ def _add_make(actions: Any) -> None:
     make.add_argument(
         "--geometry", action="store_true", help="also write depth, ids, classes, normals, K and poses (npz)"
     )
+    make.add_argument(
+        "--held-out",
+        action="store_true",
+        help="only styles of rooms and types of questions that the shipped host was never trained on",
+    )
     make.set_defaults(run=run_make)
 
 
@@ -108,6 +113,7 @@ def run_make(arguments: argparse.Namespace) -> int:
         frames=arguments.frames,
         per_type=arguments.per_type,
         geometry=arguments.geometry,
+        held_out=arguments.held_out,
         version=arguments.world or ROOMS_VERSION,
         workers=arguments.workers,
         progress=_progress(),

@@ -10,6 +10,7 @@ ranges of seeds: no scene can be in two of them, whatever is asked for.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ import numpy as np
 
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.files import write_whole
+from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import Question, make_questions
 from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
@@ -44,6 +46,7 @@ class Settings:
     fps: float = FPS
     per_type: int = 2
     geometry: bool = False
+    held_out: bool = False
 
 
 def scene_seed(split: Split, seed: int, index: int) -> int:
@@ -73,6 +76,7 @@ def export_rooms(
     fps: float = FPS,
     per_type: int = 2,
     geometry: bool = False,
+    held_out: bool = False,
     version: int = ROOMS_VERSION,
     workers: int = 1,
     progress: Progress | None = None,
@@ -89,16 +93,18 @@ def export_rooms(
         frames, fps: length and rate of the videos.
         per_type: most questions of one type about one room.
         geometry: also write `<scene>.npz`, see `write_geometry`.
+        held_out: only rooms and questions that the shipped pico host was never trained on, see `held_out.py`.
         version: which world.
         workers: processes; more than one needs the caller to be importable (``if __name__ == ...``).
         progress: called after each scene with (done, total, skipped).
-        indices: which scenes of the run; None takes the first ``scenes``.
+        indices: which scenes of the run; None takes the first ``scenes`` (that are held out, if so asked).
     """
-    numbers = range(scenes) if indices is None else indices
+    if indices is None:
+        indices = _held_out(split, seed, scenes, version) if held_out else range(scenes)
     folder = Path(out) / "rooms"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings(version, width, height, frames, fps, per_type, geometry)
-    jobs = [(folder, scene_seed(split, seed, index), settings) for index in numbers]
+    settings = Settings(version, width, height, frames, fps, per_type, geometry, held_out)
+    jobs = [(folder, scene_seed(split, seed, index), settings) for index in indices]
     records: dict[int, list[dict[str, Any]]] = {}
     for done, (index, (questions, skipped)) in enumerate(run_all(_one_scene, jobs, workers), start=1):
         records[index] = questions
@@ -167,6 +173,12 @@ def write_text(path: Path, text: str) -> Path:
     return write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
+def _held_out(split: Split, seed: int, scenes: int, version: int) -> list[int]:
+    """The first scenes of a run whose style is held out."""
+    rooms = ((i, make_room(scene_seed(split, seed, i), version)) for i in itertools.count())
+    return [i for i, _ in itertools.islice((one for one in rooms if room_is_held_out(one[1])), scenes)]
+
+
 def _one_scene(folder: Path, seed: int, settings: Settings) -> tuple[list[dict[str, Any]], bool]:
     """The questions of one scene, made or read; and whether it was there."""
     room = make_room(seed, settings.version)
@@ -186,6 +198,8 @@ def _write_scene(folder: Path, room: Room, clip: Clip, settings: Settings) -> di
     if settings.geometry:
         write_geometry(folder / f"{room.name}.npz", clip)
     questions = make_questions(room, clip, per_type=settings.per_type)
+    if settings.held_out:
+        questions = [question for question in questions if family_is_held_out(question.question_type)]
     scene = {
         "settings": asdict(settings),
         "scene": describe(room, clip),
