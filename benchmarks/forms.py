@@ -27,7 +27,7 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 def maps_of(rooms: int) -> list[FeatureMap]:
     """One map a room: its first, middle and last frame."""
-    wan = WanBackbone.from_pretrained(pico_path("wan"), config=WanConfig(pixels=256 * 256))
+    wan = WanBackbone.from_pretrained(pico_path("wan"), config=WanConfig(pixels=128 * 128))
     found = []
     for number in range(rooms):
         rgb = torch.from_numpy(render(make_room(seed=1000 + number, version=1)).rgb)

@@ -82,7 +82,7 @@ def main() -> None:
     print("| sigma | policy | draws | share of a token's variance | of a difference of two frames |")
     print("|---|---|---|---|---|")
     for sigma in arguments.sigmas:
-        config = WanConfig(block=arguments.block, sigma=sigma, pixels=256 * 256, micro_batch=1)
+        config = WanConfig(block=arguments.block, sigma=sigma, pixels=128 * 128, micro_batch=1)
         wan = WanBackbone.from_pretrained(pico_path("wan"), config=config)
         for policy, draws, token, difference in table(wan, pictures, arguments.repeats):
             print(f"| {sigma:g} | {policy} | {draws} | {token:.3f} | {difference:.3f} |", flush=True)

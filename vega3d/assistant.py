@@ -210,7 +210,7 @@ def with_backbone(config: Vega3DConfig, backbone: str) -> Vega3DConfig:
     return dataclasses.replace(config, backbone=settings)
 
 
-PICO_PIXELS = 256 * 256  # the size of rooms videos: more pixels would show pico nothing more
+PICO_PIXELS = 128 * 128  # the size of the frames that pico's Wan was trained on
 
 
 def device_of(name: Device) -> torch.device:

@@ -171,7 +171,7 @@ def test_wrap_loads_the_backbone_that_the_config_names() -> None:
     settings = dataclasses.replace(SETTINGS, path=str(pico_path("wan")))
     model = Vega3DAdapter.wrap(make_host("qwen2_5_vl"), Vega3DConfig(backbone=settings))
     assert model.backbone is not None
-    assert model.vega3d_config.backbone.channels == 64
+    assert model.vega3d_config.backbone.channels == 128
 
 
 def test_a_rank_without_media_does_not_hang_ddp_and_sees_the_same_gradient(tmp_path: Path) -> None:

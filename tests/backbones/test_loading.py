@@ -274,7 +274,7 @@ def test_at_true_size_the_parameters_are_those_of_the_published_models(name: str
 
 def test_a_saved_config_names_the_weights_and_their_width(pico: WanBackbone) -> None:
     assert pico.spec.config.path == str(pico_path("wan"))
-    assert pico.spec.channels == pico.spec.config.channels == 64
+    assert pico.spec.channels == pico.spec.config.channels == 128
     assert checkpoint.FORMAT == (1, 1)
 
 

@@ -292,7 +292,7 @@ def test_a_matched_picture_over_the_budget_is_refused(make: Make) -> None:
 def test_the_3d_preset_pools_to_14_by_14() -> None:
     config = WanConfig.reference("3d", block=0, size=(64, 32))
     feature = WanBackbone.from_pretrained(pico_path("wan"), config=config)(random_frames(2))[0]
-    assert feature.features.shape == (64, 2, 14, 14)
+    assert feature.features.shape == (128, 2, 14, 14)
     assert feature.resampling == "bilinear"
 
 

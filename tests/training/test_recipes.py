@@ -97,7 +97,7 @@ def test_deepspeed_takes_batch_clipping_and_precision_from_the_trainer(path: Pat
 
 def test_the_pico_recipe_trains_on_rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    export_rooms("out/rooms", 1, 0, split="train", width=64, height=64, frames=8)
+    export_rooms("out/rooms", 1, 0, split="train", width=64, height=64, frames=8, held_out=True)
     config = load_config(ROOT / "configs" / "train" / "rooms_pico_lora.yaml", ["trainer.max_steps=2"])
     assert (train(config) / "lora").is_dir()
 
