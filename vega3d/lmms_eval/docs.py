@@ -22,12 +22,14 @@ from typing import Any
 from vega3d.decoding import pictures_of
 from vega3d.errors import ConfigError
 from vega3d.evaluation import load_task, score
+from vega3d.evaluation.means import mean
 from vega3d.evaluation.suites import Question, Suite, load_suite
 from vega3d.evaluation.suites.hub import folder_of
 from vega3d.evaluation.suites.media import Media, Pictures, sampled
 from vega3d.lmms_eval.messages import CLIP
 
 DATA = "VEGA3D_EVAL_DATA"
+SCORE = "score"
 Doc = Mapping[str, Any]
 
 
@@ -101,27 +103,28 @@ def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
 
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
-    """One answer, scored for itself, under each number that the protocol prints.
+    """One answer: its own score with its scene, and under each number of the protocol what that is made of.
 
-    ``score`` is what standard errors are taken of, over scenes. Corpus metrics (CIDEr, BLEU) have no value of
-    their own for a single answer; they come from `aggregate`, which sees all answers.
+    The score is 0..1 and lmms-eval takes standard errors of it, over scenes, too. The numbers of the protocol
+    have other scales, and corpus metrics (CIDEr, BLEU) have no value for a single answer: `aggregate` makes
+    them of all answers.
     """
     task, suite = load_task(doc["protocol"]), load_suite(doc["protocol"])
     record = suite.record_of(json.loads(doc["record"]), results[0])
-    scored = score(task, [record])["per_sample"][0]
-    value = suite.score_of(scored)
-    own = {
-        "protocol": doc["protocol"],
-        "scene": doc["scene"],
-        "record": json.dumps(record),
-        **({} if value is None else {"score": value}),
-    }
-    return {metric: {"metric": metric, **own} for metric in metrics_of(doc["protocol"])}
+    value = suite.score_of(score(task, [record])["per_sample"][0])
+    own = {"scene": doc["scene"], **({} if value is None else {SCORE: value})}
+    answer = {"protocol": doc["protocol"], "record": json.dumps(record)}
+    return {SCORE: own} | {name: {"metric": name, **answer} for name in metrics_of(doc["protocol"])}
 
 
 def metrics_of(protocol: str) -> list[str]:
     """The numbers that a protocol prints, by the names of `vega3d eval run`."""
     return [" ".join(path) for path in load_task(protocol).headline]
+
+
+def mean_score(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean of the answers' own scores: the micro mean of `vega3d eval run`."""
+    return mean(result[SCORE] for result in results if SCORE in result)
 
 
 def aggregate(results: Sequence[Mapping[str, Any]]) -> float | None:
