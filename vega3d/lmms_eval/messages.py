@@ -101,9 +101,9 @@ def _pictures(before: Sequence[Message], prompt: str, system: str) -> tuple[Aske
     return Asked(prompt, media, system), label + PICTURE
 
 
-def _parts(content: object) -> list[Mapping[str, Any]]:
+def _parts(content: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The parts of a message; neighbouring texts are one."""
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)  # type: ignore[call-overload]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     joined: list[Mapping[str, Any]] = []
     for kind, group in groupby(parts, key=lambda part: part["type"]):
         same = list(group)

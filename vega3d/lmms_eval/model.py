@@ -70,14 +70,14 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         """Where the model runs."""
         return torch.device(self.assistant.model.device)
 
-    def requests(self, instances: Sequence[Any]) -> list[Request]:
+    def questions(self, instances: Sequence[Any]) -> list[Request]:
         """The questions of lmms-eval's instances."""
         raise NotImplementedError
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """One answer for each instance."""
         with tqdm(total=len(requests), disable=self.rank != 0, desc="vega3d answers") as progress:
-            return answers(self.assistant, self.how, self.requests(requests), progress.update)
+            return answers(self.assistant, self.how, self.questions(requests), progress.update)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Refuse.

@@ -15,7 +15,7 @@ class Vega3DSimple(Vega3DModel):
 
     is_simple = True
 
-    def requests(self, instances: Sequence[Any]) -> list[Request]:
+    def questions(self, instances: Sequence[Any]) -> list[Request]:
         """One request for each instance."""
         found = []
         for instance in instances:
