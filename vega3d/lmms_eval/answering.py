@@ -23,11 +23,10 @@ from vega3d.assistant import Assistant
 from vega3d.errors import ConfigError
 from vega3d.evaluation.running.answerer import GENERATIVE, Answerer, As, Asked
 from vega3d.evaluation.suites.media import length, read, spread
-from vega3d.lmms_eval.messages import Message, usual, with_system
+from vega3d.lmms_eval.messages import SAMPLED, Message, Usual, usual, with_system
 
 MAX_NEW_TOKENS = 128
 DEFAULT_STOP = "\n\n"
-Usual = tuple[Asked, str]
 Done = Callable[[int], Any]
 
 
@@ -137,15 +136,14 @@ def _answers_about_clips(
     assistant: Assistant, how: How, requests: Sequence[Request], read_as: Sequence[Usual | None], done: Done
 ) -> dict[int, str]:
     """Answers to the usual questions, by their number."""
-    groups: dict[tuple[str, int], dict[Any, list[tuple[int, Asked]]]] = {}
+    groups: dict[tuple[str, int, int], dict[Any, list[tuple[int, Asked]]]] = {}
     for number, (request, one) in enumerate(zip(requests, read_as, strict=True)):
         if one is not None:
-            asked, label = one
-            clips = groups.setdefault((label, request.max_new_tokens), {})
-            clips.setdefault((asked.media, asked.system), []).append((number, asked))
+            clips = groups.setdefault((one.label, one.frames or how.frames, request.max_new_tokens), {})
+            clips.setdefault((one.asked.media, one.asked.system), []).append((number, one.asked))
     found: dict[int, str] = {}
-    for (label, tokens), clips in groups.items():
-        answerer = Answerer(assistant, how.frames, how.send, tokens, how.plain, how.max_pixels, label)
+    for (label, frames, tokens), clips in groups.items():
+        answerer = Answerer(assistant, frames, how.send, tokens, how.plain, how.max_pixels, label)
         for own in clips.values():
             for batch in (own[at : at + how.batch_size] for at in range(0, len(own), how.batch_size)):
                 texts = answerer.answer([asked for _, asked in batch])
@@ -160,7 +158,7 @@ def _shown(message: Message, how: How) -> Message:
     content: list[Message] = []
     for number, part in enumerate(message["content"]):
         if part["type"] == "image":
-            content.append(part | limit)
+            content.append({name: value for name, value in part.items() if name != SAMPLED} | limit)
         elif part["type"] == "video":
             content += _frames(part["video"], f"video {number}", how, limit)
         else:

@@ -26,7 +26,7 @@ from vega3d.evaluation.means import mean
 from vega3d.evaluation.suites import Question, Suite, load_suite
 from vega3d.evaluation.suites.hub import folder_of
 from vega3d.evaluation.suites.media import Media, Pictures, sampled
-from vega3d.lmms_eval.messages import CLIP
+from vega3d.lmms_eval.messages import CLIP, SAMPLED
 
 DATA = "VEGA3D_EVAL_DATA"
 SCORE = "score"
@@ -95,7 +95,8 @@ def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
     before, after = doc["label"].split("{image}")
     for number, place in enumerate(doc["media"]):
         texts = [{"type": "text", "text": text.replace("{n}", str(number))} for text in (before, after)]
-        kind = {"type": "image", CLIP: CLIP} if doc["pictures"] else {"type": "video"}
+        marks = {CLIP: CLIP, SAMPLED: doc["sampled"]}
+        kind = {"type": "image", **marks} if doc["pictures"] else {"type": "video"}
         content += [part for part in (texts[0], {**kind, "url": place}, texts[1]) if part.get("text") != ""]
     content.append({"type": "text", "text": doc["prompt"]})
     system = {"role": "system", "content": [{"type": "text", "text": doc["system"]}]}
@@ -151,6 +152,7 @@ def _doc(protocol: str, suite: Suite, question: Question, prompt: str) -> dict[s
         "label": suite.label,
         "pictures": places != [str(question.media)],
         "media": places,
+        "sampled": not suite.all_frames,
         "target": json.dumps(question.record.get(suite.truth)),
         "record": json.dumps(question.record),
     }

@@ -5,7 +5,8 @@ with a clip encoded once for all of its questions, so such a message becomes an 
 another way (turns, text between media, several clips) stays a message and goes to the processor as it is.
 
 lmms-eval has no word for "these pictures are frames of one clip". Our own tasks mark pictures with ``clip``,
-which other models overlook; for other tasks the user says it (``clip=true``).
+which other models overlook; for other tasks the user says it (``clip=true``). Pictures that a task gives are
+all shown; those that it marks as ``sampled`` stand for a video, and as many are shown as of a video.
 
 This module knows neither lmms-eval's classes nor a model.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,23 @@ from vega3d.evaluation.running.answerer import PICTURE, Asked
 from vega3d.evaluation.suites.media import Pictures
 
 Message = dict[str, Any]
-CLIP = "clip"
+CLIP, SAMPLED = "clip", "sampled"
 PICTURE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Usual:
+    """One clip or pictures, and then one text.
+
+    Attributes:
+        asked: the question.
+        label: the text of one picture, as `Answerer` takes it.
+        frames: how many pictures are shown; None is as many as of a video.
+    """
+
+    asked: Asked
+    label: str = PICTURE
+    frames: int | None = None
 
 
 def from_chat(messages: Sequence[Mapping[str, Any]], *, clip: bool = False) -> list[Message]:
@@ -53,8 +70,8 @@ def from_simple(text: str, visuals: Sequence[Any] | None, *, clip: bool = False)
     return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
-def usual(messages: Sequence[Message], system: str) -> tuple[Asked, str] | None:
-    """The question and the text around its pictures, if it is one clip or pictures and then one text.
+def usual(messages: Sequence[Message], system: str) -> Usual | None:
+    """The question in its usual form, if it is one clip or pictures and then one text.
 
     Args:
         messages: as `from_chat` gives them.
@@ -77,13 +94,13 @@ def with_system(messages: Sequence[Message], system: str) -> list[Message]:
     return [{"role": "system", "content": [{"type": "text", "text": system}]}, *messages]
 
 
-def _one_video(before: Sequence[Message], prompt: str, system: str) -> tuple[Asked, str] | None:
+def _one_video(before: Sequence[Message], prompt: str, system: str) -> Usual | None:
     if [part["type"] for part in before] != ["video"]:
         return None
-    return Asked(prompt, Path(before[0]["video"]), system), PICTURE
+    return Usual(Asked(prompt, Path(before[0]["video"]), system))
 
 
-def _pictures(before: Sequence[Message], prompt: str, system: str) -> tuple[Asked, str] | None:
+def _pictures(before: Sequence[Message], prompt: str, system: str) -> Usual | None:
     """Pictures in files, each with the same text in front of it but for its number."""
     images = [part for part in before if part["type"] == "image"]
     clips = {part.get(CLIP) for part in images}
@@ -98,7 +115,8 @@ def _pictures(before: Sequence[Message], prompt: str, system: str) -> tuple[Aske
     if list(before) != expected:
         return None
     media = Pictures(tuple(part["image"] for part in images), clip=clips != {None})
-    return Asked(prompt, media, system), label + PICTURE
+    sampled = all(image.get(SAMPLED) for image in images)
+    return Usual(Asked(prompt, media, system), label + PICTURE, None if sampled else len(images))
 
 
 def _parts(content: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -119,7 +137,8 @@ def _part(part: Mapping[str, Any], clip: bool) -> Message:
         return {"type": "video", "video": os.fspath(part["url"])}
     if kind == "image":
         named = part.get(CLIP) or (CLIP if clip else None)
-        return {"type": "image", "image": part["url"], **({CLIP: named} if named else {})}
+        marks = {CLIP: named, SAMPLED: part.get(SAMPLED)}
+        return {"type": "image", "image": part["url"], **{name: mark for name, mark in marks.items() if mark}}
     raise InputError(
         "A message holds what vega3d cannot show to its host.",
         got=f"{kind}: {type(part.get('url')).__name__}",

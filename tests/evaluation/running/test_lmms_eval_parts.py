@@ -29,7 +29,7 @@ from vega3d.evaluation.suites import load_suite
 from vega3d.evaluation.suites.media import Pictures
 from vega3d.lmms_eval import TASKS, docs
 from vega3d.lmms_eval.answering import How, Request, answer_alone, answers
-from vega3d.lmms_eval.messages import from_chat, from_simple, usual
+from vega3d.lmms_eval.messages import Usual, from_chat, from_simple, usual
 from vega3d.rooms import export_rooms
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ def about(clip: Path, words: str) -> list[dict[str, Any]]:
 
 def test_a_video_and_a_text_are_one_question_about_a_clip() -> None:
     asked = usual(from_chat(about(Path("a.mp4"), "how many?")), "help")
-    assert asked == (Asked("how many?", Path("a.mp4"), "help"), "{image}")
+    assert asked == Usual(Asked("how many?", Path("a.mp4"), "help"), "{image}", None)
 
 
 def test_both_forms_of_a_question_are_the_same_question() -> None:
@@ -86,14 +86,14 @@ def test_a_system_prompt_of_the_task_comes_before_the_users() -> None:
     messages = [{"role": "system", "content": [text("task")]}, *about(Path("a.mp4"), "?")]
     found = usual(from_chat(messages), "ours")
     assert found is not None
-    assert found[0].system == "task"
+    assert found.asked.system == "task"
 
 
 def test_labels_that_count_pictures_are_seen_as_one_label() -> None:
     pictures = [{"type": "image", "url": f"{n}.jpg", "clip": "clip"} for n in range(3)]
     parts = [part for n, picture in enumerate(pictures) for part in (text(f"Frame-{n}: "), picture)]
     found = usual(from_chat(user(*parts, text("?"))), "")
-    assert found == (Asked("?", Pictures(("0.jpg", "1.jpg", "2.jpg"))), "Frame-{n}: {image}")
+    assert found == Usual(Asked("?", Pictures(("0.jpg", "1.jpg", "2.jpg"))), "Frame-{n}: {image}", 3)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,31 @@ def test_pictures_are_a_clip_only_if_somebody_says_so() -> None:
     apart, together = (usual(from_chat(chat, clip=clip), "") for clip in (False, True))
     assert apart is not None
     assert together is not None
-    assert (apart[0].media, together[0].media) == (
+    assert (apart.asked.media, together.asked.media) == (
         Pictures(("0.jpg", "1.jpg"), clip=False),
         Pictures(("0.jpg", "1.jpg"), clip=True),
     )
+
+
+def test_pictures_are_all_shown_unless_the_task_says_that_they_are_a_video(
+    pico: Assistant, tmp_path: Path
+) -> None:
+    places = [str(tmp_path / f"{n}.png") for n in range(3)]
+    for shade, place in enumerate(places):
+        Image.new("RGB", (64, 64), (80 * shade, 90, 40)).save(place)
+
+    def request(**marks: bool) -> Request:
+        pictures = [{"type": "image", "url": place, "clip": "clip", **marks} for place in places]
+        return Request(from_chat(user(*pictures, text("How many?"))), {"max_new_tokens": 4})
+
+    asked = Asked("How many?", Pictures(tuple(places)))
+    for frames, asking in ((3, request()), (2, request(sampled=True))):
+        expected = Answerer(pico, frames, max_new_tokens=4)
+        usual_way = answers(pico, How(2), [asking])
+        assert usual_way == expected.answer([asked])
+        read = usual(asking.messages, "")
+        assert read is not None
+        assert (read.frames or 2) == frames
 
 
 def test_sound_is_refused_by_name() -> None:
@@ -185,7 +206,8 @@ def test_a_document_asks_what_eval_run_asks(protocol: str, every_benchmark: Path
     assert len(found) == len(questions) > 0
     for question, doc in zip(questions, found, strict=True):
         asked = Asked(prompt(question.record), question.media, suite.system)
-        assert usual(from_chat(docs.doc_to_messages(doc)), "") == (asked, suite.label)
+        shown = len(doc["media"]) if suite.all_frames else None
+        assert usual(from_chat(docs.doc_to_messages(doc)), "") == Usual(asked, suite.label, shown)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
