@@ -1,0 +1,175 @@
+"""Answers to a list of questions: the usual ones by `Answerer`, all others by the processor, one by one.
+
+Decision: questions about one clip are answered one after the other, whatever their order was, so that the
+clip is decoded and encoded once; batches hold questions about one clip. Both are what `vega3d eval run` does.
+
+Decoding is greedy, as everywhere in vega3d, and a task that asks for something else is refused. Of a task's
+``until`` the harness's own default (an empty line, put there for few-shot prompts) is left out: lmms-eval's
+Qwen models do so, too.
+
+This module does not know lmms-eval's classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vega3d.assistant import Assistant
+from vega3d.errors import ConfigError
+from vega3d.evaluation.running.answerer import GENERATIVE, Answerer, As, Asked
+from vega3d.evaluation.suites.media import length, read, spread
+from vega3d.lmms_eval.messages import SAMPLED, Message, Usual, usual, with_system
+
+MAX_NEW_TOKENS = 128
+DEFAULT_STOP = "\n\n"
+Done = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question.
+
+    Attributes:
+        messages: as `messages.from_chat` and `messages.from_simple` give them.
+        options: the task's ``generation_kwargs``.
+    """
+
+    messages: list[Message]
+    options: Mapping[str, Any]
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Length of the answer."""
+        return int(self.options.get("max_new_tokens") or MAX_NEW_TOKENS)
+
+    def cut(self, answer: str) -> str:
+        """The answer up to the first of the task's stops."""
+        until = self.options.get("until") or []
+        for stop in [until] if isinstance(until, str) else until:
+            answer = answer.split(stop)[0] if stop and stop != DEFAULT_STOP else answer
+        return answer
+
+
+@dataclass(frozen=True)
+class How:
+    """How everything is asked; the same settings as those of `vega3d eval run`.
+
+    Attributes:
+        frames: of a video, at most.
+        send: frames as pictures of one clip, or as one video.
+        plain: ask the host alone.
+        max_pixels: area of a frame that the host sees at most.
+        system: system prompt where a task has none; empty leaves the host's own.
+        batch_size: questions about one clip that are answered together.
+    """
+
+    frames: int = 32
+    send: As = "images"
+    plain: bool = False
+    max_pixels: int | None = None
+    system: str = ""
+    batch_size: int = 1
+
+
+def answers(
+    assistant: Assistant, how: How, requests: Sequence[Request], done: Done = lambda count: None
+) -> list[str]:
+    """One answer a request, in the order of the requests.
+
+    Args:
+        assistant: the model.
+        how: settings.
+        requests: the questions.
+        done: called with the number of questions that have just been answered.
+
+    Raises:
+        ConfigError: a task asks for sampling or for beams.
+        MediaError, MediaNotFoundError, InputError: a clip cannot be read.
+    """
+    for request in requests:
+        require_greedy(request.options)
+    read_as = [usual(request.messages, how.system) for request in requests]
+    found = _answers_about_clips(assistant, how, requests, read_as, done)
+    for number, request in enumerate(requests):
+        if number not in found:
+            found[number] = answer_alone(assistant, how, request)
+            done(1)
+    return [request.cut(found[number]) for number, request in enumerate(requests)]
+
+
+def answer_alone(assistant: Assistant, how: How, request: Request) -> str:
+    """The answer to messages of any shape, as the processor takes them."""
+    messages = [_shown(message, how) for message in with_system(request.messages, how.system)]
+    inputs = dict(assistant.processor.apply_chat_template(messages).to(assistant.model.device))
+    options = {"max_new_tokens": request.max_new_tokens, "do_sample": False, "num_beams": 1}
+    model: Any = assistant.model
+    if how.plain:
+        inputs = {name: value for name, value in inputs.items() if name not in GENERATIVE}
+    with torch.no_grad():
+        tokens = (model.host if how.plain else model).generate(**inputs, **options)
+    new = tokens[:, inputs["input_ids"].shape[1] :]
+    return str(assistant.processor.batch_decode(new, skip_special_tokens=True)[0])
+
+
+def require_greedy(options: Mapping[str, Any]) -> None:
+    """Refuse what is not greedy decoding.
+
+    Raises:
+        ConfigError: sampling or beams are asked for.
+    """
+    asked = {"do_sample": bool(options.get("do_sample")), "num_beams": options.get("num_beams") or 1}
+    if asked != {"do_sample": False, "num_beams": 1} or float(options.get("temperature") or 0) > 0:
+        raise ConfigError(
+            "This task wants answers that are not decoded greedily.",
+            got={name: value for name, value in options.items() if name in (*asked, "temperature")},
+            expected="do_sample false, temperature 0, num_beams 1",
+            fix="pass --gen_kwargs do_sample=False,temperature=0,num_beams=1 and say so beside the number",
+        )
+
+
+def _answers_about_clips(
+    assistant: Assistant, how: How, requests: Sequence[Request], read_as: Sequence[Usual | None], done: Done
+) -> dict[int, str]:
+    """Answers to the usual questions, by their number."""
+    groups: dict[tuple[str, int, int], dict[Any, list[tuple[int, Asked]]]] = {}
+    for number, (request, one) in enumerate(zip(requests, read_as, strict=True)):
+        if one is not None:
+            clips = groups.setdefault((one.label, one.frames or how.frames, request.max_new_tokens), {})
+            clips.setdefault((one.asked.media, one.asked.system), []).append((number, one.asked))
+    found: dict[int, str] = {}
+    for (label, frames, tokens), clips in groups.items():
+        answerer = Answerer(assistant, frames, how.send, tokens, how.plain, how.max_pixels, label)
+        for own in clips.values():
+            for batch in (own[at : at + how.batch_size] for at in range(0, len(own), how.batch_size)):
+                texts = answerer.answer([asked for _, asked in batch])
+                found |= {number: text for (number, _), text in zip(batch, texts, strict=True)}
+                done(len(batch))
+    return found
+
+
+def _shown(message: Message, how: How) -> Message:
+    """A message whose videos are as many frames as asked for, sent in the way that is asked for."""
+    limit = {"max_pixels": how.max_pixels} if how.max_pixels else {}
+    content: list[Message] = []
+    for number, part in enumerate(message["content"]):
+        if part["type"] == "image":
+            content.append({name: value for name, value in part.items() if name != SAMPLED} | limit)
+        elif part["type"] == "video":
+            content += _frames(part["video"], f"video {number}", how, limit)
+        else:
+            content.append(part)
+    return {**message, "content": content}
+
+
+def _frames(video: str, clip: str, how: How, limit: Mapping[str, int]) -> list[Message]:
+    count = length(Path(video))
+    if how.send == "video":
+        most = min(how.frames, count)
+        return [{"type": "video", "video": video, "nframes": most - most % 2 or 1, **limit}]
+    pictures = read(Path(video), spread(count, how.frames))
+    return [{"type": "image", "image": picture, "clip": clip, **limit} for picture in pictures]

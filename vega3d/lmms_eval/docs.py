@@ -1,0 +1,168 @@
+"""The five 3-D benchmarks that lmms-eval lacks, as the functions that a task's YAML names.
+
+Decision: a task of lmms-eval is here a *protocol* of ours. Its documents are the questions that `vega3d eval
+run` asks, read from the folder in the environment variable ``VEGA3D_EVAL_DATA``; its scores are those of
+`vega3d.evaluation.score`, over all answers at once, under the names that `eval run` prints. So nothing is
+scored twice by two codes, and a YAML holds no rule. Which protocol a YAML is stands in the one line of data
+beside it, since lmms-eval hands its functions documents and nothing else.
+
+A record travels as JSON text: records differ in their fields, and lmms-eval keeps documents in a table.
+This module knows no model. `read_docs` needs `datasets`, which lmms-eval brings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vega3d.decoding import pictures_of
+from vega3d.errors import ConfigError
+from vega3d.evaluation import load_task, score
+from vega3d.evaluation.means import mean
+from vega3d.evaluation.suites import Question, Suite, load_suite
+from vega3d.evaluation.suites.hub import folder_of
+from vega3d.evaluation.suites.media import Media, Pictures, sampled
+from vega3d.lmms_eval.messages import CLIP, SAMPLED
+
+DATA = "VEGA3D_EVAL_DATA"
+SCORE = "score"
+Doc = Mapping[str, Any]
+
+
+def read_docs(stub: Sequence[Mapping[str, Any]]) -> Any:
+    """The documents of a task, in place of the one line that lmms-eval has loaded.
+
+    Args:
+        stub: one row that names the protocol under ``protocol``.
+
+    Raises:
+        ConfigError: ``VEGA3D_EVAL_DATA`` is not set.
+        InputError: the folder does not hold the benchmark.
+    """
+    from datasets import Dataset
+
+    return Dataset.from_list(docs_of(stub[0]["protocol"], data_folder()))
+
+
+def data_folder() -> Path:
+    """The folder, or the data set of the hub's cache, that ``VEGA3D_EVAL_DATA`` names.
+
+    Raises:
+        ConfigError: it is not set.
+    """
+    if not (named := os.environ.get(DATA)):
+        raise ConfigError(
+            "These tasks do not know where their data are.",
+            got=f"no {DATA}",
+            expected="the folder that `vega3d eval run --data` takes",
+            fix=f"export {DATA}=FOLDER",
+        )
+    return folder_of(named)
+
+
+def docs_of(protocol: str, root: Path) -> list[dict[str, Any]]:
+    """The questions of a protocol as documents: plain values, the record as JSON text."""
+    task, suite = load_task(protocol), load_suite(protocol)
+    prompt = suite.prompt or task.prompt
+    assert prompt is not None
+    return [_doc(protocol, suite, question, prompt(question.record)) for question in suite.read(root)]
+
+
+def doc_to_text(doc: Doc) -> str:
+    """The text of the question, as published."""
+    return str(doc["prompt"])
+
+
+def doc_to_target(doc: Doc) -> str:
+    """The true answer as JSON text."""
+    return str(doc["target"])
+
+
+def doc_to_visual(doc: Doc) -> list[Any]:
+    """The simple form: the path of a video, or pictures in memory. Labels of pictures are lost in it."""
+    from PIL import Image
+
+    return [Image.open(place) for place in doc["media"]] if doc["pictures"] else list(doc["media"])
+
+
+def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
+    """The chat form: system prompt, labelled frames, text; as `vega3d eval run` sends it."""
+    content: list[dict[str, Any]] = []
+    before, after = doc["label"].split("{image}")
+    for number, place in enumerate(doc["media"]):
+        texts = [{"type": "text", "text": text.replace("{n}", str(number))} for text in (before, after)]
+        marks = {CLIP: CLIP, SAMPLED: doc["sampled"]}
+        kind = {"type": "image", **marks} if doc["pictures"] else {"type": "video"}
+        content += [part for part in (texts[0], {**kind, "url": place}, texts[1]) if part.get("text") != ""]
+    content.append({"type": "text", "text": doc["prompt"]})
+    system = {"role": "system", "content": [{"type": "text", "text": doc["system"]}]}
+    return [*([system] if doc["system"] else []), {"role": "user", "content": content}]
+
+
+def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+    """One answer: its own score with its scene, and under each number of the protocol what that is made of.
+
+    The score is 0..1 and lmms-eval takes standard errors of it, over scenes, too. The numbers of the protocol
+    have other scales, and corpus metrics (CIDEr, BLEU) have no value for a single answer: `aggregate` makes
+    them of all answers.
+    """
+    task, suite = load_task(doc["protocol"]), load_suite(doc["protocol"])
+    record = suite.record_of(json.loads(doc["record"]), results[0])
+    value = suite.score_of(score(task, [record])["per_sample"][0])
+    own = {"scene": doc["scene"], **({} if value is None else {SCORE: value})}
+    answer = {"protocol": doc["protocol"], "record": json.dumps(record)}
+    return {SCORE: own} | {name: {"metric": name, **answer} for name in metrics_of(doc["protocol"])}
+
+
+def metrics_of(protocol: str) -> list[str]:
+    """The numbers that a protocol prints, by the names of `vega3d eval run`."""
+    return [" ".join(path) for path in load_task(protocol).headline]
+
+
+def mean_score(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean of the answers' own scores: the micro mean of `vega3d eval run`."""
+    return mean(result[SCORE] for result in results if SCORE in result)
+
+
+def aggregate(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """A number of the protocol over all answers; None where it cannot be computed (METEOR without Java)."""
+    found = _headlines(results[0]["protocol"], tuple(result["record"] for result in results))
+    return found[results[0]["metric"]]
+
+
+@lru_cache(maxsize=2)
+def _headlines(protocol: str, records: tuple[str, ...]) -> dict[str, float | None]:
+    task = load_task(protocol)
+    return task.headlines(score(task, [json.loads(record) for record in records]))
+
+
+def _doc(protocol: str, suite: Suite, question: Question, prompt: str) -> dict[str, Any]:
+    places = _places(question.media, suite)
+    return {
+        "protocol": protocol,
+        "id": question.id,
+        "kind": question.kind,
+        "scene": question.scene,
+        "prompt": prompt,
+        "system": suite.system,
+        "label": suite.label,
+        "pictures": places != [str(question.media)],
+        "media": places,
+        "sampled": not suite.all_frames,
+        "target": json.dumps(question.record.get(suite.truth)),
+        "record": json.dumps(question.record),
+    }
+
+
+def _places(media: Media, suite: Suite) -> list[str]:
+    """The file of a video; of pictures those that the protocol shows, since lmms-eval samples videos only."""
+    if not isinstance(media, Pictures):
+        if not media.is_dir():
+            return [str(media)]
+        media = Pictures(tuple(map(str, pictures_of(media))))
+    numbers = range(len(media.places)) if suite.all_frames else sampled(media, suite.frames)
+    return [media.places[number] for number in numbers]

@@ -1,0 +1,116 @@
+"""What lmms-eval's chat and simple model share: arguments, loading, and handing on of questions.
+
+``--model_args pretrained=pico,max_num_frames=8`` becomes the arguments of `Vega3DModel`; an unknown one is an
+error. Names are those of lmms-eval's own Qwen models where these have one. Answers are text only, so tasks
+that compare likelihoods are refused.
+
+This module needs lmms-eval and is imported by it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from lmms_eval.api.model import lmms
+from tqdm import tqdm
+
+from vega3d.assistant import PICO, Assistant
+from vega3d.errors import ConfigError
+from vega3d.evaluation.running.answerer import As
+from vega3d.lmms_eval.answering import How, Request, answers
+
+
+class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
+    """A vega3d model as lmms-eval knows models.
+
+    Args:
+        pretrained: ``pico``, a vega3d checkpoint, or a Qwen-VL: folder or hub id.
+        backbone: ``pico``, ``none``, or a Wan; None takes the checkpoint's.
+        store: folder of stored features.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        batch_size: questions about one clip that are answered together.
+        max_num_frames: frames of a video, at most.
+        max_pixels: area of a frame that the host sees at most.
+        send: frames of a video as ``images`` of one clip, or as one ``video``.
+        plain: ask the host alone.
+        clip: several pictures of a question are frames of one clip.
+        system_prompt: where a task has none; empty leaves the host's own.
+    """
+
+    def __init__(
+        self,
+        pretrained: str = PICO,
+        backbone: str | None = None,
+        store: str | None = None,
+        device: str | None = None,
+        batch_size: int | str = 1,
+        max_num_frames: int = 32,
+        max_pixels: int | None = None,
+        send: As = "images",
+        plain: bool = False,
+        clip: bool = False,
+        system_prompt: str = "You are a helpful assistant.",
+    ) -> None:
+        super().__init__()
+        _require_numbers(batch_size=batch_size, max_num_frames=max_num_frames, max_pixels=max_pixels)
+        if send not in ("images", "video"):
+            raise ConfigError("send is unknown.", got=send, expected="images or video", fix="correct send=")
+        self.accelerator = Accelerator(cpu=device == "cpu")  # of several processes each has its own device
+        torch.manual_seed(0)  # untrained layers are drawn: the same ones in every process
+        where: Any = device or "auto"
+        self.assistant = Assistant.load(pretrained, backbone, store=store, device=where)
+        self.how = How(max_num_frames, send, plain, max_pixels, system_prompt, int(batch_size))
+        self.clip = clip
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return torch.device(self.assistant.model.device)
+
+    def questions(self, instances: Sequence[Any]) -> list[Request]:
+        """The questions of lmms-eval's instances."""
+        raise NotImplementedError
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """One answer for each instance."""
+        with tqdm(total=len(requests), disable=self.rank != 0, desc="vega3d answers") as progress:
+            return answers(self.assistant, self.how, self.questions(requests), progress.update)
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """Refuse.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise _only_text("compares likelihoods")
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
+        """Refuse.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise _only_text("has several rounds")
+
+    def document(self, task: str, split: str, number: int) -> Any:
+        """A document of a task."""
+        return self.task_dict[task][split][number]
+
+
+def _require_numbers(**values: object) -> None:
+    for name, value in values.items():
+        if value is not None and not (str(value).isdigit() and int(str(value)) > 0):
+            raise ConfigError(
+                f"{name} is no number above 0.", got=value, expected="1 or more", fix=f"correct {name}="
+            )
+
+
+def _only_text(what: str) -> ConfigError:
+    return ConfigError(
+        f"vega3d answers one question in words, and this task {what}.",
+        expected="a task of output_type generate_until",
+        fix="run another task",
+    )
