@@ -30,7 +30,7 @@ def maps_of(rooms: int) -> list[FeatureMap]:
     wan = WanBackbone.from_pretrained(pico_path("wan"), config=WanConfig(pixels=128 * 128))
     found = []
     for number in range(rooms):
-        rgb = torch.from_numpy(render(make_room(seed=1000 + number, version=1)).rgb)
+        rgb = torch.from_numpy(render(make_room(seed=200_001_000 + number)).rgb)
         found += wan(rgb[[0, len(rgb) // 2, len(rgb) - 1]].permute(0, 3, 1, 2))
     return found
 

@@ -62,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     assistant = Assistant.load("pico")
     with tempfile.TemporaryDirectory() as folder:
-        clip = render(make_room(seed=200_000_005, version=1))
+        clip = render(make_room(seed=200_000_005))
         video = Path(folder) / "room.mp4"
         write_mp4(video, clip.rgb, clip.fps)
         print(f"{arguments.frames} frames on {assistant.model.device}, {torch.get_num_threads()} threads")

@@ -16,7 +16,7 @@ wan = WanBackbone.from_pretrained(wan_path, config=WanConfig(pixels=128 * 128)) 
 model = Vega3DAdapter(host, backbone=wan).eval()
 processor = Vega3DProcessor.from_pretrained(host_path)
 
-clip = render(make_room(seed=200_000_005, version=1))  # the world that the shipped models know
+clip = render(make_room(seed=200_000_005))
 write_mp4("room.mp4", clip.rgb, clip.fps)
 
 video = {"type": "video", "video": "room.mp4", "nframes": 8}

@@ -10,7 +10,7 @@ from vega3d.rooms import make_questions, make_room, render, rooms_tag, write_mp4
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
 
 # A room that nobody has seen, with exact answers. Any other video file will do as well.
-room = make_room(seed=200_000_123, version=1)  # the world that the shipped models know
+room = make_room(seed=200_000_123)
 clip = render(room)
 video = out / "room.mp4"
 write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))

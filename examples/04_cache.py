@@ -14,9 +14,9 @@ out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/cache")
 # Two videos, and a file of questions about them. Any videos and any LLaVA-style file will do as well.
 rows = []
 for seed in (200_000_123, 200_000_124):
-    clip = render(make_room(seed=seed, version=1))  # the world that the shipped models know
+    clip = render(make_room(seed=seed))
     video = out / f"{seed}.mp4"
-    write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(seed, 1))
+    write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(seed))
     rows += [{"video": video.name}] * 3  # three questions about each: their frames are stored once
 annotations = out / "train.json"
 annotations.write_text(json.dumps(rows))

@@ -6,8 +6,7 @@ set -euo pipefail
 out=${1:-out/demo}
 rm -rf "$out" && mkdir -p "$out"
 
-# World 1 is the one that the shipped models were trained on.
-vega3d rooms make --world 1 --scenes 1 --seed 7 --workers 1 --out "$out" > "$out/made.txt"
+vega3d rooms make --scenes 1 --seed 7 --workers 1 --out "$out" > "$out/made.txt"
 video=$(head -n 1 "$out/made.txt")
 
 python - "$video" <<'PYTHON'
@@ -19,7 +18,7 @@ from vega3d.rooms import make_room, plain_questions, render, rooms_source
 video = sys.argv[1]
 room = make_room(*rooms_source(video))
 asked = {q.family: q for q in plain_questions(room, render(room), per_family=1)}
-known = ("colour", "first", "area", *asked)  # three kinds that pico's card calls learned, if the room has them
+known = ("colour", "exists", "count", *asked)  # what pico knows best, if the room has them
 chosen = [asked[family] for family in dict.fromkeys(known) if family in asked][:3]
 
 assistant = Assistant.load("pico", say=lambda text: print(f"[vega3d] {text}", file=sys.stderr))

@@ -67,8 +67,8 @@ Files: `train/pico_data.py` (rooms), `train/pico_sampler.py` (what is asked when
 RECIPE = """\
 {step:,} steps in {minutes:.0f} minutes on one thread of a shared, busy CPU (bf16 autocast; Muon and AdamW,
 peak learning rate {lr}, cosine by the clock, moving average of the weights), {batch} clips a step with
-{questions} questions each and the list of what is in the room, from {rooms:,} rooms (split `train`, run seed
-0; they were rendered while it trained), eight of 48 frames at 140x140, half of the clips mirrored. A helper
+{questions} questions each and the list of what is in the room, from {rooms:,} rooms (split `train`, run
+seed 0), eight of 48 frames at 140x140, half of the clips mirrored. A helper
 loss on visual tokens (what is there, how far, where) was used, alone in the first {looking:.0%} of the time,
 and its heads thrown away. Measures were answered coarsely (distances in powers of the root of two,
 sizes in tens of centimetres).

@@ -21,14 +21,14 @@ FLOORS: list[set[str]] = [
     {"arguments", "host_media", "encoding", "stored", "pretrained"},
     {"clips", "report", "features"},
     {"messages", "host_surface"},
-    {"hosts", "backbones", "fusion", "store", "rooms", "pico", "checkpoint", "keywords"},
+    {"hosts", "backbones", "fusion", "store", "rooms", "checkpoint", "keywords"},
     # video stands on its decoder, the decoder on single pictures
     {"video"},
     {"decoding"},
     {"geometry", "grid", "image", "marks"},
     {"config"},
     {"registry"},
-    {"files", "hub"},
+    {"files", "hub", "pico"},
     {"errors", "_torchvision", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}

@@ -15,10 +15,10 @@ ONLY_ROOMS = (
     "      do not trust the answer. For real videos pass real models, for example\n"
     "        --model Qwen/Qwen2.5-VL-3B-Instruct --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers\n"
 )
-PICO_WORLD = 1
+PICO_WORLD = 2
 OTHER_WORLD = (
-    "note: the shipped pico models were trained on world 1 of vega3d's rooms, and this is another one:\n"
-    "      do not trust the answer. `vega3d rooms make --world 1` makes rooms that they know.\n"
+    "note: the shipped pico host was trained on world 2 of vega3d's rooms, and this is another one:\n"
+    "      do not trust the answer. `vega3d rooms make` makes rooms that it knows.\n"
 )
 UNTRAINED = (
     "note: projector and fusion are untrained, so the answer is the host's own (no checkpoint was given).\n"

@@ -30,7 +30,7 @@ COMMANDS = (
     "prompt_embedding",
 )
 EPILOG = """examples:
-  vega3d rooms make --world 1 --scenes 1 --out out/    render a room to a video
+  vega3d rooms make --scenes 1 --out out/        render a room to a video
   vega3d ask out/rooms/NAME.mp4 "How many chairs are there?"
   vega3d look out/rooms/NAME.mp4 -o out/look     what the generator sees, where the gate looks
 
