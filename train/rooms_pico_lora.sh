@@ -4,7 +4,7 @@
 # usage: train/rooms_pico_lora.sh [OUT] ["SEEDS"] [TRAIN_ROOMS] [TEST_ROOMS]
 set -euo pipefail
 export OMP_WAIT_POLICY=PASSIVE
-out=${1:-out/rooms_lora} seeds=${2:-0 1 2} rooms=${3:-300} tested=${4:-150}
+out=${1:-out/rooms_lora} seeds=${2:-0 1 2} rooms=${3:-300} tested=${4:-180}
 make() { vega3d rooms make --held-out --size 140 --workers 1 "$@" > /dev/null; }
 ask() { vega3d eval run --tasks vsibench --data "$out/test" --frames 8 --send video --device cpu --quiet "$@"; }
 

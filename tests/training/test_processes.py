@@ -78,7 +78,8 @@ def test_two_processes_end_with_the_weights_of_one(
     start(two, tmp_path)
     together = tensors(tmp_path / "two" / "final")
     assert alone.keys() == together.keys()
-    assert all(torch.allclose(one, together[name], atol=2e-4) for name, one in alone.items())
+    # Adam divides a gradient by its size: where it is nearly zero, rounding alone moves single numbers.
+    assert all((one - together[name]).norm() <= 1e-3 * one.norm() for name, one in alone.items())
     logs = [
         json.loads((tmp_path / name / "checkpoint-2" / "trainer_state.json").read_text())
         for name in ("one", "two")
