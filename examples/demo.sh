@@ -18,7 +18,7 @@ from vega3d.rooms import make_room, plain_questions, render, rooms_source
 video = sys.argv[1]
 room = make_room(*rooms_source(video))
 asked = {q.family: q for q in plain_questions(room, render(room), per_family=1)}
-known = ("colour", "exists", "count", *asked)  # what pico knows best, if the room has them
+known = ("colour", "exists", "count", *asked)  # the first two are what its card calls learned
 chosen = [asked[family] for family in dict.fromkeys(known) if family in asked][:3]
 
 assistant = Assistant.load("pico", say=lambda text: print(f"[vega3d] {text}", file=sys.stderr))

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from vega3d.rooms import make_questions, make_room, plain_questions, render, scene_seed
 from vega3d.rooms.held_out import HELD_OUT_FAMILIES, family_is_held_out, room_is_held_out
 from vega3d.rooms.scene import TEXTURES
-
-TRAIN = Path(__file__).resolve().parents[2] / "train"
-
-
-@pytest.fixture(scope="module")
-def scripts() -> Iterator[None]:
-    """The training scripts can be imported."""
-    sys.path.insert(0, str(TRAIN))
-    yield
-    sys.path.remove(str(TRAIN))
 
 
 def first_room(held_out: bool) -> tuple[int, Any]:

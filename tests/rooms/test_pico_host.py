@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vega3d.pico import pico_path
-
-TRAIN = Path(__file__).resolve().parents[2] / "train"
-
-
-@pytest.fixture(scope="module")
-def scripts() -> Iterator[None]:
-    """The training scripts can be imported."""
-    sys.path.insert(0, str(TRAIN))
-    yield
-    sys.path.remove(str(TRAIN))
 
 
 def test_the_host_is_as_small_as_promised() -> None:

@@ -9,6 +9,7 @@ This module needs lmms-eval and is imported by it alone.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,9 +71,9 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         """Where the model runs."""
         return torch.device(self.assistant.model.device)
 
+    @abstractmethod
     def questions(self, instances: Sequence[Any]) -> list[Request]:
         """The questions of lmms-eval's instances."""
-        raise NotImplementedError
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """One answer for each instance."""
