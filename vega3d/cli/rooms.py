@@ -30,9 +30,6 @@ def _add_make(actions: Any) -> None:
         epilog="example: vega3d rooms make --scenes 3 --seed 0 --out out/",
     )
     _add_which(make)
-    make.add_argument(
-        "--world", type=int, default=None, metavar="V", help="1: the small first world (default: the newest)"
-    )
     make.add_argument("--size", type=int, default=256, metavar="PX", help="width and height (default: 256)")
     make.add_argument("--frames", type=int, default=48, metavar="T", help="frames a video (default: 48)")
     make.add_argument("--per-type", type=int, default=2, metavar="Q", help="questions a type (default: 2)")
@@ -94,14 +91,13 @@ def _add_show(actions: Any) -> None:
         epilog="example: vega3d rooms show --seed 7 --out out/room7",
     )
     show.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the room (default: 0)")
-    show.add_argument("--world", type=int, default=None, metavar="V", help="as in make")
     show.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
     show.set_defaults(run=run_show)
 
 
 def run_make(arguments: argparse.Namespace) -> int:
     """Render, with progress and time left on standard error; prints the videos and the questions."""
-    from vega3d.rooms import ROOMS_VERSION, export_rooms
+    from vega3d.rooms import export_rooms
 
     path = export_rooms(
         arguments.out,
@@ -114,7 +110,6 @@ def run_make(arguments: argparse.Namespace) -> int:
         per_type=arguments.per_type,
         geometry=arguments.geometry,
         held_out=arguments.held_out,
-        version=arguments.world or ROOMS_VERSION,
         workers=arguments.workers,
         progress=_progress(),
     )
@@ -153,10 +148,10 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Write the pictures and print their paths."""
-    from vega3d.rooms import ROOMS_VERSION, make_room
+    from vega3d.rooms import make_room
     from vega3d.rooms.show import write_pictures
 
-    room = make_room(arguments.seed, arguments.world or ROOMS_VERSION)
+    room = make_room(arguments.seed)
     for path in write_pictures(room, arguments.out):
         print(path)
     return 0

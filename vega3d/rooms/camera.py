@@ -53,10 +53,6 @@ def camera_path(
     """
     if style is not None and style not in get_args(Style):
         raise unknown_choice("camera style", style, get_args(Style))
-    if room.version == 1:
-        from vega3d.rooms.first import first_path
-
-        return first_path(room, frames)
     dice = Dice(room.version, room.seed, 1)
     own, shaky = dice.real(), dice.chance(0.4)
     chosen = style or ("orbit" if own < 0.45 else "walk" if own < 0.8 else "pan")

@@ -77,7 +77,6 @@ def export_rooms(
     per_type: int = 2,
     geometry: bool = False,
     held_out: bool = False,
-    version: int = ROOMS_VERSION,
     workers: int = 1,
     progress: Progress | None = None,
     indices: Sequence[int] | None = None,
@@ -94,16 +93,15 @@ def export_rooms(
         per_type: most questions of one type about one room.
         geometry: also write `<scene>.npz`, see `write_geometry`.
         held_out: only rooms and questions that the shipped pico host was never trained on, see `held_out.py`.
-        version: which world.
         workers: processes; more than one needs the caller to be importable (``if __name__ == ...``).
         progress: called after each scene with (done, total, skipped).
         indices: which scenes of the run; None takes the first ``scenes`` (that are held out, if so asked).
     """
     if indices is None:
-        indices = _held_out(split, seed, scenes, version) if held_out else range(scenes)
+        indices = _held_out(split, seed, scenes) if held_out else range(scenes)
     folder = Path(out) / "rooms"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings(version, width, height, frames, fps, per_type, geometry, held_out)
+    settings = Settings(ROOMS_VERSION, width, height, frames, fps, per_type, geometry, held_out)
     jobs = [(folder, scene_seed(split, seed, index), settings) for index in indices]
     records: dict[int, list[dict[str, Any]]] = {}
     for done, (index, (questions, skipped)) in enumerate(run_all(_one_scene, jobs, workers), start=1):
@@ -173,9 +171,9 @@ def write_text(path: Path, text: str) -> Path:
     return write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _held_out(split: Split, seed: int, scenes: int, version: int) -> list[int]:
+def _held_out(split: Split, seed: int, scenes: int) -> list[int]:
     """The first scenes of a run whose style is held out."""
-    rooms = ((i, make_room(scene_seed(split, seed, i), version)) for i in itertools.count())
+    rooms = ((i, make_room(scene_seed(split, seed, i))) for i in itertools.count())
     return [i for i, _ in itertools.islice((one for one in rooms if room_is_held_out(one[1])), scenes)]
 
 

@@ -60,19 +60,15 @@ def make_room(seed: int, version: int = ROOMS_VERSION) -> Room:
 
     Args:
         seed: any integer >= 0.
-        version: which world; 1 is the small one that the first pico models were trained on.
+        version: the world that the seed was written down for; a release has one.
 
     Raises:
         ConfigError: a negative seed, or a version that this release does not have.
     """
     if seed < 0:
         raise ConfigError("A room's seed cannot be negative.", got=seed, expected="an integer >= 0")
-    if version == 1:
-        from vega3d.rooms.first import make_first_room
-
-        return make_first_room(seed)
     if version != ROOMS_VERSION:
-        raise unknown_choice("version of rooms", str(version), [str(v) for v in range(1, ROOMS_VERSION + 1)])
+        raise unknown_choice("version of rooms", str(version), [str(ROOMS_VERSION)])
     dice = Dice(ROOMS_VERSION, seed)
     size = (dice.real(3.0, 8.0), dice.real(3.0, 8.0), dice.real(2.5, 3.1))
     size = (round(size[0], 3), round(size[1], 3), round(size[2], 3))
