@@ -69,9 +69,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def write_table(media_folder: Path, folder: Path) -> Path:
+    """Rows of text, pictures and clips in turn: neighbours are never of one kind."""
+    rows = [
+        row("<image>What is this?", "a bed", image=str(media_folder / "0.png"), video=None),
+        row("What is two and two?", "four", image=None, video=None),
+        row("<video>How many chairs?", "3", image=None, video=str(media_folder / "a.mp4")),
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows * 3))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def runs(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stage 2 with LoRA, the same taken up in its middle, and stage 3 with all weights.
+    """Stage 2 with LoRA, the same taken up in its middle, on a stream, and stage 3 with all weights.
 
     Rows are text, pictures and clips: no rank waits for one that has none.
     """
@@ -81,7 +92,11 @@ def runs(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     third = settings_of(annotations, out / "third", "full", "3", max_steps=2).to_dict()
     mark = str(out / "again" / "checkpoint-4" / "complete.json")
     taken_up = {"settings": again, "copy": [str(out / "second"), str(out / "again")], "forget": [mark]}
-    launch([{"settings": second}, taken_up, {"settings": third}], out)
+    table = write_table(annotations.parent, tmp_path_factory.mktemp("table"))
+    stream = {"data": [{"dataset": str(table), "root": str(annotations.parent), "streaming": True}]}
+    streamed = settings_of(annotations, out / "streamed", "lora", "2", max_steps=6, save_steps=6).to_dict()
+    streamed |= {**stream, "batch_by": "random"}
+    launch([{"settings": second}, taken_up, {"settings": third}, {"settings": streamed}], out)
     return out
 
 
@@ -90,6 +105,10 @@ def test_stage_2_with_lora_goes_on_as_if_it_had_not_been_killed(runs: Path) -> N
     assert losses(runs / "second") == losses(runs / "again")
     assert len(losses(runs / "second")) == 4
     assert all(torch.equal(one, again[name]) for name, one in expected.items())
+
+
+def test_a_stream_of_every_kind_of_row_hangs_no_rank(runs: Path) -> None:
+    assert len(losses(runs / "streamed")) == 6
 
 
 def test_stage_3_writes_what_loads_as_the_trained_model(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vega3d.training.order import Blocks
+from vega3d.data.annotations import row_of
+from vega3d.training.order import Blocks, StreamedBlocks, kind_of
 
 KINDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 
@@ -35,3 +36,28 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     first = list(order)
     order.set_epoch(1)
     assert list(order) != first
+
+
+MEDIA = {"a": [], "b": [{"type": "image", "image": "x.png"}], "c": [{"type": "video", "video": "x.mp4"}]}
+
+
+@given(kinds=KINDS, block=st.integers(1, 6))
+def test_a_stream_comes_in_blocks_of_one_kind_and_loses_no_row(kinds: list[str], block: int) -> None:
+    messages = [[{"role": "user", "content": MEDIA[kind]}] for kind in kinds]
+    rows = list(StreamedBlocks([row_of(one, str(at)) for at, one in enumerate(messages)], block))
+    assert {row.where for row in rows} == {str(at) for at in range(len(kinds))}
+    blocks = [rows[at : at + block] for at in range(0, len(rows), block)]
+    assert all(len(one) == block and len({kind_of(row) for row in one}) == 1 for one in blocks)
+    assert len(rows) < len(kinds) + block * len(set(kinds))  # no more is repeated than fills the last blocks
+
+
+def test_an_epoch_of_blocks_is_an_epoch_of_their_stream() -> None:
+    class Told(list):  # type: ignore[type-arg]
+        epoch = 0
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+    stream = Told()
+    StreamedBlocks(stream, 2).set_epoch(3)
+    assert stream.epoch == 3

@@ -14,10 +14,11 @@ This module knows no model.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
-from torch.utils.data import Sampler
+from torch.utils.data import IterableDataset, Sampler
 
 from vega3d.data import Row
 
@@ -85,6 +86,38 @@ class Blocks(Sampler[int]):
         lengths, wide = self.lengths, self.block * NEIGHBOURS
         parts = [rows[at : at + wide] for at in range(0, len(rows), wide)]
         return [row for part in parts for row in sorted(part, key=lambda one: -lengths[one])]
+
+
+class StreamedBlocks(IterableDataset[Row]):
+    """Rows of a stream in blocks of one kind: what ``Blocks`` does where rows are known only when they come.
+
+    A row waits until a block of its kind is full. At the end of the stream a block that is not full repeats
+    its own rows.
+
+    Args:
+        rows: the stream; an epoch is passed on to it.
+        block: rows that all processes take together in one micro-step.
+    """
+
+    def __init__(self, rows: Iterable[Row], block: int) -> None:
+        self.rows, self.block = rows, block
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader; each epoch has an order of its own."""
+        if hasattr(self.rows, "set_epoch"):
+            self.rows.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Every row at least once."""
+        waiting: dict[Hashable, list[Row]] = {}
+        for row in self.rows:
+            own = waiting.setdefault(kind_of(row), [])
+            own.append(row)
+            if len(own) == self.block:
+                yield from own
+                own.clear()
+        for own in waiting.values():
+            yield from islice(cycle(own), self.block)
 
 
 def kind_of(row: Row) -> tuple[bool, bool]:

@@ -35,6 +35,7 @@ from vega3d.training import deepspeed_cpu
 from vega3d.training.checkpoints import checkpoints, last_complete
 from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
+from vega3d.training.order import StreamedBlocks
 from vega3d.training.recipes import prepared
 from vega3d.training.rows import load_rows, load_stream
 from vega3d.training.trainer import Vega3DTrainer
@@ -138,19 +139,22 @@ def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> 
     """All rows of an epoch, or a stream of them.
 
     Raises:
-        ConfigError: a stream without ``trainer.max_steps``, or under DeepSpeed.
+        ConfigError: a stream without ``trainer.max_steps``, or by length.
     """
     if not config.data[0].streaming:
         return load_rows(config.data, config.sampling, seed, config.epoch_rows)
-    if arguments.max_steps <= 0 or arguments.deepspeed or config.batch_by != "random":
+    if arguments.max_steps <= 0 or config.batch_by != "random":
         raise ConfigError(
             "A stream cannot be trained on in this way: nobody knows how much is in it.",
-            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}, DeepSpeed {arguments.deepspeed}",
-            expected="trainer.max_steps, random batches, and no DeepSpeed (its ranks need the same media)",
+            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}",
+            expected="trainer.max_steps and random batches",
             fix="set trainer.max_steps, or download the data set and leave streaming out",
         )
     arguments.accelerator_config.dispatch_batches = False  # each process reads; plans are no tensors to send
-    return load_stream(config.data, config.sampling, seed)
+    stream = load_stream(config.data, config.sampling, seed)
+    if not arguments.deepspeed:
+        return stream
+    return StreamedBlocks(stream, arguments.train_batch_size * arguments.world_size)
 
 
 def recomputes(arguments: TrainingArguments) -> bool:
