@@ -30,6 +30,8 @@ PYTHON
 
 echo
 vega3d look "$video" -o "$out/look" --quiet > "$out/look.txt"
+seed=$(basename "$video" .mp4)
+vega3d rooms show --seed "${seed#room_}" --out "$out/room" >> "$out/look.txt"
 echo "The video:   $video"
 echo "Questions:   $out/test.jsonl"
 echo "Pictures:"

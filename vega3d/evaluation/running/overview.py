@@ -46,7 +46,8 @@ def write_overview(folder: Path) -> Path:
 
 def _rows(result: dict[str, Any]) -> str:
     count = result["count"]
-    counts = "".join(f"<td>{count[name] or 0}</td>" for name in ("answered", "errors", "official"))
+    counts = "".join(f"<td>{count[name]}</td>" for name in ("answered", "errors"))
+    counts += f"<td>{count['official'] or '–'}</td>"
     link = f'<a href="#{html.escape(anchor(result))}">{html.escape(result["task"])}</a>'
     return "".join(
         f"<tr><th>{link}</th><td>{html.escape(name)}</td><td>{_shown(value)}</td>{counts}</tr>"
