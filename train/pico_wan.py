@@ -1,6 +1,6 @@
 """Put the trained pico Wan together: VAE, video transformer, the empty prompt and the card.
 
-    python train/pico_wan.py --vae RUN/vae --video RUN/video --probes probes.json [--out vega3d/pico/wan]
+    python train/pico_wan.py --vae RUN/vae --video RUN/video --image RUN/image --probes probes.json
 
 Training gave the transformer a prompt of zeros, so zeros are what lies in the place of the empty prompt's
 embedding. This script measures nothing: every figure of the card is in the files that the stages wrote.
@@ -54,9 +54,18 @@ Velocity loss on {val} held-out clips, by noise time:
 
 Cross attention never had anything to say: the prompt was one token of zeros. Its queries and keys are as
 they were drawn.
-{probes}
+{twin}{probes}
 Scripts, in `train/`: `pico_clips.py`, `pico_vae.py`, `pico_latents.py`, `pico_flow.py`, `pico_probe.py`,
 `pico_wan.py`.
+"""
+
+TWIN = """
+## Its twin
+
+The same network, trained on the same moments as single pictures for as many steps ({steps:,}, {minutes:g}
+minutes), so that what *video* taught can be told from what pictures teach. Its own velocity loss on held-out
+pictures is {best:.2f} to {worst:.2f}; untrained {untrained:.2f}, best constant {constant:.2f}. It is not
+shipped; `train/pico_flow.py --kind image` makes it.
 """
 
 PROBES = """
@@ -93,6 +102,17 @@ def probes(path: Path | None) -> str:
     return PROBES.format(rows="\n".join(rows))
 
 
+def twin(run: Path | None) -> str:
+    """The card's words on the network that saw single pictures."""
+    if run is None:
+        return ""
+    found = json.loads((run / "transformer.json").read_text())
+    return TWIN.format(
+        best=min(found["loss"]), worst=max(found["loss"]), untrained=sum(found["untrained"]) / BINS,
+        constant=sum(found["constant"]) / BINS, steps=found["steps"], minutes=found["minutes"],
+    )  # fmt: skip
+
+
 def assemble(scratch: Path, args: argparse.Namespace) -> None:
     """Write transformer/, vae/, prompt_embeds.safetensors and the card."""
     shutil.copytree(args.vae / "vae", scratch / "vae")
@@ -108,7 +128,8 @@ def assemble(scratch: Path, args: argparse.Namespace) -> None:
         hidden=TRANSFORMER["num_attention_heads"] * TRANSFORMER["attention_head_dim"],
         size=sum(f.stat().st_size for f in scratch.rglob("*.safetensors")) / 1e6,
         vae_parameters=vae["parameters"], psnr_frames=vae["psnr_frames"], psnr_clips=vae["psnr_clips"],
-        vae_frames=vae["frames"], vae_clips=vae["clips"], table=table(video), probes=probes(args.probes),
+        vae_frames=vae["frames"], vae_clips=vae["clips"], table=table(video),
+        probes=probes(args.probes), twin=twin(args.image),
         **{k: video[k] for k in ("steps", "batch", "minutes", "capacity", "seed", "val")},
     )  # fmt: skip
     (scratch / "README.md").write_text(card)
@@ -119,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--video", type=Path, required=True)
+    parser.add_argument("--image", type=Path, default=None, help="run of its twin on single pictures")
     parser.add_argument("--probes", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "vega3d/pico/wan")
     args = parser.parse_args()
