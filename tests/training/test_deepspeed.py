@@ -107,6 +107,15 @@ def test_stage_2_with_lora_goes_on_as_if_it_had_not_been_killed(runs: Path) -> N
     assert all(torch.equal(one, again[name]) for name, one in expected.items())
 
 
+def test_stage_3_trains_all_weights_in_bfloat16_alone(pictures: Path, tmp_path: Path) -> None:
+    """One process, as a single GPU with offload has; here its gathered weights are parts of one buffer."""
+    settings = settings_of(pictures, tmp_path / "run", "full", "3", max_steps=2, save_steps=2, bf16=True)
+    launch(settings, tmp_path, processes=1)
+    found = tensors(export(tmp_path / "run" / "final", tmp_path / "out"))
+    assert all(bool(one.isfinite().all()) for one in found.values())
+    assert len(losses(tmp_path / "run")) == 2
+
+
 def test_a_stream_of_every_kind_of_row_hangs_no_rank(runs: Path) -> None:
     assert len(losses(runs / "streamed")) == 6
 

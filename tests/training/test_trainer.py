@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,16 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     assert [path.name for path in skipped] == (["checkpoint-4"] if writing else [])
     expected, again = tensors(whole), tensors(train(settings))
     assert expected.keys() == again.keys()
+    assert all(torch.equal(one, again[name]) for name, one in expected.items())
+
+
+def test_a_run_that_was_killed_after_its_last_step_trains_no_more(annotations: Path, tmp_path: Path) -> None:
+    settings = config(annotations, tmp_path / "run")
+    expected = tensors(train(settings))
+    shutil.rmtree(tmp_path / "run" / "final")
+    trainer = trainer_of(settings)
+    again = tensors(run(trainer, settings))
+    assert trainer.state.global_step == settings.trainer["max_steps"]
     assert all(torch.equal(one, again[name]) for name, one in expected.items())
 
 

@@ -121,6 +121,11 @@ def make_trainer(
     seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
     to_device(adapter, arguments.device)
     model: nn.Module = prepared(adapter, config.recipe, config.lora)
+    if config.recipe == "full" and _is_zero_3(arguments):
+        # transformers loads the host in the precision of DeepSpeed, which splits trained weights of one
+        # precision only; its optimizer keeps float32 masters of all of them.
+        for module in (adapter.projector, adapter.fusion):
+            module.to(next(adapter.host.parameters()).dtype)
     if recomputes(arguments):
         adapter.enable_input_require_grads()
     collator = Collator(processor, max_length=config.max_length, overlong=config.overlong)
@@ -155,6 +160,11 @@ def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> 
     if not arguments.deepspeed:
         return stream
     return StreamedBlocks(stream, arguments.train_batch_size * arguments.world_size)
+
+
+def _is_zero_3(arguments: TrainingArguments) -> bool:
+    plugin = arguments.deepspeed_plugin
+    return plugin is not None and plugin.zero_stage == 3
 
 
 def recomputes(arguments: TrainingArguments) -> bool:

@@ -101,13 +101,18 @@ def write_trained(
         write_lora(folder / LORA, found.lora, model.peft_config["default"].to_dict())  # type: ignore[index,union-attr]
     if found.host:
         (folder / HOST).mkdir(exist_ok=True)
-        save_torch_state_dict({name: one.cpu() for name, one in found.host.items()}, folder / HOST)
+        save_torch_state_dict({name: _apart(one.cpu()) for name, one in found.host.items()}, folder / HOST)
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    """A tensor in memory of its own; on a CPU those of ZeRO-3 are parts of a buffer, which no file takes."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def write_lora(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
     """Write a plain PEFT folder for the bare host."""
     folder.mkdir(exist_ok=True)
-    own = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    own = {name: _apart(tensor.cpu()).contiguous() for name, tensor in tensors.items()}
     known = {**settings, "inference_mode": True, "modules_to_save": None}
     plain = {name: sorted(value) if isinstance(value, set) else value for name, value in known.items()}
     text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"

@@ -77,6 +77,13 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             self.optimizer = kind(groups, **options)
         return self.optimizer
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """The Trainer's, unless all steps are done: a run that was killed at its very end trains no more."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what the fusion did since the last time beside a training loss."""
         if "loss" in logs:  # every process comes here, as the sum over all of them needs
