@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from vega3d.cli.main import main
 from vega3d.rooms import make_room
 from vega3d.rooms.shading import BACKGROUND
-from vega3d.rooms.show import contact_sheet, plan, turntable
+from vega3d.rooms.show import Label, contact_sheet, free_label, plan, turntable
 
 
 def test_show_writes_a_sheet_a_turntable_and_a_plan(tmp_path: Path, capsys: object) -> None:
@@ -41,3 +43,19 @@ def test_a_plan_is_drawn_to_scale() -> None:
     room = make_room(3)
     width, height = plan(room).size
     assert abs((width - 80) / (height - 80) - room.size[0] / room.size[1]) < 0.01
+
+
+LABELS = st.tuples(st.integers(-50, 450), st.integers(0, 100), st.integers(1, 90), st.integers(1, 20))
+
+
+@given(st.lists(LABELS, max_size=12))
+def test_no_label_covers_another_or_leaves_the_picture(wanted: list[tuple[int, int, int, int]]) -> None:
+    taken: list[Label] = []
+    for x, y, wide, high in wanted:
+        left, top, right, bottom = free_label((x, y, x + wide, y + high), taken, 400)
+        assert (right - left, bottom - top) == (wide, high)
+        assert left >= 0
+        assert right <= 400
+        assert top >= y
+        assert not any(left < o[2] and o[0] < right and top < o[3] and o[1] < bottom for o in taken)
+        taken.append((left, top, right, bottom))

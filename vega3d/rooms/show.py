@@ -7,6 +7,7 @@ plain. Everything is drawn from the same scene graph and clip that the questions
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Picture = NDArray[np.uint8]
+Label = tuple[float, float, float, float]
+"""Left, top, right and bottom, pixels."""
 _PIXELS_A_METRE = 90
 _MARGIN = 40
 
@@ -89,16 +92,29 @@ def plan(room: Room) -> Image:
         if thing.motion is not None:
             ends = np.asarray([thing.box.centre[:2], thing.at(1.0).box.centre[:2]])
             draw.line(at(ends), fill="magenta", width=3)
+    taken: list[Label] = []
     for thing in room.instances:
         ((x, y),) = at(np.asarray(thing.box.centre[:2]))
         name = f"{thing.category} {thing.id}"
-        draw.rectangle(draw.textbbox((x, y), name, anchor="mm"), fill="white")
-        draw.text((x, y), name, fill="black", anchor="mm")
+        taken.append(free_label(draw.textbbox((x, y), name, anchor="mm"), taken, width))
+        draw.rectangle(taken[-1], fill="white")
+        draw.text(taken[-1][:2], name, fill="black", anchor="lt")
     eyes = camera_path(room, 48)[:, :2]
     draw.line(at(eyes[:, :, 3]), fill="red", width=3)
     for pose in eyes[::8]:
         draw.line(at(np.stack([pose[:, 3], pose[:, 3] + 0.4 * pose[:, 2]])), fill="red", width=1)
     return picture
+
+
+def free_label(label: Label, taken: Sequence[Label], width: float) -> Label:
+    """A label's place inside a picture so wide, moved down until it covers no other one."""
+    left, top, right, bottom = label
+    aside = max(0.0, -left) - max(0.0, right - width)
+    left, right = left + aside, right + aside
+    beside = [other for other in taken if left < other[2] and other[0] < right]
+    while hit := next((other for other in beside if top < other[3] and other[1] < bottom), None):
+        top, bottom = hit[3], hit[3] + bottom - top
+    return left, top, right, bottom
 
 
 def _palette(count: int) -> Picture:
