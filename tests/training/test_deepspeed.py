@@ -93,9 +93,8 @@ def runs(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     mark = str(out / "again" / "checkpoint-4" / "complete.json")
     taken_up = {"settings": again, "copy": [str(out / "second"), str(out / "again")], "forget": [mark]}
     table = write_table(annotations.parent, tmp_path_factory.mktemp("table"))
-    stream = {"data": [{"dataset": str(table), "root": str(annotations.parent), "streaming": True}]}
     streamed = settings_of(annotations, out / "streamed", "lora", "2", max_steps=6, save_steps=6).to_dict()
-    streamed |= {**stream, "batch_by": "random"}
+    streamed |= {"data": [{"dataset": str(table), "streaming": True}], "batch_by": "random"}
     launch([{"settings": second}, taken_up, {"settings": third}, {"settings": streamed}], out)
     return out
 

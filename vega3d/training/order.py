@@ -14,13 +14,14 @@ This module knows no model.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
 
 from torch.utils.data import IterableDataset, Sampler
 
 from vega3d.data import Row
+from vega3d.data.tables import StreamedRows
 
 NEIGHBOURS = 50  # blocks within which rows are sorted by length; more sorts better and shuffles less
 PICTURE, FRAME = 256, 128  # tokens that a medium is taken for; videos merge two frames into one step
@@ -99,13 +100,12 @@ class StreamedBlocks(IterableDataset[Row]):
         block: rows that all processes take together in one micro-step.
     """
 
-    def __init__(self, rows: Iterable[Row], block: int) -> None:
+    def __init__(self, rows: StreamedRows, block: int) -> None:
         self.rows, self.block = rows, block
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the data loader; each epoch has an order of its own."""
-        if hasattr(self.rows, "set_epoch"):
-            self.rows.set_epoch(epoch)
+        self.rows.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Row]:
         """Every row at least once."""
