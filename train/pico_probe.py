@@ -1,12 +1,18 @@
 """What do frozen features of a video transformer know of depth and of the camera's way?
 
     python train/pico_clips.py --cache CLIPS --split test --clips 1000
-    python train/pico_probe.py --cache CLIPS --wan WAN --out probe.json       # WAN: vae/ and transformer/
+    python train/pico_probe.py --cache CLIPS --wan WAN --out trained.json      # WAN: vae/ and transformer/
+    python train/pico_probe.py --cache CLIPS --wan WAN --untrained --sigmas 0.3 --out untrained.json
+    python train/pico_probe.py --cache CLIPS --wan WAN --transformer RUN/image/transformer --out twin.json
+    python train/pico_probe.py --cache CLIPS --wan WAN --transformer RUN/depth/transformer --sigmas 0 \\
+        --out ceiling.json
 
 Ridge regressions and small MLPs on features of blocks, noise levels and modes of the real backbone; beside
-them the same for the untrained network and for the bare latents. By the method of a prototype that fooled
-itself first: R2 is over what the position alone says (so that a constant picture scores 0), the penalty is
-chosen with whole rooms left out, and errors are a bootstrap over rooms.
+them the same for the untrained network, for the bare latents, for a twin that saw single pictures and for a
+network that was trained on depth itself (`pico_control.py`), which is read without noise, as it was trained.
+By the method of a prototype that fooled itself first: R2 is over what the position alone says (so that a
+constant picture scores 0), the penalty is chosen with whole rooms left out, and errors are a bootstrap over
+rooms. A killed run goes on with the same command.
 """
 
 from __future__ import annotations
@@ -195,13 +201,15 @@ class Probe:
         return {k: [round(float(v), 4) for v in pair] for k, pair in found.items()}
 
 
-def load(wan: Path, transformer: WanTransformer3DModel | None = None) -> WanBackbone:
+def load(wan: Path, transformer: WanTransformer3DModel | Path | None = None) -> WanBackbone:
     """The backbone of a folder, or with another transformer."""
-    dit = transformer or WanTransformer3DModel.from_pretrained(wan / "transformer", torch_dtype=torch.float32)
+    if not isinstance(transformer, WanTransformer3DModel):
+        folder = transformer or wan / "transformer"
+        transformer = WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
     vae = AutoencoderKLWan.from_pretrained(wan / "vae", torch_dtype=torch.float32)
     prompt = load_file(str(wan / "prompt_embeds.safetensors"))["prompt_embeds"]
-    config = WanConfig(block=len(dit.blocks) - 1, pixels=SIDE * SIDE, micro_batch=8)
-    return WanBackbone(dit, vae, prompt, config)
+    config = WanConfig(block=len(transformer.blocks) - 1, pixels=SIDE * SIDE, micro_batch=8)
+    return WanBackbone(transformer, vae, prompt, config)
 
 
 def main() -> None:
@@ -211,28 +219,38 @@ def main() -> None:
     parser.add_argument("--wan", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rooms", type=int, default=1000)
-    parser.add_argument("--blocks", type=int, nargs="+", default=[3, 7, 11, 15, 19, 20, 23])
+    parser.add_argument("--blocks", type=int, nargs="+", default=None, help="default: every block")
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.1, 0.3, 0.5])
     parser.add_argument("--modes", nargs="+", default=["frame", "window", "clip"])
     parser.add_argument("--untrained", action="store_true", help="the network before its training")
+    parser.add_argument("--transformer", type=Path, default=None, help="instead of the one of --wan")
     parser.add_argument("--deep", type=int, nargs="*", default=[11, 20], help="blocks that get an MLP, too")
+    parser.add_argument("--deep-sigmas", type=float, nargs="*", default=[0.0, 0.3], help="where they get it")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     clips = Clips(args.cache, "test", args.rooms)
     assert clips.refresh() >= args.rooms
-    probe, wan = Probe(clips, args.rooms), load(args.wan, build(0) if args.untrained else None)
-    results: dict[str, Any] = {}
+    probe = Probe(clips, args.rooms)
+    wan = load(args.wan, build(0) if args.untrained else args.transformer)
+    stock = not args.untrained and args.transformer is None  # latents are the same for every transformer
+    blocks = range(wan.config.block + 1) if args.blocks is None else args.blocks
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
+    start = time.time()
+
+    def keep(name: str, features: NDArray[Any], deep: bool) -> None:
+        results[name] = probe.report(features, deep)
+        print(name, results[name], f"{time.time() - start:.0f} s", flush=True)
+
     for mode in args.modes:
-        if mode != "window" and not args.untrained:  # the latents are the same
-            results[f"{mode} latents"] = probe.report(bare(wan, clips, args.rooms, mode), deep=True)
-            print(mode, "latents", results[f"{mode} latents"], flush=True)
-        start = time.time()
-        for (block, sigma), x in gather(wan, clips, args.rooms, mode, args.blocks, args.sigmas).items():
-            name = f"{mode} block {block} sigma {sigma}"
-            results[name] = probe.report(x, deep=block in args.deep and sigma == 0.3)
-            print(name, results[name], f"{time.time() - start:.0f} s", flush=True)
-    args.out.write_text(json.dumps(results, indent=1))
+        if stock and mode != "window" and f"{mode} latents" not in results:
+            keep(f"{mode} latents", bare(wan, clips, args.rooms, mode), True)
+        names = {(b, s): f"{mode} block {b} sigma {s}" for s in args.sigmas for b in blocks}
+        sigmas = [s for s in args.sigmas if any(names[b, s] not in results for b in blocks)]
+        found = gather(wan, clips, args.rooms, mode, blocks, sigmas) if sigmas else {}
+        for (block, sigma), x in found.items():
+            keep(names[block, sigma], x, block in args.deep and sigma in args.deep_sigmas)
+        args.out.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

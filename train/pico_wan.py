@@ -1,6 +1,7 @@
 """Put the trained pico Wan together: VAE, video transformer, the empty prompt and the card.
 
-    python train/pico_wan.py --vae RUN/vae --video RUN/video --image RUN/image --probes probes.json
+    python train/pico_wan.py --vae RUN/vae --video RUN/video --image RUN/image \\
+        --probes trained=trained.json untrained=untrained.json "its twin=twin.json" "on depth=ceiling.json"
 
 Training gave the transformer a prompt of zeros, so zeros are what lies in the place of the empty prompt's
 embedding. This script measures nothing: every figure of the card is in the files that the stages wrote.
@@ -72,12 +73,29 @@ PROBES = """
 ## What its frozen features know
 
 R2 of log depth in each token over what the position says, and of the camera's way (pooled features, ridge),
-on 300 held-out rooms ± bootstrap over rooms; sigma 0.3.
+on 300 held-out rooms ± bootstrap over rooms; sigma 0.3.{ceiling}
 
 | features | depth, ridge | depth, MLP | ahead | right | yaw |
 |---|---|---|---|---|---|
 {rows}
+
+### Every block, three noise levels
+
+The trained network, R2 by ridge. `f`, `w`, `c`: modes `frame`, `window`, `clip`, each at sigma {sigmas}.
+
+| block | {heads} |
+|---|{rules}|
+{swept}
 """
+
+CEILING = """ "On depth" is the ceiling:
+the same network trained on depth itself, on the same clips for as many steps ({steps:,}, {minutes:g}
+minutes), read without noise."""
+
+SHOWN = (7, 11, 20)
+MODES = ("frame", "window", "clip")
+SWEPT = (("depth", "depth_ridge", MODES), ("yaw", "yaw", MODES[1:]))  # a single frame knows no way
+Found = dict[str, dict[str, list[float]]]
 
 
 def table(result: dict[str, Any]) -> str:
@@ -89,17 +107,43 @@ def table(result: dict[str, Any]) -> str:
     )
 
 
-def probes(path: Path | None) -> str:
-    """The card's table of probes, from a JSON of {name: {measure: [R2, error]}}."""
-    if path is None:
+def probes(given: list[str] | None, depth: Path | None) -> str:
+    """The card's tables of probes, from NAME=FILE of what ``pico_probe.py`` wrote; "trained" is swept."""
+    if not given:
         return ""
-    rows = []
-    for name, found in json.loads(path.read_text()).items():
-        cells = [found.get(k) for k in ("depth_ridge", "depth_mlp", "ahead", "right", "yaw")]
-        rows.append(
-            f"| {name} | " + " | ".join("" if c is None else f"{c[0]:.3f} ± {c[1]:.3f}" for c in cells) + " |"
-        )
-    return PROBES.format(rows="\n".join(rows))
+    files = dict(one.split("=", 1) for one in given)
+    found: dict[str, Found] = {name: json.loads(Path(file).read_text()) for name, file in files.items()}
+    swept = found["trained"]
+    rows = [line("bare latents", swept["frame latents"]), line("bare latents, `clip`", swept["clip latents"])]
+    for mode in MODES:
+        for name, own in found.items():
+            sigma = 0.3 if f"{mode} block {SHOWN[0]} sigma 0.3" in own else 0.0
+            rows += [
+                line(f"{name}, `{mode}`, block {b}", own[f"{mode} block {b} sigma {sigma}"]) for b in SHOWN
+            ]
+    sigmas = sorted({key.split()[-1] for key in swept if " sigma " in key})
+    columns = [(name, key, mode, s) for name, key, modes in SWEPT for mode in modes for s in sigmas]
+    blocks = sorted({int(key.split()[2]) for key in swept if " block " in key})
+    ceiling = json.loads((depth / "transformer.json").read_text()) if depth else None
+    return PROBES.format(
+        rows="\n".join(rows),
+        ceiling=CEILING.format(steps=ceiling["steps"], minutes=ceiling["minutes"]) if ceiling else "",
+        sigmas=", ".join(sigmas),
+        heads=" | ".join(f"{name} {mode[0]} {s}" for name, _, mode, s in columns),
+        rules="|".join("---" for _ in columns),
+        swept="\n".join(
+            f"| {b} | "
+            + " | ".join(f"{swept[f'{mode} block {b} sigma {s}'][key][0]:.2f}" for _, key, mode, s in columns)
+            + " |"
+            for b in blocks
+        ),
+    )
+
+
+def line(name: str, found: dict[str, list[float]]) -> str:
+    """One line of the first table."""
+    cells = [found.get(key) for key in ("depth_ridge", "depth_mlp", "ahead", "right", "yaw")]
+    return f"| {name} | " + " | ".join("" if c is None else f"{c[0]:.3f} ± {c[1]:.3f}" for c in cells) + " |"
 
 
 def twin(run: Path | None) -> str:
@@ -129,7 +173,7 @@ def assemble(scratch: Path, args: argparse.Namespace) -> None:
         size=sum(f.stat().st_size for f in scratch.rglob("*.safetensors")) / 1e6,
         vae_parameters=vae["parameters"], psnr_frames=vae["psnr_frames"], psnr_clips=vae["psnr_clips"],
         vae_frames=vae["frames"], vae_clips=vae["clips"], table=table(video),
-        probes=probes(args.probes), twin=twin(args.image),
+        probes=probes(args.probes, args.depth), twin=twin(args.image),
         **{k: video[k] for k in ("steps", "batch", "minutes", "capacity", "seed", "val")},
     )  # fmt: skip
     (scratch / "README.md").write_text(card)
@@ -141,7 +185,8 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--image", type=Path, default=None, help="run of its twin on single pictures")
-    parser.add_argument("--probes", type=Path, default=None)
+    parser.add_argument("--depth", type=Path, default=None, help="run of the network trained on depth")
+    parser.add_argument("--probes", nargs="*", metavar="NAME=FILE", default=None)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "vega3d/pico/wan")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.out.parent) as scratch:
