@@ -20,6 +20,7 @@ from vega3d.errors import ConfigError
 from vega3d.files import write_whole
 
 INPUTS, RESULT = "inputs.json", "result.json"
+CARD = ".md"
 Made = dict[str, Any]
 
 
@@ -80,9 +81,11 @@ def digest_of(value: object) -> str:
 
 
 def digest_of_files(folder: Path, pattern: str = "*") -> str:
-    """SHA-256 of names and bytes of the files under a folder."""
+    """SHA-256 of names and bytes of the files under a folder, without the words of a model's card."""
     total = hashlib.sha256()
     for file in sorted(path for path in Path(folder).rglob(pattern) if path.is_file()):
+        if file.suffix == CARD:
+            continue
         total.update(str(file.relative_to(folder)).encode() + file.read_bytes())
     return total.hexdigest()[:16]
 

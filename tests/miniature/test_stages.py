@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.miniature.stages import Stages
+from experiments.miniature.stages import Stages, digest_of_files
 from vega3d.errors import ConfigError
 
 
@@ -60,3 +60,13 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="something else"):
         Stages(tmp_path, quiet).run("a", {}, lambda folder: {})
     assert (tmp_path / "a" / "thesis.tex").exists()
+
+
+def test_new_words_in_a_card_make_no_stage_again_and_new_weights_do(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("a model", encoding="utf-8")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    first = digest_of_files(tmp_path)
+    (tmp_path / "README.md").write_text("a small model", encoding="utf-8")
+    assert digest_of_files(tmp_path) == first
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert digest_of_files(tmp_path) != first
