@@ -72,7 +72,8 @@ def gather(
         ]
         for key, maps in wan.sweep(batch, [plan] * len(batch), blocks=blocks, sigmas=sigmas).items():
             found.setdefault(key, []).extend(m.features[:, -len(SEEN) :].half() for m in maps)
-    return {key: torch.stack(maps).movedim(1, -1).numpy() for key, maps in found.items()}
+    # taken out one by one: every block of a thousand clips is there once, not twice
+    return {key: torch.stack(found.pop(key)).movedim(1, -1).numpy() for key in list(found)}
 
 
 def bare(wan: WanBackbone, clips: Clips, count: int, mode: str) -> NDArray[np.float16]:

@@ -56,8 +56,8 @@ Velocity loss on {val} held-out clips, by noise time:
 Cross attention never had anything to say: the prompt was one token of zeros. Its queries and keys are as
 they were drawn.
 {twin}{probes}
-Scripts, in `train/`: `pico_clips.py`, `pico_vae.py`, `pico_latents.py`, `pico_flow.py`, `pico_probe.py`,
-`pico_wan.py`.
+Scripts, in `train/`: `pico_clips.py`, `pico_vae.py`, `pico_latents.py`, `pico_flow.py`, `pico_control.py`,
+`pico_probe.py`, `pico_wan.py`.
 """
 
 TWIN = """
