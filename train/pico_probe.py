@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from pico_clips import SIDE, Clips
 from pico_flow import build
 from vega3d import WanBackbone, WanConfig
+from vega3d.files import write_whole
 from vega3d.video import FramePlan
 
 SEEN = (4, 8, 12, 16)  # frames of a clip that are asked about
@@ -236,7 +237,10 @@ def main() -> None:
     wan = load(args.wan, build(0) if args.untrained else args.transformer)
     stock = not args.untrained and args.transformer is None  # latents are the same for every transformer
     blocks = range(wan.config.block + 1) if args.blocks is None else args.blocks
-    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
+    of = {name: str(getattr(args, name)) for name in ("wan", "transformer", "untrained", "rooms")}
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"of": of}
+    if results["of"] != of:
+        parser.error(f"{args.out} holds figures of {results['of']}, not of {of}: choose another --out")
     start = time.time()
 
     def keep(name: str, features: NDArray[Any], deep: bool) -> None:
@@ -251,7 +255,7 @@ def main() -> None:
         found = gather(wan, clips, args.rooms, mode, blocks, sigmas) if sigmas else {}
         for (block, sigma), x in found.items():
             keep(names[block, sigma], x, block in args.deep and sigma in args.deep_sigmas)
-        args.out.write_text(json.dumps(results, indent=1))
+        write_whole(args.out, lambda part: part.write_text(json.dumps(results, indent=1)))
 
 
 if __name__ == "__main__":

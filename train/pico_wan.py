@@ -1,6 +1,6 @@
 """Put the trained pico Wan together: VAE, video transformer, the empty prompt and the card.
 
-    python train/pico_wan.py --vae RUN/vae --video RUN/video --image RUN/image \\
+    python train/pico_wan.py --vae RUN/vae --video RUN/video --image RUN/image --depth RUN/depth \\
         --probes trained=trained.json untrained=untrained.json "its twin=twin.json" "on depth=ceiling.json"
 
 Training gave the transformer a prompt of zeros, so zeros are what lies in the place of the empty prompt's
