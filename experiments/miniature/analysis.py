@@ -15,7 +15,7 @@ from typing import Any
 from experiments.miniature.arms import ARMS, FURTHER_CONTRASTS, PRIMARY_CONTRASTS
 from experiments.miniature.config import PRIMARY
 from experiments.miniature.packing import unpacked
-from experiments.miniature.power import LEVEL
+from experiments.miniature.power import LEVEL, Spread, said
 from vega3d.evaluation.running.compare import differences, paired
 from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights
 from vega3d.evaluation.running.result import means_of
@@ -24,6 +24,7 @@ from vega3d.evaluation.suites import load_suite
 Row = dict[str, Any]
 Scores = Mapping[str, Sequence[float | None]]
 """Seed to the score of each question, in the order of the questions; in files packed as text."""
+OWN, SWAPPED = "own", "swapped"
 EDGE = 1.96  # standard errors that a primary difference has to exceed
 
 
@@ -32,11 +33,14 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         results: ``questions`` of each set, as (id, scene, kind); ``scores``: set, arm, seed to a list;
-            ``draws``; ``failed``: arms whose training diverged, with their seeds.
+            ``draws``; ``failed``: arms whose training diverged, with their seeds; ``swapped``: arm, seed to
+            the scores with another clip's features, of the primary set.
 
     Returns:
-        ``arms``: for each set and arm mean, error and seeds' means, in points; ``contrasts`` of the primary
-        set; ``elsewhere``: the deciding ones on each other set; ``verdict`` in words.
+        ``arms``: for each set and arm mean, error and seeds' means, in points; ``types``: for each arm mean
+        and error of each question type of the primary set; ``contrasts`` of the primary set; ``elsewhere``:
+        the deciding ones on each other set; ``swapped``: what each arm has over itself with another clip's
+        features; ``verdict`` and ``power``, in words.
     """
     questions, draws = results["questions"], int(results["draws"])
     scores = {name: _usable(own, results.get("failed", {})) for name, own in results["scores"].items()}
@@ -65,6 +69,18 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
             for name, found in scores.items()
             if name != PRIMARY
         },
+        "types": {arm: _types(questions[PRIMARY], own) for arm, own in scores[PRIMARY].items()},
+        "swapped": [
+            contrast(questions[PRIMARY], {OWN: scores[PRIMARY][arm], SWAPPED: own}, (OWN, SWAPPED), draws)
+            | {"arm": arm, "over": arm}
+            for arm, own in _usable(results.get("swapped", {}), results.get("failed", {})).items()
+        ],
+        "power": [
+            f"{ARMS[one['arm']].title} over {ARMS[one['over']].title}: "
+            + said(Spread.measured(one), one["rooms"], len(one["seeds"]))
+            for one in deciding
+            if one["error_rooms"] is not None
+        ],
         "verdict": [*verdict(primary), *_failures(results.get("failed", {}))],
     }
 
@@ -84,6 +100,15 @@ def _failures(failed: Mapping[str, Sequence[str]]) -> list[str]:
         for arm, seeds in failed.items()
         if seeds
     ]
+
+
+def _types(questions: Sequence[Sequence[str]], scores: Scores) -> dict[str, tuple[float, float | None]]:
+    """Question type to its mean over seeds and the error over rooms, in points."""
+    found = means_of(rows_of(questions, scores), {})["kinds"]
+    return {
+        kind: (100 * own["mean"], None if (error := own["standard_error"]) is None else 100 * error)
+        for kind, own in found.items()
+    }
 
 
 def rows_of(questions: Sequence[Sequence[str]], scores: Scores) -> list[Row]:
@@ -199,10 +224,10 @@ def holm(ps: Sequence[float]) -> list[float]:
 def verdict(contrasts: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the plan says about the run, one sentence each."""
     by_pair = {(one["arm"], one["over"]): one for one in contrasts}
-    said = []
+    words = []
     check = by_pair.get(("oracle", "host_twice"))
     if check is None or check["interval"] is None or check["interval"][0] <= 0:
-        said.append(
+        words.append(
             "The instrument's check fails: oracle coordinates are not shown to help. "
             "This run cannot speak about the two questions."
         )
@@ -210,12 +235,12 @@ def verdict(contrasts: Sequence[Mapping[str, Any]]) -> list[str]:
         one = by_pair.get(pair)
         names = f"{ARMS[pair[0]].title} over {ARMS[pair[1]].title}"
         if one is None:
-            said.append(f"{names}: not part of this run.")
+            words.append(f"{names}: not part of this run.")
         else:
             word = "found" if one["found"] else "not found"
             low, high = one["interval"] or (-math.inf, math.inf)
             sign = "" if one["difference"] > 0 or not one["found"] else ", for the worse"
-            said.append(
+            words.append(
                 f"{names}: {word}{sign} ({one['difference']:+.2f} points, 95 % {low:+.2f} to {high:+.2f})."
             )
-    return said
+    return words

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +74,29 @@ def regenerate(results: Path = RESULTS, docs: Path = DOCS) -> list[Path]:
 
 def report(results: Mapping[str, Any], analysis: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """A run's verdict, tables and figures in Markdown."""
-    parts = ["\n".join(f"- {line}" for line in analysis["verdict"]) + "\n", tables.arms_table(analysis)]
-    if analysis["contrasts"]:
-        parts.append(tables.contrasts_table(analysis["contrasts"]))
-    if results.get("probes"):
-        parts.append(tables.probes_table(results["probes"]))
-    if results.get("ames"):
-        parts.append(tables.ames_table(results["ames"]))
-        parts += [line + "\n" for line in ames_words(results["ames"])]
-    parts.append(tables.cost_table(results["cost"]))
+    probes, ames, watch = (results.get(name, {}) for name in ("probes", "ames", "watch"))
+    titled = {
+        "Scores in points, mean over seeds ± standard error": tables.arms_table(analysis),
+        "Paired differences on the held-out rooms": tables.contrasts_table(analysis["contrasts"]),
+        "The deciding ones on the other sets": tables.elsewhere_table(analysis["elsewhere"]),
+        "By question type, held-out rooms": tables.types_table(analysis["types"]),
+        "Another clip's features at test time": tables.swapped_table(analysis["swapped"]),
+        "Ames pairs": tables.ames_table(ames),
+        "Frozen features (R² of log depth over what the position says)": tables.probes_table(probes),
+        "The fusion at the end of tuning, first seed (gate 1: only the host)": tables.watch_table(watch),
+        "Cost": tables.cost_table(results["cost"]),
+    }
+    parts = [_listed([*analysis["verdict"], *ames_words(ames)])]
+    if analysis["power"]:
+        parts += ["What this run could see, with the spreads that it measured:\n", _listed(analysis["power"])]
+    for title, table in titled.items():
+        parts += [f"**{title}**\n", table] if table else []
     parts += [f"![{CAPTIONS[name]}]({place})\n" for name, place in figures.items()]
     return "\n".join(parts)
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines)
 
 
 def ames_words(ames: Mapping[str, Mapping[str, Any]]) -> list[str]:

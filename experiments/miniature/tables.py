@@ -9,6 +9,7 @@ from experiments.miniature.arms import ARMS
 from experiments.miniature.config import SETS
 
 UNKNOWN = "–"
+WATCHED = {"fusion/gate": "gate", "fusion/gate_spread": "its spread", "fusion/contribution": "contribution"}
 
 
 def arms_table(analysis: Mapping[str, Any]) -> str:
@@ -27,14 +28,52 @@ def contrasts_table(contrasts: Sequence[Mapping[str, Any]]) -> str:
         [
             ARMS[one["arm"]].title,
             ARMS[one["over"]].title,
-            _plus_minus(one["difference"], one["error"], "+.2f"),
-            UNKNOWN if one["interval"] is None else "{:+.2f} to {:+.2f}".format(*one["interval"]),
+            *_gap(one),
             f"{one['p_holm']:.4f} (Holm)" if "p_holm" in one else f"{one['p']:.4f}",
             str(one["questions"]),
         ]
         for one in contrasts
     ]
     return markdown(["arm", "over", "points", "95 %", "p", "questions"], rows)
+
+
+def elsewhere_table(elsewhere: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The deciding differences on the other sets."""
+    rows = [
+        [name, ARMS[one["arm"]].title, ARMS[one["over"]].title, *_gap(one), str(one["rooms"])]
+        for name, own in elsewhere.items()
+        for one in own
+    ]
+    return markdown(["set", "arm", "over", "points", "95 %", "rooms"], rows)
+
+
+def types_table(types: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
+    """Score of each question type, a column an arm."""
+    kinds = sorted({kind for own in types.values() for kind in own})
+    rows = [
+        [
+            kind.replace("_", " "),
+            *(_plus_minus(*own[kind], ".1f") if kind in own else UNKNOWN for own in types.values()),
+        ]
+        for kind in kinds
+    ]
+    return markdown(["question type", *(ARMS[arm].title for arm in types)], rows)
+
+
+def swapped_table(swapped: Sequence[Mapping[str, Any]]) -> str:
+    """What an arm loses with another clip's features."""
+    rows = [[ARMS[one["arm"]].title, *_gap(one), f"{one['p']:.4f}"] for one in swapped]
+    return markdown(["arm", "points over itself with another clip's", "95 %", "p"], rows)
+
+
+def watch_table(watch: Mapping[str, Mapping[str, float]]) -> str:
+    """What the fusion did at the end of tuning, where it learned at all."""
+    rows = [
+        [ARMS[arm].title, *(f"{found[name]:.3f}" if name in found else UNKNOWN for name in WATCHED)]
+        for arm, found in watch.items()
+        if ARMS[arm].listens
+    ]
+    return markdown(["arm", *WATCHED.values()], rows)
 
 
 def probes_table(probes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -82,9 +121,19 @@ def ames_table(ames: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """A table; nothing without rows."""
+    if not rows:
+        return ""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _gap(one: Mapping[str, Any]) -> list[str]:
+    """Points with their error, and the interval."""
+    return [
+        _plus_minus(one["difference"], one["error"], "+.2f"),
+        UNKNOWN if one["interval"] is None else "{:+.2f} to {:+.2f}".format(*one["interval"]),
+    ]
 
 
 def _score(found: Mapping[str, Any] | None) -> str:

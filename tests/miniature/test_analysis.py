@@ -164,3 +164,34 @@ def test_an_arm_that_diverged_is_in_no_contrast() -> None:
     assert all("image_frame" not in (one["arm"], one["over"]) for one in found["contrasts"])
     assert any("not part of this run" in line for line in found["verdict"])
     assert any("diverged with seed 0" in line for line in found["verdict"])
+
+
+def test_what_an_arm_loses_with_another_clips_features_is_a_paired_difference() -> None:
+    results = toy(gain=0.05, oracle=0.3)
+    results["swapped"] = {"video_frame": {"0": results["scores"]["rooms"]["host_twice"]["0"]}}
+    found = analyse(results)
+    (lost,) = found["swapped"]
+    gained = next(one for one in found["contrasts"] if one["over"] == "host_twice")
+    assert (lost["arm"], lost["difference"]) == ("video_frame", pytest.approx(gained["difference"]))
+    assert lost["interval"] == pytest.approx(gained["interval"])
+
+
+def test_a_failed_arm_is_not_swapped_either() -> None:
+    results = toy(gain=0.05, oracle=0.3) | {"failed": {"video_frame": ["0"]}}
+    results["swapped"] = {"video_frame": results["scores"]["rooms"]["video_frame"]}
+    assert analyse(results)["swapped"] == []
+
+
+def test_each_type_has_its_own_mean_and_the_mean_of_them_is_the_score() -> None:
+    found = analyse(toy(gain=0.05, oracle=0.3))
+    for arm, types in found["types"].items():
+        assert set(types) == set(KINDS)
+        assert sum(mean for mean, _ in types.values()) / 2 == pytest.approx(
+            found["arms"]["rooms"][arm]["mean"]
+        )
+
+
+def test_a_run_says_what_it_could_see() -> None:
+    said = analyse(toy(gain=0.05, oracle=0.3))["power"]
+    assert len(said) == 2
+    assert all("200 rooms, 1 seeds" in line and "80 % power" in line for line in said)

@@ -30,6 +30,8 @@ def results() -> dict[str, Any]:
         "probes": {arm: {"depth_ridge": [0.1, 0.01], "consistency": [0.2, 0.02]} for arm in arms[1:]},
         "sweep": {"video": {"3 0.1": [0.1, 0.01], "7 0.1": [0.2, 0.01]}},
         "ames": {"video_frame": {"pairs": 2, "host": 0.5, "fused": 0.5, "swapped": 0.5, "flipped": 0.0}},
+        "swapped": {"video_frame": {"0": [0.5] * 12}},
+        "watch": {"video_frame": {"fusion/gate": 0.25, "fusion/gate_spread": 0.1}},
         "cost": dict.fromkeys(arms, cost),
     }
 
@@ -59,6 +61,9 @@ def test_results_become_tables_and_figures_and_the_same_bytes_again(docs: Path, 
     assert {file.name for file in files} == {"contrasts.svg", "probes.svg", "sweep.svg", "gain.svg", PAGE}
     text = (docs / PAGE).read_text(encoding="utf-8")
     assert "the answer never flips" in text
+    titles = ("By question type", "Another clip's features", "The fusion at the end", "Cost")
+    assert all(f"**{title}" in text for title in titles)
+    assert "| Wan, video, frame | 0.250 | 0.100 | – |" in text
     assert text.count("run has not been made yet") == 1
     assert "(miniature/cpu/contrasts.svg)" in text
     assert {file: file.read_bytes() for file in regenerate(tmp_path / "kept", docs)} == first
