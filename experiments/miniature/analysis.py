@@ -40,7 +40,7 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
         ``arms``: for each set and arm mean, error and seeds' means, in points; ``types``: for each arm mean
         and error of each question type of the primary set; ``contrasts`` of the primary set; ``elsewhere``:
         the deciding ones on each other set; ``swapped``: what each arm has over itself with another clip's
-        features; ``verdict`` and ``power``, in words.
+        features; ``blind``: of each set the best constant answers; ``verdict`` and ``power``, in words.
     """
     questions, draws = results["questions"], int(results["draws"])
     scores = {name: _usable(own, results.get("failed", {})) for name, own in results["scores"].items()}
@@ -54,11 +54,15 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
         one["p_holm"] = p
         error = math.inf if one["error"] is None else one["error"]
         one["found"] = bool(p < LEVEL and abs(one["difference"]) > EDGE * error)
+    arms = {
+        name: {arm: mean_of(questions[name], own) for arm, own in found.items()}
+        for name, found in scores.items()
+    }
+    blind = {name: _blind(own) for name, own in results.get("blind", {}).items()}
     return {
-        "arms": {
-            name: {arm: mean_of(questions[name], own) for arm, own in found.items()}
-            for name, found in scores.items()
-        },
+        "arms": arms,
+        "types": {arm: _types(questions[PRIMARY], own) for arm, own in scores[PRIMARY].items()},
+        "blind": blind,
         "contrasts": primary,
         "elsewhere": {
             name: [
@@ -69,7 +73,6 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
             for name, found in scores.items()
             if name != PRIMARY
         },
-        "types": {arm: _types(questions[PRIMARY], own) for arm, own in scores[PRIMARY].items()},
         "swapped": [
             contrast(questions[PRIMARY], {OWN: scores[PRIMARY][arm], SWAPPED: own}, (OWN, SWAPPED), draws)
             | {"arm": arm, "over": arm}
@@ -81,17 +84,31 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
             for one in deciding
             if one["error_rooms"] is not None
         ],
-        "verdict": [*verdict(primary), *_failures(results.get("failed", {}))],
+        "verdict": [
+            *verdict(primary),
+            *_beside_blind(arms[PRIMARY], blind.get(PRIMARY, {}).get("mean")),
+            *_failures(results.get("failed", {})),
+        ],
     }
 
 
 def _usable(scores: Mapping[str, Scores], failed: Mapping[str, Sequence[str]]) -> dict[str, Scores]:
     """Arms without those that failed with some seed: the plan leaves them out of all contrasts."""
     return {
-        arm: {seed: unpacked(own) if isinstance(own, str) else own for seed, own in by_seed.items()}
-        for arm, by_seed in scores.items()
-        if not failed.get(arm)
+        arm: {seed: unpacked(own) if isinstance(own, str) else own for seed, own in scores[arm].items()}
+        for arm in ARMS
+        if arm in scores and not failed.get(arm)
     }
+
+
+def _beside_blind(arms: Mapping[str, Mapping[str, Any]], constant: float | None) -> list[str]:
+    known = [own["mean"] for own in arms.values() if own["mean"] is not None]
+    if constant is None or not known:
+        return []
+    return [
+        f"The best constant answers, which look at nothing, score {constant:.1f}; "
+        f"the arms score {min(known):.1f} to {max(known):.1f}."
+    ]
 
 
 def _failures(failed: Mapping[str, Sequence[str]]) -> list[str]:
@@ -109,6 +126,14 @@ def _types(questions: Sequence[Sequence[str]], scores: Scores) -> dict[str, tupl
         kind: (100 * own["mean"], None if (error := own["standard_error"]) is None else 100 * error)
         for kind, own in found.items()
     }
+
+
+def _blind(kinds: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+    """The best constant answers, in points: of each type, and their mean as the arms' scores are."""
+    known = {kind: 100 * best for kind, own in kinds.items() if (best := own["constant"]) is not None}
+    weights = macro_weights([*known], load_suite("vsibench").merged)
+    whole = float(sum(w * best for w, best in zip(weights, known.values(), strict=True)))
+    return {"mean": whole if known else None, "types": known}
 
 
 def rows_of(questions: Sequence[Sequence[str]], scores: Scores) -> list[Row]:

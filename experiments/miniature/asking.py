@@ -19,9 +19,10 @@ from experiments.miniature.rooms import QUESTIONS
 from vega3d.assistant import Assistant
 from vega3d.evaluation import load_task
 from vega3d.evaluation.running.answerer import Answerer
+from vega3d.evaluation.running.blind import blind
 from vega3d.evaluation.running.provenance import settings_of
 from vega3d.evaluation.running.runner import run
-from vega3d.evaluation.suites import load_suite
+from vega3d.evaluation.suites import Question, load_suite
 
 TASK = "vsibench"
 BATCH = 16  # questions about one room, twice as fast as one by one; the same batches for every arm
@@ -43,11 +44,10 @@ def ask(
     Returns:
         ``scores`` by question id, None for one that was not answered; counts; the official headline.
     """
-    if not (questions / QUESTIONS).read_text(encoding="utf-8").strip():
+    if not (asked := _read(questions)):
         return {"scores": {}, "errors": 0, "headline": {}}
     task, suite = load_task(TASK), load_suite(TASK)
     answerer = Answerer(_loaded(model, store), settings.nframes, "video", suite.max_new_tokens)
-    asked = suite.read(questions)
     how = {"batch_size": BATCH, "swap": swap}
     journal = folder / "journal"
     result = run(task, suite, asked, answerer, journal, settings_of(task, asked, answerer, **how), **how)
@@ -71,6 +71,15 @@ def _loaded(model: Path, store: Path) -> Assistant:
 
 def asked_of(questions: Path) -> list[list[str]]:
     """(id, scene, kind) of every question of a set, in order."""
+    return [[one.id, one.scene, one.kind] for one in _read(questions)]
+
+
+def blind_of(questions: Path) -> dict[str, dict[str, float | None]]:
+    """What answers that look at nothing reach on a set, by kind: ``vega3d.evaluation.running.blind``."""
+    return blind(load_task(TASK), load_suite(TASK), _read(questions))
+
+
+def _read(questions: Path) -> list[Question]:
     if not (questions / QUESTIONS).read_text(encoding="utf-8").strip():
         return []
-    return [[one.id, one.scene, one.kind] for one in load_suite(TASK).read(questions)]
+    return load_suite(TASK).read(questions)

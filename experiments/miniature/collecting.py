@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.miniature.arms import ARMS
-from experiments.miniature.asking import asked_of
+from experiments.miniature.asking import asked_of, blind_of
 from experiments.miniature.config import PRIMARY, Settings
 from experiments.miniature.packing import packed
 from vega3d._version import __version__
@@ -42,6 +42,7 @@ def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
         },
         **{name: dataclasses.asdict(getattr(settings, name)) for name in ("rooms", "features", "tuning")},
         "questions": questions,
+        "blind": {name: blind_of(rooms / name) for name in sets},
         "scores": {
             name: {arm: _seeds(settings, made, questions[name], arm, name) for arm in settings.arms}
             for name in sets

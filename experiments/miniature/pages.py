@@ -15,6 +15,8 @@ from typing import Any
 
 from experiments.miniature import tables
 from experiments.miniature.analysis import analyse
+from experiments.miniature.arms import ARMS
+from experiments.miniature.config import PRIMARY
 from experiments.miniature.figures import draw_all
 from experiments.miniature.stages import read_json
 from vega3d.errors import ConfigError
@@ -79,7 +81,9 @@ def report(results: Mapping[str, Any], analysis: Mapping[str, Any], figures: Map
         "Scores in points, mean over seeds ± standard error": tables.arms_table(analysis),
         "Paired differences on the held-out rooms": tables.contrasts_table(analysis["contrasts"]),
         "The deciding ones on the other sets": tables.elsewhere_table(analysis["elsewhere"]),
-        "By question type, held-out rooms": tables.types_table(analysis["types"]),
+        "By question type, held-out rooms": tables.types_table(
+            analysis["types"], analysis["blind"].get(PRIMARY, {}).get("types", {})
+        ),
         "Another clip's features at test time": tables.swapped_table(analysis["swapped"]),
         "Ames pairs": tables.ames_table(ames),
         "Frozen features (R² of log depth over what the position says)": tables.probes_table(probes),
@@ -102,7 +106,7 @@ def _listed(lines: Sequence[str]) -> str:
 def ames_words(ames: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Whether swapping the twins' features flips the answer, said either way."""
     return [
-        f"Ames pairs, {arm}: the answer "
+        f"Ames pairs, {ARMS[arm].title}: the answer "
         + ("never flips" if not found["flipped"] else f"flips in {100 * found['flipped']:.0f} % of the pairs")
         + " when the twins' features are swapped."
         for arm, found in ames.items()

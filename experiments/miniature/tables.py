@@ -9,6 +9,7 @@ from experiments.miniature.arms import ARMS
 from experiments.miniature.config import SETS
 
 UNKNOWN = "–"
+CONSTANT = "*best constant answer*"
 WATCHED = {"fusion/gate": "gate", "fusion/gate_spread": "its spread", "fusion/contribution": "contribution"}
 
 
@@ -19,6 +20,8 @@ def arms_table(analysis: Mapping[str, Any]) -> str:
         [ARMS[arm].title, *(_score(analysis["arms"][name].get(arm)) for name in sets)]
         for arm in analysis["arms"][sets[0]]
     ]
+    if blind := analysis["blind"]:
+        rows.append([CONSTANT, *(_number(blind.get(name, {}).get("mean")) for name in sets)])
     return markdown(["arm", *(name.replace("rooms", "held-out rooms") for name in sets)], rows)
 
 
@@ -47,17 +50,20 @@ def elsewhere_table(elsewhere: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
     return markdown(["set", "arm", "over", "points", "95 %", "rooms"], rows)
 
 
-def types_table(types: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
+def types_table(
+    types: Mapping[str, Mapping[str, tuple[float, float | None]]], constant: Mapping[str, float]
+) -> str:
     """Score of each question type, a column an arm."""
     kinds = sorted({kind for own in types.values() for kind in own})
     rows = [
         [
             kind.replace("_", " "),
             *(_plus_minus(*own[kind], ".1f") if kind in own else UNKNOWN for own in types.values()),
+            _number(constant.get(kind)),
         ]
         for kind in kinds
     ]
-    return markdown(["question type", *(ARMS[arm].title for arm in types)], rows)
+    return markdown(["question type", *(ARMS[arm].title for arm in types), CONSTANT], rows)
 
 
 def swapped_table(swapped: Sequence[Mapping[str, Any]]) -> str:
@@ -70,7 +76,7 @@ def watch_table(watch: Mapping[str, Mapping[str, float]]) -> str:
     """What the fusion did at the end of tuning, where it learned at all."""
     rows = [
         [ARMS[arm].title, *(f"{found[name]:.3f}" if name in found else UNKNOWN for name in WATCHED)]
-        for arm, found in watch.items()
+        for arm, found in _in_order(watch)
         if ARMS[arm].listens
     ]
     return markdown(["arm", *WATCHED.values()], rows)
@@ -81,7 +87,7 @@ def probes_table(probes: Mapping[str, Mapping[str, Any]]) -> str:
     names = ("depth_ridge", "depth_mlp", "consistency")
     rows = [
         [ARMS[arm].title, *(_plus_minus(*found[name], ".3f") if name in found else UNKNOWN for name in names)]
-        for arm, found in probes.items()
+        for arm, found in _in_order(probes)
     ]
     return markdown(["features", "depth, ridge", "depth, MLP", "consistency"], rows)
 
@@ -97,7 +103,7 @@ def cost_table(cost: Mapping[str, Mapping[str, Any]]) -> str:
             f"{found['feature_bytes'] / 1e6:.1f}",
             f"{found['tuning_seconds']:.0f}",
         ]
-        for arm, found in cost.items()
+        for arm, found in _in_order(cost)
     ]
     titles = [
         "arm",
@@ -115,7 +121,7 @@ def ames_table(ames: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         [ARMS[arm].title, str(found["pairs"])]
         + [f"{100 * found[name]:.0f} %" for name in ("host", "fused", "swapped", "flipped")]
-        for arm, found in ames.items()
+        for arm, found in _in_order(ames)
     ]
     return markdown(["arm", "pairs", "host alone", "fused", "fused, twin's features", "answer flips"], rows)
 
@@ -140,6 +146,15 @@ def _score(found: Mapping[str, Any] | None) -> str:
     if found is None or found["mean"] is None:
         return UNKNOWN
     return _plus_minus(found["mean"], found["error"], ".1f")
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1f}"
+
+
+def _in_order(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """As the arms are listed; a file of results is sorted by name."""
+    return [(arm, found[arm]) for arm in ARMS if arm in found]
 
 
 def _plus_minus(value: float, error: float | None, form: str) -> str:

@@ -195,3 +195,19 @@ def test_a_run_says_what_it_could_see() -> None:
     said = analyse(toy(gain=0.05, oracle=0.3))["power"]
     assert len(said) == 2
     assert all("200 rooms, 1 seeds" in line and "80 % power" in line for line in said)
+
+
+def test_what_constant_answers_score_stands_beside_the_arms() -> None:
+    blind = {"object_rel_direction_easy": 0.5, "object_rel_direction_hard": 0.3, "object_counting": 0.6}
+    results = toy(gain=0.05, oracle=0.3) | {
+        "blind": {"rooms": {kind: {"chance": None, "constant": best} for kind, best in blind.items()}}
+    }
+    found = analyse(results)
+    assert found["blind"]["rooms"]["mean"] == pytest.approx(100 * (0.4 + 0.6) / 2)  # directions are one type
+    assert any("which look at nothing, score 50.0;" in line for line in found["verdict"])
+
+
+def test_arms_are_in_the_order_of_their_table_however_the_file_is_sorted() -> None:
+    results = toy(gain=0.05, oracle=0.3)
+    results["scores"]["rooms"] = dict(sorted(results["scores"]["rooms"].items()))
+    assert list(analyse(results)["arms"]["rooms"]) == ["host_twice", "video_frame", "image_frame", "oracle"]

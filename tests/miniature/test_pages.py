@@ -12,10 +12,12 @@ import pytest
 from experiments.miniature.pages import DOCS, PAGE, RESULTS, keep, regenerate
 from vega3d.errors import ConfigError
 
+KINDS = ("object_counting", "route_planning")
+
 
 def results() -> dict[str, Any]:
     """A small made-up run."""
-    questions = [[str(n), f"room_{n // 2}", ("object_counting", "route_planning")[n % 2]] for n in range(12)]
+    questions = [[str(n), f"room_{n // 2}", KINDS[n % 2]] for n in range(12)]
     arms = ("host", "host_twice", "video_frame", "image_frame")
     cost = dict.fromkeys(("gflop_a_clip", "feature_seconds", "tuning_seconds"), 1.0)
     cost |= {"new_parameters": 100, "feature_bytes": 10}
@@ -30,6 +32,7 @@ def results() -> dict[str, Any]:
         "probes": {arm: {"depth_ridge": [0.1, 0.01], "consistency": [0.2, 0.02]} for arm in arms[1:]},
         "sweep": {"video": {"3 0.1": [0.1, 0.01], "7 0.1": [0.2, 0.01]}},
         "ames": {"video_frame": {"pairs": 2, "host": 0.5, "fused": 0.5, "swapped": 0.5, "flipped": 0.0}},
+        "blind": {"rooms": {kind: {"chance": None, "constant": 0.4} for kind in KINDS}},
         "swapped": {"video_frame": {"0": [0.5] * 12}},
         "watch": {"video_frame": {"fusion/gate": 0.25, "fusion/gate_spread": 0.1}},
         "cost": dict.fromkeys(arms, cost),
@@ -63,6 +66,7 @@ def test_results_become_tables_and_figures_and_the_same_bytes_again(docs: Path, 
     assert "the answer never flips" in text
     titles = ("By question type", "Another clip's features", "The fusion at the end", "Cost")
     assert all(f"**{title}" in text for title in titles)
+    assert "| *best constant answer* | 40.0 |" in text
     assert "| Wan, video, frame | 0.250 | 0.100 | – |" in text
     assert text.count("run has not been made yet") == 1
     assert "(miniature/cpu/contrasts.svg)" in text
