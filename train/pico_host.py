@@ -20,6 +20,7 @@ import argparse
 import json
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +34,36 @@ from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_run import Run, shown
-from pico_sampler import ASKED, Sampler, texts_of
+from pico_sampler import ASKED, LOOKING, Sampler, texts_of
 from pico_score import Blind, score, summary
 from vega3d.rooms import CATEGORIES, COLOURS
 
 
 class Helper(nn.Module):
-    """Heads that read kinds, colours, depth and place from visual tokens; not part of the host."""
+    """Heads that read kinds, colours, depth and place from visual tokens; not part of the host.
 
-    def __init__(self, width: int) -> None:
+    With ``where`` off, depth and place are not asked for.
+    """
+
+    def __init__(self, width: int, where: bool = True) -> None:
         super().__init__()
+        self.where = where
         self.early = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, HELPERS))
         self.late = nn.Linear(width, HELPERS)
 
     def forward(self, visual: Tensor, hidden: Tensor | None, target: Tensor) -> Tensor:
         """visual, hidden (B, n, D), target (B, n, HELPERS) -> scalar; place is asked of ``hidden`` only."""
         near = self.early(visual).float()
-        depth = nn.functional.smooth_l1_loss(near[..., SHARES], target[..., SHARES])
+        loss = shown_loss(near, target)
+        if self.where:
+            loss = loss + nn.functional.smooth_l1_loss(near[..., SHARES], target[..., SHARES])
         if hidden is None:
-            return shown_loss(near, target) + depth
+            return loss
         far = self.late(hidden).float()
-        place = nn.functional.smooth_l1_loss(far[..., SHARES:], target[..., SHARES:])
-        return shown_loss(near, target) + 0.5 * shown_loss(far, target) + depth + 2 * place
+        loss = loss + 0.5 * shown_loss(far, target)
+        if self.where:
+            loss = loss + 2 * nn.functional.smooth_l1_loss(far[..., SHARES:], target[..., SHARES:])
+        return loss
 
 
 def shown_loss(read: Tensor, target: Tensor) -> Tensor:
@@ -117,7 +126,7 @@ def matrices(model: Any) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def evaluate(
-    model: Any, packer: Packer, cache: Cache, blind: Blind, scenes: int
+    model: Any, packer: Packer, cache: Cache, blind: Blind, scenes: int, families: Collection[str]
 ) -> dict[str, dict[str, float]]:
     """Greedy answers on held-out scenes beside the blind ones, per type."""
     model.eval()
@@ -125,7 +134,7 @@ def evaluate(
     guess: dict[str, list[float]] = defaultdict(list)
     for first in range(0, min(scenes, len(cache.lines)), 4):
         chosen = range(first, min(scenes, first + 4, len(cache.lines)))
-        rows = [few(cache.lines[i]["asked"]) for i in chosen]
+        rows = [few(cache.lines[i]["asked"], families) for i in chosen]
         pixels = torch.from_numpy(np.stack([cache.pixels[i] for i in chosen])).float()
         with torch.autocast("cpu", torch.bfloat16):
             said = greedy(model, packer, pixels, [[q[1] for q in row] for row in rows], longest=4)
@@ -138,13 +147,13 @@ def evaluate(
     return {k: {**v, "blind": blindly[k]["score"]} for k, v in summary(mine).items()}
 
 
-def few(rows: list[Row], most: int = 2) -> list[Row]:
+def few(rows: list[Row], families: Collection[str], most: int = 2) -> list[Row]:
     """At most two questions of each family that is asked."""
     seen: Counter[str] = Counter()
     chosen = []
     for row in rows:
         seen[row[0]] += 1
-        if row[0] in ASKED and seen[row[0]] <= most:
+        if row[0] in families and seen[row[0]] <= most:
             chosen.append(row)
     return chosen
 
@@ -193,13 +202,15 @@ def train(args: argparse.Namespace) -> None:
         time.sleep(2)
     args.run.mkdir(parents=True, exist_ok=True)
     model, processor = prepare(args.run, cache, args.seed)
-    modules = {"model": model, "helper": Helper(model.config.text_config.hidden_size)}
+    helper = Helper(model.config.text_config.hidden_size, where=not args.what_only)
+    modules = {"model": model, "helper": helper}
     run = Run(args.run, modules, matrices(model), args.minutes, args.lr, average=["model"])
     print("resumed" if run.load() else "new", f"{model.num_parameters():,} parameters", flush=True)
     speed_up(model, compiled=not args.eager)
     packer = Packer(model, processor)
     # A resumed run draws other batches.
-    sampler = Sampler(cache, packer, args.batch, args.questions, [args.seed, run.step])
+    families = LOOKING if args.what_only else tuple(ASKED)
+    sampler = Sampler(cache, packer, args.batch, args.questions, [args.seed, run.step], families)
     words = Words(processor.tokenizer)
     log, next_eval = [], run.seconds + args.eval_every * 60
     while run.done < 1 and run.seconds < 60 * args.stop:
@@ -211,7 +222,8 @@ def train(args: argparse.Namespace) -> None:
             held_out.refresh()
             blind = Blind(tuple(q) for facts in cache.lines[:2000] for q in facts["asked"])
             with run.at_average():
-                print(show(evaluate(model, packer, held_out, blind, args.eval_scenes)), flush=True)
+                found = evaluate(model, packer, held_out, blind, args.eval_scenes, families)
+                print(show(found), flush=True)
             next_eval = run.seconds + args.eval_every * 60
     run.save()
     (args.run / "done.json").write_text(json.dumps({"step": run.step, "seconds": run.seconds, **shown(args)}))
@@ -241,6 +253,7 @@ def main() -> None:
     parser.add_argument("--looking", type=float, default=0.25, help="share of the run on pictures alone")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--helper", type=float, default=1.0)
+    parser.add_argument("--what-only", action="store_true", help="teach what is there, and no depth or place")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")
