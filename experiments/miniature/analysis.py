@@ -34,7 +34,8 @@ def analyse(results: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         results: ``questions`` of each set, as (id, scene, kind); ``scores``: set, arm, seed to a list;
             ``draws``; ``failed``: arms whose training diverged, with their seeds; ``swapped``: arm, seed to
-            the scores with another clip's features, of the primary set.
+            the scores with another clip's features, of the primary set; ``blind``: set, kind to the best
+            ``constant`` answer's share.
 
     Returns:
         ``arms``: for each set and arm mean, error and seeds' means, in points; ``types``: for each arm mean
@@ -102,6 +103,7 @@ def _usable(scores: Mapping[str, Scores], failed: Mapping[str, Sequence[str]]) -
 
 
 def _beside_blind(arms: Mapping[str, Mapping[str, Any]], constant: float | None) -> list[str]:
+    """The scores of the arms, and what answers score that look at nothing."""
     known = [own["mean"] for own in arms.values() if own["mean"] is not None]
     if constant is None or not known:
         return []
