@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from pico_clips import Clips
 from pico_flow import LENGTHS, SHARES, build, speed_up, velocity
 from pico_latents import FRAMES, STRIDE, Latents
-from pico_run import Run, add_options
+from pico_run import Run, add_options, mixed
 
 MASKED = 0.75
 PATCH = 2  # latent pixels on a side of a token
@@ -85,7 +85,7 @@ def loss_of(
     """The loss of one drawn batch."""
     drawn = choose(latents, batch, rng)
     z = inputs(latents, *drawn)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed():
         return masked_loss(model, z) if task == "masked" else depth_loss(model, z, depths(clips, *drawn))
 
 
@@ -96,7 +96,7 @@ def held_out(model: Any, task: str, latents: Latents, clips: Clips) -> float:
     for first in range(0, len(latents), 8):
         chosen = np.arange(first, min(len(latents), first + 8))
         z = inputs(latents, chosen, FRAMES, None)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             one = (
                 masked_loss(model, z, generator)
                 if task == "masked"

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pico_latents import FRAMES, Latents
-from pico_run import Run, add_options, shown
+from pico_run import Run, add_options, mixed, shown
 
 TRANSFORMER = {
     "patch_size": (1, 2, 2), "num_attention_heads": 4, "attention_head_dim": 32, "in_channels": 16,
@@ -127,7 +127,7 @@ def held_out(
         t = (index + torch.rand(len(z), generator=generator)) / BINS
         noise = torch.randn(z.shape, generator=generator)
         x, target = noisy(z, t, noise)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             guess = torch.cat([velocity(model, *pair) for pair in zip(x.split(8), t.split(8), strict=True)])
         result["loss"].append(round(F.mse_loss(guess.float(), target).item(), 4))
         result["constant"].append(round(F.mse_loss(-constant.expand_as(target), target).item(), 4))
@@ -162,7 +162,7 @@ def train(args: argparse.Namespace) -> None:
             z = draw(train, args.kind, args.batch, rng)
             t = torch.randn(len(z)).sigmoid()
             x, target = noisy(z, t, torch.randn_like(z))
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed():
                 guess = velocity(model, x, t)
             loss = F.mse_loss(guess.float(), target)
             loss.backward()

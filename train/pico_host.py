@@ -26,14 +26,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from pico_data import HELPERS, KINDS_END, SHARES, Cache, Row
 from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
-from pico_run import Run, shown
+from pico_run import Run, mixed, shown
 from pico_sampler import ASKED, LOOKING, Sampler, texts_of
 from pico_score import Blind, score, summary
 from vega3d.rooms import CATEGORIES, COLOURS
@@ -136,7 +137,7 @@ def evaluate(
         chosen = range(first, min(scenes, first + 4, len(cache.lines)))
         rows = [few(cache.lines[i]["asked"], families) for i in chosen]
         pixels = torch.from_numpy(np.stack([cache.pixels[i] for i in chosen])).float()
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             said = greedy(model, packer, pixels, [[q[1] for q in row] for row in rows], longest=4)
         for row, answers in zip(rows, said, strict=True):
             for (kind, prompt, truth), answer in zip(row, answers, strict=True):
@@ -166,14 +167,25 @@ def show(results: dict[str, dict[str, float]]) -> str:
     )
 
 
-def prepare(folder: Path, cache: Cache, seed: int) -> tuple[Any, Any]:
-    """Model and processor: from the run's folder, or new (tokenizer trained on the cache's questions)."""
+def prepare(folder: Path, cache: Cache, seed: int, eyes_of: Path | None = None) -> tuple[Any, Any]:
+    """Model and processor: from the run's folder, or new (tokenizer trained on the cache's questions).
+
+    With ``eyes_of``, a host's folder, only the eyes are new: the rest is that host's, and stays as it is.
+    """
+    if eyes_of is not None:
+        AutoProcessor.from_pretrained(eyes_of).save_pretrained(folder / "processor")
     if not (folder / "processor").exists():
         texts = [text for facts in cache.lines[:400] for text in texts_of(facts)]
         build_processor(train_tokenizer(texts)).save_pretrained(folder / "processor")
     processor = AutoProcessor.from_pretrained(folder / "processor")
     torch.manual_seed(seed)
-    return Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer)), processor
+    model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
+    if eyes_of is not None:
+        known = Qwen2_5_VLForConditionalGeneration.from_pretrained(eyes_of, dtype=torch.float32)
+        known.model.visual = model.model.visual
+        model = known.requires_grad_(False).train()
+        model.model.visual.requires_grad_(True)
+    return model, processor
 
 
 def step(run: Run, sampler: Sampler, words: Words, args: argparse.Namespace) -> tuple[float, float]:
@@ -181,7 +193,7 @@ def step(run: Run, sampler: Sampler, words: Words, args: argparse.Namespace) -> 
     model, helper = run.modules["model"], run.modules["helper"]
     assert isinstance(helper, Helper)
     batch, target = sampler.draw(run.done)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed():
         if target is not None and run.done < args.looking:
             aid = looking(model, helper, words, batch, target)
             answer = aid.new_full((), torch.nan)
@@ -198,10 +210,10 @@ def train(args: argparse.Namespace) -> None:
     """Train until the clock says so."""
     torch.set_num_threads(args.threads)
     cache, held_out = Cache(args.cache, "train", args.capacity), Cache(args.cache, "val", args.val)
-    while cache.refresh() < 400:
+    while cache.refresh() < min(400, args.capacity):
         time.sleep(2)
     args.run.mkdir(parents=True, exist_ok=True)
-    model, processor = prepare(args.run, cache, args.seed)
+    model, processor = prepare(args.run, cache, args.seed, args.eyes_of)
     helper = Helper(model.config.text_config.hidden_size, where=not args.what_only)
     modules = {"model": model, "helper": helper}
     run = Run(args.run, modules, matrices(model), args.minutes, args.lr, average=["model"])
@@ -226,7 +238,33 @@ def train(args: argparse.Namespace) -> None:
                 print(show(found), flush=True)
             next_eval = run.seconds + args.eval_every * 60
     run.save()
+    write_host(args.run, args.run / "host")
     (args.run / "done.json").write_text(json.dumps({"step": run.step, "seconds": run.seconds, **shown(args)}))
+
+
+def write_host(run: Path, out: Path) -> int:
+    """The averaged weights of a run as a stock folder: bf16, shards of at most 4 MB, processor beside it."""
+    processor = AutoProcessor.from_pretrained(run / "processor")
+    model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
+    tensors = load_file(str(run / "checkpoint.safetensors"))
+    start = "average.model."
+    own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    missing = model.load_state_dict(own, strict=False)
+    assert not missing.unexpected_keys
+    assert set(missing.missing_keys) <= {"lm_head.weight"}  # tied to the embedding
+    tokenizer = processor.tokenizer
+    model.generation_config = GenerationConfig(
+        do_sample=False, max_new_tokens=64, eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    for old in [*out.glob("*.safetensors"), *out.glob("*.index.json")]:
+        old.unlink()
+    model.to(torch.bfloat16).save_pretrained(out, max_shard_size="4MB")
+    processor.save_pretrained(out)
+    for file in out.iterdir():
+        file.chmod(0o644)
+    return int(model.num_parameters())
 
 
 def report(run: Run, log: list[tuple[float, float]], scenes: int) -> None:
@@ -254,6 +292,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--helper", type=float, default=1.0)
     parser.add_argument("--what-only", action="store_true", help="teach what is there, and no depth or place")
+    parser.add_argument("--eyes-of", type=Path, default=None, help="new eyes for this host, nothing else")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")

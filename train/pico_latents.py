@@ -22,6 +22,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from pico_clips import Clips
+from pico_run import mixed
 from pico_vae import picture, whole_clip
 from vega3d.rooms import Split
 
@@ -81,7 +82,7 @@ class Encoder:
     @torch.no_grad()
     def __call__(self, x: Tensor) -> np.ndarray:
         """Encode."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             mean = self.vae.quant_conv(self.vae.encoder(x)).chunk(2, dim=1)[0]
         return np.asarray(((mean.float().transpose(1, 2) - self.mean) / self.std).half())
 

@@ -23,8 +23,10 @@ import torch
 from pico_ask import Said, load
 from pico_card import table
 from pico_data import Cache
-from pico_eval import Baselines, measure, overall, write_host
+from pico_eval import Baselines, measure, overall
+from pico_host import write_host
 from pico_pack import Packer, greedy
+from pico_run import mixed
 from vega3d.rooms.held_out import family_is_held_out
 
 TOGETHER = 4  # clips a batch
@@ -41,7 +43,7 @@ def answers(model: Any, packer: Packer, cache: Cache, first: int, end: int) -> l
             for i in chosen
         ]
         pixels = torch.from_numpy(np.stack([cache.pixels[i] for i in chosen])).float()
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             texts = greedy(model, packer, pixels, [[q[1] for q in row] for row in rows], longest=4)
         for i, row, replies in zip(chosen, rows, texts, strict=True):
             said += [(i, q[0], q[1], q[2], text.strip()) for q, text in zip(row, replies, strict=True)]

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pico_clips import Clips
-from pico_run import Run, add_options, shown
+from pico_run import Run, add_options, mixed, shown
 
 VAE = {"base_dim": 16, "decoder_base_dim": 16, "z_dim": 16, "num_res_blocks": 1}
 CROP, KL = 64, 1e-5
@@ -148,7 +148,7 @@ def held_out(model: AutoencoderKLWan, clips: Clips, length: int, count: int = 24
     total = 0.0
     for index in range(count):
         x = picture(clips.pixels[index : index + 1, :length])
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             y = reconstruct(model, x, sample=False)[0]
         total += float(F.mse_loss(y.float().clamp(-1, 1), x))
     return psnr(total / count)
@@ -169,7 +169,7 @@ def phase(name: str, minutes: float, model: AutoencoderKLWan, args: argparse.Nam
         kind = "frames" if run.step % 3 == 2 else name
         with run.timed():
             x = draw(train, *PHASES[kind], rng)
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed():
                 y, mean, logvar = forward(model, x)
             loss, squared = loss_of(y, x, mean, logvar)
             loss.backward()
