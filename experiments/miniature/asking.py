@@ -16,15 +16,14 @@ import torch
 
 from experiments.miniature.config import Settings
 from experiments.miniature.rooms import QUESTIONS
+from experiments.miniature.where import task_of
 from vega3d.assistant import Assistant
-from vega3d.evaluation import load_task
 from vega3d.evaluation.running.answerer import Answerer
 from vega3d.evaluation.running.blind import blind
 from vega3d.evaluation.running.provenance import settings_of
 from vega3d.evaluation.running.runner import run
-from vega3d.evaluation.suites import Question, load_suite
+from vega3d.evaluation.suites import Question, Suite
 
-TASK = "vsibench"
 BATCH = 16  # questions about one room, twice as fast as one by one; the same batches for every arm
 
 
@@ -44,9 +43,9 @@ def ask(
     Returns:
         ``scores`` by question id, None for one that was not answered; counts; the official headline.
     """
-    if not (asked := _read(questions)):
+    task, suite = task_of(settings.questions)
+    if not (asked := _read(suite, questions)):
         return {"scores": {}, "errors": 0, "headline": {}}
-    task, suite = load_task(TASK), load_suite(TASK)
     answerer = Answerer(_loaded(model, store), settings.nframes, "video", suite.max_new_tokens)
     how = {"batch_size": BATCH, "swap": swap}
     journal = folder / "journal"
@@ -69,17 +68,18 @@ def _loaded(model: Path, store: Path) -> Assistant:
     return Assistant.load(str(model), "none", store=store)
 
 
-def asked_of(questions: Path) -> list[list[str]]:
+def asked_of(questions: Path, kind: str) -> list[list[str]]:
     """(id, scene, kind) of every question of a set, in order."""
-    return [[one.id, one.scene, one.kind] for one in _read(questions)]
+    return [[one.id, one.scene, one.kind] for one in _read(task_of(kind)[1], questions)]
 
 
-def blind_of(questions: Path) -> dict[str, dict[str, float | None]]:
+def blind_of(questions: Path, kind: str) -> dict[str, dict[str, float | None]]:
     """What answers that look at nothing reach on a set, by kind: ``vega3d.evaluation.running.blind``."""
-    return blind(load_task(TASK), load_suite(TASK), _read(questions))
+    task, suite = task_of(kind)
+    return blind(task, suite, _read(suite, questions))
 
 
-def _read(questions: Path) -> list[Question]:
+def _read(suite: Suite, questions: Path) -> list[Question]:
     if not (questions / QUESTIONS).read_text(encoding="utf-8").strip():
         return []
-    return load_suite(TASK).read(questions)
+    return suite.read(questions)

@@ -30,11 +30,12 @@ def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
         rooms: folder of the rooms' stage.
     """
     sets = [name for name in settings.counts if name != "train"]
-    questions = {name: asked_of(rooms / name) for name in sets}
+    questions = {name: asked_of(rooms / name, settings.questions) for name in sets}
     return {
         "versions": {"vega3d": __version__} | {name: version(name) for name in LIBRARIES},
         "draws": settings.draws,
         "nframes": settings.nframes,
+        "asked": settings.questions,
         "encoders": {
             name.removeprefix("encoders/"): found["files"]
             for name, found in made.items()
@@ -42,7 +43,7 @@ def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
         },
         **{name: dataclasses.asdict(getattr(settings, name)) for name in ("rooms", "features", "tuning")},
         "questions": questions,
-        "blind": {name: blind_of(rooms / name) for name in sets},
+        "blind": {name: blind_of(rooms / name, settings.questions) for name in sets},
         "scores": {
             name: {arm: _seeds(settings, made, questions[name], arm, name) for arm in settings.arms}
             for name in sets

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from experiments.miniature.arms import ARMS
 from vega3d.errors import ConfigError, unknown_choice
@@ -33,6 +34,7 @@ class Rooms:
         shifted: rooms of each of the other held-out sets.
         side, frames, fps: of the videos.
         per_type: most questions of one type about a room.
+        rows: rows to train on for each room, where a row asks several questions (``questions: where``).
         seed: which run of rooms within their split; no pico model was trained on this one.
         workers: processes that render.
     """
@@ -44,6 +46,7 @@ class Rooms:
     frames: int = 96
     fps: float = 16.0
     per_type: int = 2
+    rows: int = 2
     seed: int = 2
     workers: int = 1
 
@@ -72,6 +75,27 @@ class Encoders:
     held_out_clips: int = 160
     steps: int = 1000
     batch: int = 8
+    lr: float = 2e-3
+    seed: int = 0
+    compiled: bool = True
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """New eyes for the shipped host, taught what is there and not where (``hosts.py``).
+
+    Attributes:
+        minutes: length of the training, on one thread.
+        scenes: rooms that it sees.
+        looking: share of the training on pictures alone.
+        batch, lr, seed: of that training.
+        compiled: compile the blocks; needs a C++ compiler.
+    """
+
+    minutes: float = 40.0
+    scenes: int = 2500
+    looking: float = 0.35
+    batch: int = 12
     lr: float = 2e-3
     seed: int = 0
     compiled: bool = True
@@ -124,7 +148,8 @@ class Tuning:
     Attributes:
         steps, batch: optimizer steps, and rows in each.
         lr, new_lr: of LoRA, and of projector and gate.
-        rank: of LoRA.
+        rank, dropout: of LoRA.
+        bf16: compute in bfloat16, as the host is asked; weights stay float32.
         save: steps between checkpoints.
     """
 
@@ -133,6 +158,8 @@ class Tuning:
     lr: float = 2e-4
     new_lr: float = 1e-3
     rank: int = 16
+    dropout: float = 0.05
+    bf16: bool = False
     save: int = 100
 
 
@@ -142,9 +169,11 @@ class Settings:
 
     Attributes:
         arms: names in ``arms.ARMS``.
+        questions: ``vsibench``, its ten types, or ``where`` (see ``where.py``).
         seeds: of fine-tuning; every arm is trained with each of them.
         rooms, encoders, features, probes, tuning: the stages.
-        host: ``pico``, or the folder of a trained host.
+        host: ``pico``, the folder of a trained host, or ``eyes``: ``pico`` with new eyes, trained here.
+        eyes: of that training.
         nframes: frames that the host sees of a video.
         draws: of the bootstrap.
         swapped: arms that also answer with another clip's features, after training with their own.
@@ -159,6 +188,8 @@ class Settings:
     tuning: Tuning
     encoders: Encoders = field(default_factory=Encoders)
     host: str = "pico"
+    eyes: Eyes = field(default_factory=Eyes)
+    questions: Literal["vsibench", "where"] = "vsibench"
     nframes: int = 8
     draws: int = 10_000
     swapped: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The order of a run: rooms, encoders, features, probes, tuning, questions, Ames pairs, results.
+"""The order of a run: rooms, host, encoders, features, probes, tuning, questions, Ames pairs, results.
 
 Probes come before any language model, as the plan asks. Each stage's inputs name what it depends on, so a
 changed setting makes again just what hangs on it. This module decides nothing and computes nothing.
@@ -17,8 +17,9 @@ from experiments.miniature.arms import ARMS, Arm
 from experiments.miniature.config import PRIMARY, Settings
 from experiments.miniature.stages import Stages, digest_of_files, write_json
 from vega3d._version import __version__
+from vega3d.pico import pico_path
 
-STAGES = ("rooms", "encoders", "features", "probes", "tuning", "questions", "ames", "results")
+STAGES = ("rooms", "host", "encoders", "features", "probes", "tuning", "questions", "ames", "results")
 Say = Callable[[str], None]
 SAY: Say = functools.partial(print, flush=True)
 
@@ -80,8 +81,19 @@ class _Run:
         from experiments.miniature.rooms import make_sets
 
         world = dataclasses.asdict(self.settings.rooms) | {"nframes": self.settings.nframes}
+        world["asked"] = self.settings.questions
         del world["workers"]  # any number of processes writes the same bytes
         self._stage("rooms", world, lambda folder: make_sets(folder, self.settings, self.say))
+
+    def do_host(self) -> None:
+        if self.settings.host != "eyes":
+            return
+        from experiments.miniature.hosts import made, make_host
+
+        own = self.settings.eyes
+        inputs = dataclasses.asdict(own) | {"of": digest_of_files(pico_path("host"))}
+        self._stage("host", inputs, lambda folder: make_host(folder, own))
+        self.settings = dataclasses.replace(self.settings, host=str(made(self.out / "host")))
 
     def do_encoders(self) -> None:
         from experiments.miniature.encoders import given, is_trained, make_clips, make_encoder, wan_folder

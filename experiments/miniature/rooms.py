@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from experiments.miniature import where
 from experiments.miniature.config import Rooms, Settings
 from experiments.miniature.stages import digest_of_files, read_json, write_json
 from vega3d.errors import ConfigError
@@ -93,9 +94,11 @@ def _make_set(
         folder, len(indices), world.seed, split=split, width=world.side, height=world.side,
         frames=world.frames, fps=world.fps, per_type=world.per_type, workers=world.workers, indices=indices,
     )  # fmt: skip
+    seeds = [scene_seed(split, world.seed, index) for index in indices]
+    if settings.questions == "where":
+        where.write(folder, QUESTIONS, ROWS, seeds, world)
     if name == "furniture":
         _keep_questions_about(folder / QUESTIONS, HELD_OUT["furniture"])
-    seeds = [scene_seed(split, world.seed, index) for index in indices]
     if not (folder / "geometry.safetensors").exists():
         made = geometry([make_room(seed) for seed in seeds], world, settings.nframes)
         write_whole(folder / "geometry.safetensors", lambda part: save_file(made, part))

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
@@ -87,7 +89,7 @@ def train_config(folder: Path, seed: int, settings: Settings, rooms: Path, store
                 "fusion": {"type": "gated_residual", "hidden": hidden},
             },
             "recipe": "lora",
-            "lora": {"rank": own.rank, "alpha": own.rank},
+            "lora": {"rank": own.rank, "alpha": own.rank, "dropout": own.dropout},
             "data": [{"file": str(rooms / "train" / ROWS)}],
             "store": {"path": str(store), "only": True},
             "sampling": {"nframes": settings.nframes},
@@ -105,6 +107,8 @@ def train_config(folder: Path, seed: int, settings: Settings, rooms: Path, store
                 "seed": seed,
                 "data_seed": seed,
                 "disable_tqdm": True,
+                "bf16": own.bf16,
+                "use_cpu": own.bf16 and not torch.cuda.is_available(),  # else it refuses bf16
             },
         }
     )

@@ -1,0 +1,187 @@
+"""Questions of where: how far something is from the camera, and what is closer, in the first or last frame.
+
+Decision: what a generator's features may add is geometry, so these ask for geometry and for as little else as
+can be: one thing is looked up, or two, in one frame. The words are those of the Ames pairs, the metrics
+VSI-Bench's. Training rows ask several questions about one clip, one after the other, which costs little more
+than one; within a row nothing is asked about twice in a frame, else one answer would tell the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vega3d.evaluation import Task, load_task
+from vega3d.evaluation.means import by_group, mean
+from vega3d.evaluation.numbers import first_word, mean_relative_accuracy, plain_number
+from vega3d.evaluation.records import Field, Record, is_text, number, text
+from vega3d.evaluation.suites import Suite, load_suite
+from vega3d.evaluation.task import Scores, mappings
+from vega3d.rooms import Clip, Room, make_room, render
+from vega3d.rooms.dice import Dice
+from vega3d.rooms.export import conversation_of, write_text
+from vega3d.rooms.questions import Question
+from vega3d.rooms.seen import look_through
+
+MOMENTS = ("first", "last")
+KINDS = tuple(f"{what}_{moment}" for what in ("distance", "closer") for moment in MOMENTS)
+COVER = 0.01  # share of the frame that a thing has to cover there
+LEAD = 0.3  # metres between two things, one of which is closer
+SIDE = 64  # pixels of the pictures that distances are read off
+VSI = "vsibench"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What one frame shows.
+
+    Attributes:
+        moment: which frame.
+        metres: for each thing that is alone of its kind, the median depth of what is seen of it.
+    """
+
+    moment: str
+    metres: Mapping[str, float]
+
+
+def shown_in(room: Room, clip: Clip) -> list[Shown]:
+    """The things in each frame of a clip that holds just the first and the last."""
+    seen = look_through(room, clip)
+    found = []
+    for at, moment in enumerate(MOMENTS):
+        known = {
+            name: thing.id for name, thing in seen.unique.items() if seen.coverage[at, thing.id] >= COVER
+        }
+        depth, ids = clip.depth[at], clip.ids[at]
+        found.append(
+            Shown(moment, {name: float(np.median(depth[ids == one])) for name, one in known.items()})
+        )
+    return found
+
+
+def distance(room: Room, shown: Shown, name: str) -> Question:
+    """How far one thing is."""
+    asked = f"How far is the {name} from the camera in the {shown.moment} frame (in meters)?"
+    answer = f"{shown.metres[name]:.1f}"
+    return Question(0, "rooms", room.name, f"distance_{shown.moment}", asked, None, answer)
+
+
+def closer(room: Room, shown: Shown, names: Sequence[str]) -> Question | None:
+    """Which of two things is closer, in the order given; None where that is a close call."""
+    one, two = (shown.metres[name] for name in names)
+    if abs(one - two) < LEAD:
+        return None
+    asked = (
+        f"Which of these objects ({', '.join(names)}) is closer to the camera in the {shown.moment} frame?"
+    )
+    options = tuple(f"{letter}. {name}" for letter, name in zip("AB", names, strict=True))
+    return Question(0, "rooms", room.name, f"closer_{shown.moment}", asked, options, "AB"[one > two])
+
+
+def to_test(room: Room, frames: Sequence[Shown], most: int) -> list[Question]:
+    """At most so many questions of each kind."""
+    dice, found = Dice(room.version, room.seed, 41), []
+    for shown in frames:
+        names = sorted(shown.metres)
+        found += [distance(room, shown, name) for name in dice.some(names, most)]
+        pairs = dice.some([*combinations(names, 2)])
+        asked = [one for pair in pairs if (one := closer(room, shown, dice.some(pair)))]
+        found += asked[:most]
+    return found
+
+
+def to_train(room: Room, frames: Sequence[Shown], rows: int) -> Iterator[list[Question]]:
+    """Rows of questions; in each, nothing is asked about twice in a frame."""
+    for row in range(rows):
+        dice, found = Dice(room.version, room.seed, 42, row), []
+        for shown in frames:
+            names = dice.some(sorted(shown.metres))
+            while names:
+                pair = [names.pop() for _ in range(2 if len(names) > 1 and dice.chance(0.5) else 1)]
+                one = distance(room, shown, pair[0]) if len(pair) == 1 else closer(room, shown, pair)
+                found += [] if one is None else [one]
+        if found:
+            yield dice.some(found)
+
+
+def row_of(questions: Sequence[Question]) -> dict[str, object]:
+    """One conversation with all of these questions, as ``vega3d.data`` reads it; the clip comes first."""
+    told = [conversation_of(question.to_record()) for question in questions]
+    turns: list[Any] = [turn for one in told for turn in one["conversations"]]  # type: ignore[attr-defined]
+    rest = [{**turn, "value": turn["value"].removeprefix("<video>\n")} for turn in turns[1:]]
+    return {**told[0], "conversations": [turns[0], *rest]}
+
+
+def write(folder: Path, test: str, train: str, seeds: Sequence[int], world: Any) -> None:
+    """Put these questions in the place of those that an export of rooms has written.
+
+    Args:
+        folder: of the set.
+        test, train: names of the file to ask from and of the file to train on.
+        seeds: its rooms.
+        world: ``config.Rooms``.
+    """
+    asked: list[Question] = []
+    told: list[dict[str, object]] = []
+    for seed in seeds:
+        room = make_room(seed)
+        ends = [0, world.frames - 1]
+        clip = render(room, width=SIDE, height=SIDE, frames=world.frames, fps=world.fps, indices=ends)
+        frames = shown_in(room, clip)
+        asked += to_test(room, frames, world.per_type)
+        told += [row_of(questions) for questions in to_train(room, frames, world.rows)]
+    records = [dataclasses.replace(one, id=number).to_record() for number, one in enumerate(asked)]
+    write_text(folder / test, "".join(json.dumps(record) + "\n" for record in records))
+    rows = [{**row, "id": number} for number, row in enumerate(told)]
+    write_text(folder / train, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+# ---------------------------------------------------------------- how they are asked and scored
+
+
+def prompt(record: Record) -> str:
+    """The text, in VSI-Bench's form."""
+    options = record.get("options")
+    return Question(**{**record, "options": options and tuple(options)}).prompt()  # type: ignore[arg-type]
+
+
+def sample_score(record: Record) -> float | None:
+    """VSI-Bench's scores: 0 or 1 for a letter, mean relative accuracy for metres."""
+    answer, truth = text(record, "prediction"), text(record, "ground_truth")
+    if text(record, "question_type") not in KINDS:
+        return None
+    if record.get("options"):
+        return float(first_word(answer).lower() == truth.lower())
+    return mean_relative_accuracy(plain_number(answer), number(truth))
+
+
+def score(samples: Sequence[object]) -> Scores:
+    """Each question's score, and the mean over kinds."""
+    records = mappings(samples)
+    scores = [sample_score(record) for record in records]
+    kinds = by_group([text(record, "question_type") for record in records], scores)
+    return Scores([{"score": one} for one in scores], {"mean": {**kinds, "overall": mean(kinds.values())}})
+
+
+def task_of(questions: str) -> tuple[Task, Suite]:
+    """Task and suite by the name that a config gives."""
+    task, suite = load_task(VSI), load_suite(VSI)
+    if questions == VSI:
+        return task, suite
+    fields = (
+        Field("prediction", is_text, "the model's answer"),
+        Field("ground_truth", is_text, "a letter, or metres as text"),
+        Field("question_type", lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
+    )
+    own = dataclasses.replace(
+        task, name="where", title="Where", version="1", sources=("VSI-Bench's metrics",), fields=fields,
+        protocol="letters: first word equals the letter; metres: MRA of the first word; mean of four kinds",
+        headline=(("mean", "overall"),), prompt=prompt, score=score, keeps=None,
+    )  # fmt: skip
+    return own, dataclasses.replace(suite, name="where", official=None, merged={})
