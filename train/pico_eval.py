@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoProcessor
+from safetensors.torch import load_file
+from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from pico_ask import Said, ask_all, rooms_of, video_of
 from pico_card import write_card
 from pico_data import Cache, Row
-from pico_host import write_host
+from pico_model import build_config
 from pico_score import CHANCE, NUMERIC, Blind, score
 from vega3d.rooms.held_out import family_is_held_out
 
@@ -37,6 +38,30 @@ import rooms_blind
 FOLDS = 5
 FITTED = 3000  # questions of a family that the text-only model is fitted on
 DIRECTIONS = ("object_rel_direction_easy", "object_rel_direction_medium", "object_rel_direction_hard")
+
+
+def write_host(run: Path, out: Path) -> int:
+    """The averaged weights of a run as a stock folder: bf16, shards of at most 4 MB, processor beside it."""
+    processor = AutoProcessor.from_pretrained(run / "processor")
+    model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
+    tensors = load_file(str(run / "checkpoint.safetensors"))
+    start = "average.model."
+    own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    missing = model.load_state_dict(own, strict=False)
+    assert not missing.unexpected_keys
+    assert set(missing.missing_keys) <= {"lm_head.weight"}  # tied to the embedding
+    tokenizer = processor.tokenizer
+    model.generation_config = GenerationConfig(
+        do_sample=False, max_new_tokens=64, eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    for old in [*out.glob("*.safetensors"), *out.glob("*.index.json")]:
+        old.unlink()
+    model.to(torch.bfloat16).save_pretrained(out, max_shard_size="4MB")
+    processor.save_pretrained(out)
+    for file in out.iterdir():
+        file.chmod(0o644)
+    return int(model.num_parameters())
 
 
 def blind_row(scene: int, kind: str, prompt: str, truth: str) -> rooms_blind.Row:
@@ -167,6 +192,7 @@ def main() -> None:
         for seed in rooms_of(0, args.rooms, False) + rooms_of(0, args.styled, True):
             video_of(seed, args.videos)
         return
+    args.out.mkdir(parents=True, exist_ok=True)
     parameters = write_host(args.run, args.out)
     cache = Cache(args.cache, "train", args.capacity)
     seen = cache.refresh()

@@ -20,51 +20,41 @@ import argparse
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from pico_data import HELPERS, KINDS_END, SHARES, Cache, Row
 from pico_fast import speed_up
 from pico_model import build_config, build_processor, train_tokenizer
 from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_run import Run, mixed, shown
-from pico_sampler import ASKED, LOOKING, Sampler, texts_of
+from pico_sampler import ASKED, Sampler, texts_of
 from pico_score import Blind, score, summary
 from vega3d.rooms import CATEGORIES, COLOURS
 
 
 class Helper(nn.Module):
-    """Heads that read kinds, colours, depth and place from visual tokens; not part of the host.
+    """Heads that read kinds, colours, depth and place from visual tokens; not part of the host."""
 
-    With ``where`` off, depth and place are not asked for.
-    """
-
-    def __init__(self, width: int, where: bool = True) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.where = where
         self.early = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, HELPERS))
         self.late = nn.Linear(width, HELPERS)
 
     def forward(self, visual: Tensor, hidden: Tensor | None, target: Tensor) -> Tensor:
         """visual, hidden (B, n, D), target (B, n, HELPERS) -> scalar; place is asked of ``hidden`` only."""
         near = self.early(visual).float()
-        loss = shown_loss(near, target)
-        if self.where:
-            loss = loss + nn.functional.smooth_l1_loss(near[..., SHARES], target[..., SHARES])
+        depth = nn.functional.smooth_l1_loss(near[..., SHARES], target[..., SHARES])
         if hidden is None:
-            return loss
+            return shown_loss(near, target) + depth
         far = self.late(hidden).float()
-        loss = loss + 0.5 * shown_loss(far, target)
-        if self.where:
-            loss = loss + 2 * nn.functional.smooth_l1_loss(far[..., SHARES:], target[..., SHARES:])
-        return loss
+        place = nn.functional.smooth_l1_loss(far[..., SHARES:], target[..., SHARES:])
+        return shown_loss(near, target) + 0.5 * shown_loss(far, target) + depth + 2 * place
 
 
 def shown_loss(read: Tensor, target: Tensor) -> Tensor:
@@ -127,7 +117,7 @@ def matrices(model: Any) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def evaluate(
-    model: Any, packer: Packer, cache: Cache, blind: Blind, scenes: int, families: Collection[str]
+    model: Any, packer: Packer, cache: Cache, blind: Blind, scenes: int
 ) -> dict[str, dict[str, float]]:
     """Greedy answers on held-out scenes beside the blind ones, per type."""
     model.eval()
@@ -135,7 +125,7 @@ def evaluate(
     guess: dict[str, list[float]] = defaultdict(list)
     for first in range(0, min(scenes, len(cache.lines)), 4):
         chosen = range(first, min(scenes, first + 4, len(cache.lines)))
-        rows = [few(cache.lines[i]["asked"], families) for i in chosen]
+        rows = [few(cache.lines[i]["asked"]) for i in chosen]
         pixels = torch.from_numpy(np.stack([cache.pixels[i] for i in chosen])).float()
         with mixed():
             said = greedy(model, packer, pixels, [[q[1] for q in row] for row in rows], longest=4)
@@ -148,13 +138,13 @@ def evaluate(
     return {k: {**v, "blind": blindly[k]["score"]} for k, v in summary(mine).items()}
 
 
-def few(rows: list[Row], families: Collection[str], most: int = 2) -> list[Row]:
+def few(rows: list[Row], most: int = 2) -> list[Row]:
     """At most two questions of each family that is asked."""
     seen: Counter[str] = Counter()
     chosen = []
     for row in rows:
         seen[row[0]] += 1
-        if row[0] in families and seen[row[0]] <= most:
+        if row[0] in ASKED and seen[row[0]] <= most:
             chosen.append(row)
     return chosen
 
@@ -167,25 +157,14 @@ def show(results: dict[str, dict[str, float]]) -> str:
     )
 
 
-def prepare(folder: Path, cache: Cache, seed: int, eyes_of: Path | None = None) -> tuple[Any, Any]:
-    """Model and processor: from the run's folder, or new (tokenizer trained on the cache's questions).
-
-    With ``eyes_of``, a host's folder, only the eyes are new: the rest is that host's, and stays as it is.
-    """
-    if eyes_of is not None:
-        AutoProcessor.from_pretrained(eyes_of).save_pretrained(folder / "processor")
+def prepare(folder: Path, cache: Cache, seed: int) -> tuple[Any, Any]:
+    """Model and processor: from the run's folder, or new (tokenizer trained on the cache's questions)."""
     if not (folder / "processor").exists():
         texts = [text for facts in cache.lines[:400] for text in texts_of(facts)]
         build_processor(train_tokenizer(texts)).save_pretrained(folder / "processor")
     processor = AutoProcessor.from_pretrained(folder / "processor")
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
-    if eyes_of is not None:
-        known = Qwen2_5_VLForConditionalGeneration.from_pretrained(eyes_of, dtype=torch.float32)
-        known.model.visual = model.model.visual
-        model = known.requires_grad_(False).train()
-        model.model.visual.requires_grad_(True)
-    return model, processor
+    return Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer)), processor
 
 
 def step(run: Run, sampler: Sampler, words: Words, args: argparse.Namespace) -> tuple[float, float]:
@@ -210,19 +189,17 @@ def train(args: argparse.Namespace) -> None:
     """Train until the clock says so."""
     torch.set_num_threads(args.threads)
     cache, held_out = Cache(args.cache, "train", args.capacity), Cache(args.cache, "val", args.val)
-    while cache.refresh() < min(400, args.capacity):
+    while cache.refresh() < 400:
         time.sleep(2)
     args.run.mkdir(parents=True, exist_ok=True)
-    model, processor = prepare(args.run, cache, args.seed, args.eyes_of)
-    helper = Helper(model.config.text_config.hidden_size, where=not args.what_only)
-    modules = {"model": model, "helper": helper}
+    model, processor = prepare(args.run, cache, args.seed)
+    modules = {"model": model, "helper": Helper(model.config.text_config.hidden_size)}
     run = Run(args.run, modules, matrices(model), args.minutes, args.lr, average=["model"])
     print("resumed" if run.load() else "new", f"{model.num_parameters():,} parameters", flush=True)
     speed_up(model, compiled=not args.eager)
     packer = Packer(model, processor)
     # A resumed run draws other batches.
-    families = LOOKING if args.what_only else tuple(ASKED)
-    sampler = Sampler(cache, packer, args.batch, args.questions, [args.seed, run.step], families)
+    sampler = Sampler(cache, packer, args.batch, args.questions, [args.seed, run.step])
     words = Words(processor.tokenizer)
     log, next_eval = [], run.seconds + args.eval_every * 60
     while run.done < 1 and run.seconds < 60 * args.stop:
@@ -234,37 +211,10 @@ def train(args: argparse.Namespace) -> None:
             held_out.refresh()
             blind = Blind(tuple(q) for facts in cache.lines[:2000] for q in facts["asked"])
             with run.at_average():
-                found = evaluate(model, packer, held_out, blind, args.eval_scenes, families)
-                print(show(found), flush=True)
+                print(show(evaluate(model, packer, held_out, blind, args.eval_scenes)), flush=True)
             next_eval = run.seconds + args.eval_every * 60
     run.save()
-    write_host(args.run, args.run / "host")
     (args.run / "done.json").write_text(json.dumps({"step": run.step, "seconds": run.seconds, **shown(args)}))
-
-
-def write_host(run: Path, out: Path) -> int:
-    """The averaged weights of a run as a stock folder: bf16, shards of at most 4 MB, processor beside it."""
-    processor = AutoProcessor.from_pretrained(run / "processor")
-    model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
-    tensors = load_file(str(run / "checkpoint.safetensors"))
-    start = "average.model."
-    own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-    missing = model.load_state_dict(own, strict=False)
-    assert not missing.unexpected_keys
-    assert set(missing.missing_keys) <= {"lm_head.weight"}  # tied to the embedding
-    tokenizer = processor.tokenizer
-    model.generation_config = GenerationConfig(
-        do_sample=False, max_new_tokens=64, eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    for old in [*out.glob("*.safetensors"), *out.glob("*.index.json")]:
-        old.unlink()
-    model.to(torch.bfloat16).save_pretrained(out, max_shard_size="4MB")
-    processor.save_pretrained(out)
-    for file in out.iterdir():
-        file.chmod(0o644)
-    return int(model.num_parameters())
 
 
 def report(run: Run, log: list[tuple[float, float]], scenes: int) -> None:
@@ -291,8 +241,6 @@ def main() -> None:
     parser.add_argument("--looking", type=float, default=0.25, help="share of the run on pictures alone")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--helper", type=float, default=1.0)
-    parser.add_argument("--what-only", action="store_true", help="teach what is there, and no depth or place")
-    parser.add_argument("--eyes-of", type=Path, default=None, help="new eyes for this host, nothing else")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="do not compile (no C++ compiler needed)")

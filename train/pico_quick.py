@@ -23,8 +23,7 @@ import torch
 from pico_ask import Said, load
 from pico_card import table
 from pico_data import Cache
-from pico_eval import Baselines, measure, overall
-from pico_host import write_host
+from pico_eval import Baselines, measure, overall, write_host
 from pico_pack import Packer, greedy
 from pico_run import mixed
 from vega3d.rooms.held_out import family_is_held_out

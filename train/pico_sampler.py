@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -28,9 +27,6 @@ ASKED: dict[str, tuple[float, float]] = {
     "object_rel_direction_medium": (0.05, 0.15), "object_rel_direction_hard": (0.05, 0.15),
 }  # fmt: skip
 """How often a family is asked, at the beginning and at the end of the run (relative)."""
-
-LOOKING = ("exists", "colour", "count", "object_counting")
-"""Families that ask what is there, and not where."""
 
 CENTIMETRES = ("object_size_estimation", "size")
 METRES = ("object_abs_distance", "distance")
@@ -51,17 +47,8 @@ HANDED = ("side", "object_rel_direction_easy", "object_rel_direction_medium", "o
 class Sampler:
     """Draws packed training batches from the cache."""
 
-    def __init__(
-        self,
-        cache: Cache,
-        packer: Packer,
-        batch: int,
-        questions: int,
-        seed: list[int],
-        families: Collection[str] = tuple(ASKED),
-    ) -> None:
+    def __init__(self, cache: Cache, packer: Packer, batch: int, questions: int, seed: list[int]) -> None:
         self.cache, self.packer, self.batch, self.questions = cache, packer, batch, questions
-        self.families = families
         self.rng = np.random.default_rng(seed)
 
     def draw(self, done: float) -> tuple[Packed, Tensor | None]:
@@ -92,7 +79,7 @@ class Sampler:
 
     def pick(self, rows: list[Row], done: float, mirrored: bool) -> list[tuple[str, str]]:
         """The list of the room (it says what is there in one answer) and questions by weight."""
-        open_to = [q for q in rows if q[0] in self.families and not (mirrored and q[0] in HANDED)]
+        open_to = [q for q in rows if q[0] in ASKED and not (mirrored and q[0] in HANDED)]
         many = Counter(q[0] for q in open_to)
         weight = np.array([weight_of(q[0], done) / many[q[0]] for q in open_to])
         size = min(len(open_to), self.questions)

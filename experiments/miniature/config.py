@@ -81,24 +81,16 @@ class Encoders:
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """New eyes for the shipped host, taught what is there and not where (``hosts.py``).
+class What:
+    """A host whose visual tokens say what is there and little of where (``hosts.py``).
 
     Attributes:
-        minutes: length of the training, on one thread.
-        scenes: rooms that it sees.
-        looking: share of the training on pictures alone.
-        batch, lr, seed: of that training.
-        compiled: compile the blocks; needs a C++ compiler.
+        scenes: rooms whose tokens decide what is kept.
+        directions: how many are kept.
     """
 
-    minutes: float = 40.0
-    scenes: int = 2500
-    looking: float = 0.35
-    batch: int = 12
-    lr: float = 2e-3
-    seed: int = 0
-    compiled: bool = True
+    scenes: int = 1000
+    directions: int = 32
 
 
 @dataclass(frozen=True)
@@ -172,8 +164,8 @@ class Settings:
         questions: ``vsibench``, its ten types, or ``where`` (see ``where.py``).
         seeds: of fine-tuning; every arm is trained with each of them.
         rooms, encoders, features, probes, tuning: the stages.
-        host: ``pico``, the folder of a trained host, or ``eyes``: ``pico`` with new eyes, trained here.
-        eyes: of that training.
+        host: ``pico``, the folder of a trained host, or ``what``: ``pico``, its tokens cut down here.
+        what: how.
         nframes: frames that the host sees of a video.
         draws: of the bootstrap.
         swapped: arms that also answer with another clip's features, after training with their own.
@@ -188,7 +180,7 @@ class Settings:
     tuning: Tuning
     encoders: Encoders = field(default_factory=Encoders)
     host: str = "pico"
-    eyes: Eyes = field(default_factory=Eyes)
+    what: What = field(default_factory=What)
     questions: Literal["vsibench", "where"] = "vsibench"
     nframes: int = 8
     draws: int = 10_000

@@ -1,44 +1,88 @@
-"""The host of a run: the shipped one, one in a folder, or the shipped one with new eyes that know no depth.
+"""The host of a run: the shipped one, one in a folder, or the shipped one with tokens that hardly say where.
 
 A host whose eyes know depth cannot show what another network's depth adds, and the shipped one's do: a helper
-loss taught it. So ``eyes`` gives it new ones, taught what is there and not where (``train/pico_host.py
---what-only --eyes-of``); its language model stays as it is. This module knows no arm.
+loss taught it. So ``what`` keeps of its visual tokens the few directions that tell best which kinds and
+colours a token shows, and takes the rest out: the canonical directions of tokens and labels (the whitening of
+LEACE, Belrose et al. 2023, arXiv 2306.03819, used to keep a concept where that takes one out). The map is
+folded into the last layer of the merger, so the result is a stock Qwen2.5-VL. Nothing is trained. This module
+knows no arm.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from experiments.miniature.config import Eyes
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from experiments.miniature.config import What
 from experiments.miniature.encoders import script
 from experiments.miniature.stages import digest_of_files
 from vega3d.pico import pico_path
 
-HELD_OUT = 60  # scenes on which the training reports how far it is
+HOST = "host"
+BATCH = 12
+SHOWN = 0.15  # share of a token from which on it shows a kind or a colour
+SHRINK = 1e-4  # of the mean variance, added to the covariance of tokens
 
 
-def make_host(folder: Path, settings: Eyes) -> dict[str, Any]:
-    """Train the eyes; a killed training goes on from its last checkpoint. The host lies in ``run/host``."""
-    data, host = script("pico_data"), script("pico_host")
-    resize = data.processor_resize()
-    for split, scenes in (("val", HELD_OUT), ("train", settings.scenes)):
-        data.Cache(folder / "cache", split, scenes).fill(resize, scenes)
-    host.train(
-        argparse.Namespace(
-            cache=folder / "cache", run=folder / "run", capacity=settings.scenes, val=HELD_OUT,
-            minutes=settings.minutes, stop=float("inf"), batch=settings.batch, questions=16,
-            looking=settings.looking, lr=settings.lr, helper=1.0, what_only=True, eyes_of=pico_path("host"),
-            seed=settings.seed, threads=torch.get_num_threads(), eager=not settings.compiled,
-            eval_every=10.0, eval_scenes=24,
-        )
-    )  # fmt: skip
-    return {"files": digest_of_files(made(folder))}
+def make_host(folder: Path, settings: What) -> dict[str, Any]:
+    """Write the host to ``<folder>/host``."""
+    data = script("pico_data")
+    cache = data.Cache(folder / "cache", "train", settings.scenes)
+    cache.fill(data.processor_resize(), settings.scenes)
+    path = pico_path("host")
+    model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(path, dtype=torch.float32).eval()
+    tokens = tokens_of(model, AutoProcessor.from_pretrained(path), cache.pixels[: settings.scenes])
+    shares = torch.from_numpy(cache.helpers[: settings.scenes, :, 1 : data.SHARES].astype(np.float32))
+    fold(model.model.visual.merger.mlp[-1], *kept(tokens, shares.flatten(0, 1) > SHOWN, settings.directions))
+    model.to(torch.bfloat16).save_pretrained(folder / HOST, max_shard_size="4MB")
+    AutoProcessor.from_pretrained(path).save_pretrained(folder / HOST)
+    return {"files": digest_of_files(folder / HOST)}
 
 
-def made(folder: Path) -> Path:
-    """Where ``make_host`` leaves the host."""
-    return folder / "run" / "host"
+@torch.no_grad()
+def tokens_of(model: Any, processor: Any, pixels: Any) -> Tensor:
+    """Visual tokens (N, D) float64 of clips (R, T, H, W, 3) uint8, clip after clip."""
+    packer = script("pico_pack").Packer(model, processor)
+    found: list[Tensor] = []
+    for first in range(0, len(pixels), BATCH):
+        clips = torch.from_numpy(np.asarray(pixels[first : first + BATCH])).float()
+        batch = packer.pack(clips, [[("", "")]] * len(clips), seconds=1.5)
+        found += model.model.get_video_features(batch.patches, batch.grid).pooler_output
+    return torch.cat(found).double()
+
+
+def kept(tokens: Tensor, labels: Tensor, directions: int) -> tuple[Tensor, Tensor]:
+    """The affine map x -> A x + b that keeps the directions of tokens (N, D) that tell labels (N, L) best.
+
+    With whitened tokens, U the first left singular vectors of their covariance with the standardised labels:
+    A = S^(1/2) U U^T S^(-1/2), b = (1 - A) mean. Applied twice it is what it is applied once.
+
+    Returns:
+        A (D, D) and b (D,), float64.
+    """
+    mean = tokens.mean(0)
+    centred, told = tokens - mean, labels.double() - labels.double().mean(0)
+    told = told / told.std(0).clamp_min(1e-6)
+    spread = centred.T @ centred / len(tokens)
+    spread = spread + SHRINK * spread.diagonal().mean() * torch.eye(len(mean), dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(spread)
+    whiten, colour = (vectors @ torch.diag(values**power) @ vectors.T for power in (-0.5, 0.5))
+    best = torch.linalg.svd(whiten @ (centred.T @ told / len(tokens)), full_matrices=False).U[:, :directions]
+    A = colour @ best @ best.T @ whiten
+    return A, mean - A @ mean
+
+
+@torch.no_grad()
+def fold(layer: torch.nn.Linear, A: Tensor, b: Tensor) -> None:
+    """Put an affine map behind a layer into the layer."""
+    layer.bias.copy_((A @ layer.bias.double() + b).to(layer.bias.dtype))
+    layer.weight.copy_((A @ layer.weight.double()).to(layer.weight.dtype))

@@ -86,14 +86,14 @@ class _Run:
         self._stage("rooms", world, lambda folder: make_sets(folder, self.settings, self.say))
 
     def do_host(self) -> None:
-        if self.settings.host != "eyes":
+        if self.settings.host != "what":
             return
-        from experiments.miniature.hosts import made, make_host
+        from experiments.miniature.hosts import HOST, make_host
 
-        own = self.settings.eyes
+        own = self.settings.what
         inputs = dataclasses.asdict(own) | {"of": digest_of_files(pico_path("host"))}
         self._stage("host", inputs, lambda folder: make_host(folder, own))
-        self.settings = dataclasses.replace(self.settings, host=str(made(self.out / "host")))
+        self.settings = dataclasses.replace(self.settings, host=str(self.out / "host" / HOST))
 
     def do_encoders(self) -> None:
         from experiments.miniature.encoders import given, is_trained, make_clips, make_encoder, wan_folder

@@ -14,6 +14,7 @@ from experiments.miniature.config import load
 from vega3d.data import read_rows
 from vega3d.evaluation import load_task
 from vega3d.evaluation.scoring import score
+from vega3d.evaluation.suites import load_suite
 from vega3d.rooms import Clip, Room, make_room, render, scene_seed
 from vega3d.rooms.dice import Dice
 
@@ -29,7 +30,7 @@ def filmed(seed: int, side: int = where.SIDE) -> tuple[Room, Clip]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("where")
-    world = load("quick", ["questions=where", "rooms.frames=8", "rooms.fps=1.25", "rooms.rows=3"]).rooms
+    world = load("quick", ["rooms.frames=8", "rooms.fps=1.25", "rooms.rows=3"]).rooms
     where.write(folder, "test.jsonl", "rows.jsonl", SEEDS, world)
     return folder
 
@@ -80,6 +81,10 @@ def test_nothing_is_asked_about_twice_in_a_frame_of_a_row() -> None:
             assert max(said.values()) == 1
 
 
+def test_the_benchmark_itself_is_asked_as_the_library_asks_it() -> None:
+    assert where.task_of("vsibench") == (load_task("vsibench"), load_suite("vsibench"))
+
+
 def test_rows_of_one_room_differ() -> None:
     room, clip = filmed(SEEDS[0])
     rows = [[one.question for one in row] for row in where.to_train(room, where.shown_in(room, clip), 4)]
@@ -115,7 +120,7 @@ def test_a_row_shows_its_clip_once(written: Path) -> None:
 
 
 def test_the_same_rooms_are_asked_the_same(written: Path, tmp_path: Path) -> None:
-    world = load("quick", ["questions=where", "rooms.frames=8", "rooms.fps=1.25", "rooms.rows=3"]).rooms
+    world = load("quick", ["rooms.frames=8", "rooms.fps=1.25", "rooms.rows=3"]).rooms
     where.write(tmp_path, "test.jsonl", "rows.jsonl", SEEDS, world)
     for name in ("test.jsonl", "rows.jsonl"):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes()

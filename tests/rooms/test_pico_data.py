@@ -130,32 +130,6 @@ def test_a_token_near_its_words_costs_less_than_one_near_others(scripts: None) -
     assert near < far
 
 
-def test_a_host_that_learns_what_alone_gets_no_gradient_from_depth_and_place(scripts: None) -> None:
-    import torch
-
-    import pico_data
-    import pico_host
-
-    torch.manual_seed(0)
-    tokens = torch.randn(1, 4, 16)
-    target = torch.rand(1, 4, pico_data.HELPERS) / pico_data.HELPERS
-    elsewhere = target.clone()
-    elsewhere[..., pico_data.SHARES :] += 3.0  # another depth, another place
-    for where in (False, True):
-        helper = pico_host.Helper(16, where=where)
-        for hidden in (None, tokens):
-            same = torch.equal(helper(tokens, hidden, target), helper(tokens, hidden, elsewhere))
-            assert same is not where
-
-
-def test_a_host_that_learns_what_alone_is_asked_no_measure_and_no_place(scripts: None) -> None:
-    from pico_sampler import LOOKING, Sampler
-
-    rows = [("distance", "how far?", "2.0"), ("closer", "nearer?", "bed"), ("exists", "bed?", "yes")]
-    sampler = Sampler(None, None, 1, 3, [0], LOOKING)  # type: ignore[arg-type]
-    assert [prompt for prompt, _ in sampler.pick(rows, 0.5, mirrored=False)] == ["bed?"]
-
-
 def test_measures_are_answered_coarsely_and_words_as_they_are(scripts: None) -> None:
     from pico_sampler import Sampler
 
