@@ -57,7 +57,7 @@ check-full: quality ## also the long forms of the tests
 bench: $(READY) ## time every step from a video to an answer
 	$(BIN)/python benchmarks/steps.py
 
-miniature: $(READY) ## does it work? CONFIG=quick, cpu or gpu; goes on where it stopped
+miniature: $(READY) ## does it work? CONFIG=quick, cpu, where or gpu; goes on where it stopped
 	$(BIN)/python -m experiments.miniature run $(CONFIG)
 
 docs: $(READY) ## build the documentation into site/

@@ -18,12 +18,12 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m experiments.miniature", description=__doc__)
     actions = made.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run", help="every stage of a config; the same command goes on after a kill")
-    run.add_argument("config", help="quick, cpu, gpu, or a YAML file")
+    run.add_argument("config", help="quick, cpu, where, gpu, or a YAML file")
     run.add_argument("overrides", nargs="*", metavar="key.sub=value")
     run.add_argument("--out", type=Path, default=None, help="default: out/miniature/CONFIG")
     run.add_argument("--until", default=None, metavar="STAGE", help="stop behind this stage")
     keep = actions.add_parser("keep", help="copy a run's small results to where figures are made from")
-    keep.add_argument("config", help="cpu or gpu")
+    keep.add_argument("config", help="cpu, where or gpu")
     keep.add_argument("--out", type=Path, default=None)
     figures = actions.add_parser("figures", help="every figure and table of the docs page from kept results")
     figures.add_argument("--results", type=Path, default=None)
@@ -71,11 +71,15 @@ def _power(given: argparse.Namespace) -> None:
     from experiments.miniature.config import CONFIGS, load
     from experiments.miniature.power import Spread, said, table
 
-    spread = Spread.planned() if given.run is None else Spread.measured(_look(given.run))
-    print(f"spread over rooms {spread.rooms:.1f}, over seeds {spread.seeds:.1f} points\n\n{table(spread)}\n")
-    for file in sorted(CONFIGS.glob("*.yaml")):
-        settings = load(file.stem)
-        print(f"{file.stem}: {said(spread, settings.rooms.held_out, len(settings.seeds))}")
+    measured = None if given.run is None else Spread.measured(_look(given.run))
+    configs = {file.stem: load(file.stem) for file in sorted(CONFIGS.glob("*.yaml"))}
+    spreads = {name: measured or Spread.expected(own.questions) for name, own in configs.items()}
+    for spread in dict.fromkeys(spreads.values()):
+        print(f"spread over rooms {spread.rooms:.1f}, over seeds {spread.seeds:.1f} points\n")
+        print(f"{table(spread)}\n")
+        for name in (name for name, own in spreads.items() if own == spread):
+            rooms, seeds = configs[name].rooms.held_out, len(configs[name].seeds)
+            print(f"{name}: {said(spread, rooms, seeds)}\n")
 
 
 def _look(run: Path) -> Mapping[str, Any]:

@@ -1,8 +1,8 @@
 """The Ames pairs: twins that sampled frames cannot tell apart. Does an arm's answer follow its features?
 
-Each twin is asked which thing is nearer, three times: the tuned host alone, the arm, and the arm with the
-other twin's features. The pictures that the host sees are the same in all three, so an answer that flips
-with the features was read off them. This module trains nothing.
+Each twin is asked which thing is nearer, or how far one is (whichever the arms were taught), three times: the
+tuned host alone, the arm, and the arm with the other twin's features. The pictures that the host sees are the
+same in all three, so an answer that flips with the features was read off them. This module trains nothing.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import torch
 from experiments.miniature.arms import ARMS, Arm
 from experiments.miniature.config import Settings
 from experiments.miniature.features import load
+from experiments.miniature.where import task_of
 from vega3d.assistant import Assistant
 from vega3d.cache.build import build
 from vega3d.cache.needs import Job, Needs
 from vega3d.data.annotations import media_rows
-from vega3d.evaluation import load_task
+from vega3d.evaluation.numbers import plain_number
 from vega3d.evaluation.running.answerer import Answerer, Asked
 from vega3d.registry import backbone_record
 from vega3d.rooms.ames import export_ames
 from vega3d.store import FeatureStore
 
-KIND = "ames_nearer"
+KINDS = {"vsibench": "ames_nearer", "where": "ames_distance"}
 
 
 def ames(
@@ -49,7 +50,7 @@ def ames(
     side = settings.rooms.side
     export_ames(folder, settings.ames, width=side, height=side, sampled=settings.nframes)
     rows = [json.loads(line) for line in (folder / "ames.jsonl").read_text(encoding="utf-8").splitlines()]
-    rows = [row for row in rows if row["question_type"] == KIND]
+    rows = [row for row in rows if row["question_type"] == KINDS[settings.questions]]
     videos = [folder / row["dataset"] / f"{row['scene_name']}.mp4" for row in rows]
     asked = {
         "host": _answers(folder, ARMS["host_twice"], settings, encoders, models["host"], rows, videos, False),
@@ -57,9 +58,20 @@ def ames(
         "swapped": _answers(folder, arm, settings, encoders, models[arm.name], rows, videos, True),
     }
     truth = [row["ground_truth"] for row in rows]
-    right = {name: [a == t for a, t in zip(own, truth, strict=True)] for name, own in asked.items()}
+    right = {
+        name: [is_right(said, truth[at], truth[at ^ 1]) for at, said in enumerate(own)]
+        for name, own in asked.items()
+    }
     shares = {name: sum(own) / max(1, len(own)) for name, own in right.items()}
     return {"pairs": len(rows) // 2, "truth": truth, "answers": asked, **shares, "flipped": flipped(right)}
+
+
+def is_right(said: str, true: str, twins: str) -> bool:
+    """The letter; or metres that are nearer to the truth than to what is true of the twin."""
+    if true.isalpha():
+        return said[:1] == true
+    metres = plain_number(said)
+    return metres is not None and abs(metres - float(true)) < abs(metres - float(twins))
 
 
 def flipped(right: dict[str, list[bool]]) -> float:
@@ -79,17 +91,17 @@ def _answers(
     videos: Sequence[Path],
     swap: bool,
 ) -> list[str]:
-    """The letter that each twin gets; the donor of a twin is the other one, its neighbour."""
+    """What is said of each twin; the donor of a twin is the other one, its neighbour."""
     store = _store(folder, arm, settings, encoders, videos)
     torch.manual_seed(0)
     answerer = Answerer(Assistant.load(str(model), "none", store=store), settings.nframes, "video")
-    prompt = load_task("vsibench").prompt
+    prompt = task_of(settings.questions)[0].prompt
     assert prompt is not None
     found = []
     for at, (row, video) in enumerate(zip(rows, videos, strict=True)):
         donor = videos[at ^ 1] if swap else None
         (text,) = answerer.answer([Asked(prompt(row), video, donor=donor)])
-        found.append(text.strip()[:1])
+        found.append(text.strip())
     return found
 
 

@@ -212,7 +212,7 @@ class Settings:
 
 
 def load(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Settings:
-    """A config by its name (``quick``, ``cpu``, ``gpu``) or its path, changed by ``key.sub=value``.
+    """A config by its name, as ``quick`` or ``cpu``, or by its path, changed by ``key.sub=value``.
 
     Raises:
         ConfigError: there is no such file, or a setting is unknown or makes no sense.

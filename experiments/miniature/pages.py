@@ -25,7 +25,7 @@ from vega3d.files import write_whole
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, DOCS = Path(__file__).parent / "results", ROOT / "docs"
 PAGE, FILE = "miniature.md", "results.json"
-CONFIGS = ("cpu", "gpu")
+CONFIGS = ("cpu", "where", "gpu")
 TOY = "quick"
 BLOCK = re.compile(r"<!-- results (?P<name>\w+) -->\n(?P<body>.*?)<!-- end -->\n", re.DOTALL)
 CAPTIONS = {

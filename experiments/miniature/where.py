@@ -1,9 +1,9 @@
-"""Questions of where: how far something is from the camera, and what is closer, in the first or last frame.
+"""Questions of where: how far something is from the camera, in the first frame or in the last.
 
 Decision: what a generator's features may add is geometry, so these ask for geometry and for as little else as
-can be: one thing is looked up, or two, in one frame. The words are those of the Ames pairs, the metrics
-VSI-Bench's. Training rows ask several questions about one clip, one after the other, which costs little more
-than one; within a row nothing is asked about twice in a frame, else one answer would tell the next.
+can be: one thing is looked up in one frame. The words are those of the Ames pairs, the metric VSI-Bench's.
+Training rows ask about everything that both frames show, one question after the other, which costs little
+more than one; rows of one room differ in their order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from vega3d.evaluation import Task, load_task
 from vega3d.evaluation.means import by_group, mean
-from vega3d.evaluation.numbers import first_word, mean_relative_accuracy, plain_number
+from vega3d.evaluation.numbers import mean_relative_accuracy, plain_number
 from vega3d.evaluation.records import Field, Record, is_text, number, text
 from vega3d.evaluation.suites import Suite, load_suite
 from vega3d.evaluation.task import Scores, mappings
@@ -30,9 +29,8 @@ from vega3d.rooms.questions import Question
 from vega3d.rooms.seen import look_through
 
 MOMENTS = ("first", "last")
-KINDS = tuple(f"{what}_{moment}" for what in ("distance", "closer") for moment in MOMENTS)
+KINDS = tuple(f"distance_{moment}" for moment in MOMENTS)
 COVER = 0.01  # share of the frame that a thing has to cover there
-LEAD = 0.3  # metres between two things, one of which is closer
 SIDE = 64  # pixels of the pictures that distances are read off
 VSI = "vsibench"
 
@@ -72,42 +70,17 @@ def distance(room: Room, shown: Shown, name: str) -> Question:
     return Question(0, "rooms", room.name, f"distance_{shown.moment}", asked, None, answer)
 
 
-def closer(room: Room, shown: Shown, names: Sequence[str]) -> Question | None:
-    """Which of two things is closer, in the order given; None where that is a close call."""
-    one, two = (shown.metres[name] for name in names)
-    if abs(one - two) < LEAD:
-        return None
-    asked = (
-        f"Which of these objects ({', '.join(names)}) is closer to the camera in the {shown.moment} frame?"
-    )
-    options = tuple(f"{letter}. {name}" for letter, name in zip("AB", names, strict=True))
-    return Question(0, "rooms", room.name, f"closer_{shown.moment}", asked, options, "AB"[one > two])
-
-
 def to_test(room: Room, frames: Sequence[Shown], most: int) -> list[Question]:
-    """At most so many questions of each kind."""
-    dice, found = Dice(room.version, room.seed, 41), []
-    for shown in frames:
-        names = sorted(shown.metres)
-        found += [distance(room, shown, name) for name in dice.some(names, most)]
-        pairs = dice.some([*combinations(names, 2)])
-        asked = [one for pair in pairs if (one := closer(room, shown, dice.some(pair)))]
-        found += asked[:most]
-    return found
+    """At most so many questions about each frame."""
+    dice = Dice(room.version, room.seed, 41)
+    return [distance(room, shown, name) for shown in frames for name in dice.some(sorted(shown.metres), most)]
 
 
 def to_train(room: Room, frames: Sequence[Shown], rows: int) -> Iterator[list[Question]]:
-    """Rows of questions; in each, nothing is asked about twice in a frame."""
-    for row in range(rows):
-        dice, found = Dice(room.version, room.seed, 42, row), []
-        for shown in frames:
-            names = dice.some(sorted(shown.metres))
-            while names:
-                pair = [names.pop() for _ in range(2 if len(names) > 1 and dice.chance(0.5) else 1)]
-                one = distance(room, shown, pair[0]) if len(pair) == 1 else closer(room, shown, pair)
-                found += [] if one is None else [one]
-        if found:
-            yield dice.some(found)
+    """All questions in another order for each row."""
+    found = [distance(room, shown, name) for shown in frames for name in sorted(shown.metres)]
+    for row in range(rows if found else 0):
+        yield Dice(room.version, room.seed, 42, row).some(found)
 
 
 def row_of(questions: Sequence[Question]) -> dict[str, object]:
@@ -147,18 +120,15 @@ def write(folder: Path, test: str, train: str, seeds: Sequence[int], world: Any)
 
 def prompt(record: Record) -> str:
     """The text, in VSI-Bench's form."""
-    options = record.get("options")
-    return Question(**{**record, "options": options and tuple(options)}).prompt()  # type: ignore[arg-type]
+    return Question(**record).prompt()
 
 
 def sample_score(record: Record) -> float | None:
-    """VSI-Bench's scores: 0 or 1 for a letter, mean relative accuracy for metres."""
-    answer, truth = text(record, "prediction"), text(record, "ground_truth")
+    """VSI-Bench's score of metres; None for a question of another type."""
     if text(record, "question_type") not in KINDS:
         return None
-    if record.get("options"):
-        return float(first_word(answer).lower() == truth.lower())
-    return mean_relative_accuracy(plain_number(answer), number(truth))
+    said, true = plain_number(text(record, "prediction")), number(text(record, "ground_truth"))
+    return mean_relative_accuracy(said, true)
 
 
 def score(samples: Sequence[object]) -> Scores:
@@ -176,12 +146,12 @@ def task_of(questions: str) -> tuple[Task, Suite]:
         return task, suite
     fields = (
         Field("prediction", is_text, "the model's answer"),
-        Field("ground_truth", is_text, "a letter, or metres as text"),
+        Field("ground_truth", is_text, "metres as text"),
         Field("question_type", lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
     )
     own = dataclasses.replace(
         task, name="where", title="Where", version="1", sources=("VSI-Bench's metrics",), fields=fields,
-        protocol="letters: first word equals the letter; metres: MRA of the first word; mean of four kinds",
+        protocol="MRA of the first word, .5:.95:.05; mean of the two frames",
         headline=(("mean", "overall"),), prompt=prompt, score=score, keeps=None,
     )  # fmt: skip
     return own, dataclasses.replace(suite, name="where", official=None, merged={})

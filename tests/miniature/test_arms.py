@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.miniature.ames import flipped
+from experiments.miniature.ames import flipped, is_right
 from experiments.miniature.encoders import script
 from experiments.miniature.features import donors
 from experiments.miniature.probing import consistency, depth_probe
@@ -133,3 +133,21 @@ def test_an_encoder_of_frames_gives_one_step_a_frame() -> None:
     (found,) = encoder(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), FramePlan.per_frame(range(4)))
     assert found.features.shape == (3, 4, 2, 2)
     assert found.frames == ((0,), (1,), (2,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "twins", "right"),
+    [
+        ("A", "A", "B", True),
+        ("A. bed", "A", "B", True),
+        ("B", "A", "B", False),
+        ("2.1", "2.0", "3.0", True),
+        ("2.6", "2.0", "3.0", False),
+        ("2.5", "2.0", "3.0", False),
+        ("far", "2.0", "3.0", False),
+    ],
+)
+def test_an_answer_about_a_twin_is_right_if_it_is_not_the_other_ones(
+    said: str, true: str, twins: str, right: bool
+) -> None:
+    assert is_right(said, true, twins) is right

@@ -11,13 +11,14 @@ from experiments.miniature.power import (
     Spread,
     power_at,
     rooms_needed,
+    said,
     smallest_seen,
     standard_error,
     table,
 )
 from vega3d.errors import ConfigError
 
-PLAN = CONFIGS.parent / "PREREGISTRATION.md"
+PLAN, SECOND = (CONFIGS.parent / f"PREREGISTRATION{name}.md" for name in ("", "_WHERE"))
 
 
 def test_the_standard_error_adds_rooms_and_seeds() -> None:
@@ -68,7 +69,14 @@ def test_a_config_can_be_read(file: object) -> None:
 def test_the_gpu_config_has_the_power_that_the_plan_asks_for() -> None:
     settings = load("gpu")
     assert set(settings.arms) == set(ARMS)
-    assert power_at(Spread.planned(), settings.rooms.held_out, len(settings.seeds), level=0.025) >= 0.8
+    spread = Spread.expected(settings.questions)
+    assert power_at(spread, settings.rooms.held_out, len(settings.seeds), level=0.025) >= 0.8
+
+
+def test_the_second_plan_says_what_its_config_can_see() -> None:
+    settings = load("where")
+    text = said(Spread.expected("where"), settings.rooms.held_out, len(settings.seeds))
+    assert text in SECOND.read_text(encoding="utf-8")
 
 
 def test_a_misspelt_key_is_named() -> None:
