@@ -141,7 +141,6 @@ class Tuning:
         steps, batch: optimizer steps, and rows in each.
         lr, new_lr: of LoRA, and of projector and gate.
         rank, dropout: of LoRA.
-        bf16: compute in bfloat16, as the host is asked; weights stay float32.
         save: steps between checkpoints.
     """
 
@@ -151,7 +150,6 @@ class Tuning:
     new_lr: float = 1e-3
     rank: int = 16
     dropout: float = 0.05
-    bf16: bool = False
     save: int = 100
 
 

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
@@ -107,8 +105,6 @@ def train_config(folder: Path, seed: int, settings: Settings, rooms: Path, store
                 "seed": seed,
                 "data_seed": seed,
                 "disable_tqdm": True,
-                "bf16": own.bf16,
-                "use_cpu": own.bf16 and not torch.cuda.is_available(),  # else it refuses bf16
             },
         }
     )
