@@ -57,6 +57,7 @@ def collect(settings: Settings, made: Made, rooms: Path) -> dict[str, Any]:
             for arm in settings.arms
         },
         "errors": sum(found["errors"] for name, found in made.items() if name.startswith("questions/")),
+        "host": {name: made["host"][name] for name in ("before", "after")} if "host" in made else {},
         "probes": {arm: dict(made[f"probes/{arm}"]) for arm in settings.arms if f"probes/{arm}" in made},
         "sweep": {
             name.removeprefix("sweep/"): found["r2"]

@@ -87,9 +87,11 @@ class What:
     Attributes:
         scenes: rooms whose tokens decide what is kept.
         directions: how many are kept.
+        held_out: rooms on which it is asked what it still knows.
     """
 
     scenes: int = 1000
+    held_out: int = 100
     directions: int = 32
 
 

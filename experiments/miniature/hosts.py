@@ -34,18 +34,42 @@ SHRINK = 1e-4  # of the mean variance, added to the covariance of tokens
 
 
 def make_host(folder: Path, settings: What) -> dict[str, Any]:
-    """Write the host to ``<folder>/host``."""
+    """Write the host to ``<folder>/host``.
+
+    Returns:
+        Digest of its files, and what it answers ``before`` and ``after`` it was cut down: for each family of
+        pico's questions ``score``, standard error, and the best ``blind`` answers' score.
+    """
     data = script("pico_data")
-    cache = data.Cache(folder / "cache", "train", settings.scenes)
-    cache.fill(data.processor_resize(), settings.scenes)
+    cache, held_out = (
+        data.Cache(folder / "cache", split, count)
+        for split, count in (("train", settings.scenes), ("val", settings.held_out))
+    )
+    for one in (cache, held_out):
+        one.fill(data.processor_resize(), one.capacity)
+        one.refresh()  # the lines that it wrote
     path = pico_path("host")
     model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(path, dtype=torch.float32).eval()
-    tokens = tokens_of(model, AutoProcessor.from_pretrained(path), cache.pixels[: settings.scenes])
-    shares = torch.from_numpy(cache.helpers[: settings.scenes, :, 1 : data.SHARES].astype(np.float32))
-    fold(model.model.visual.merger.mlp[-1], *kept(tokens, shares.flatten(0, 1) > SHOWN, settings.directions))
+    processor = AutoProcessor.from_pretrained(path)
+    tokens = tokens_of(model, processor, cache.pixels)
+    before = answers(model, processor, cache, held_out)
+    labels = torch.from_numpy(cache.helpers[:, :, 1 : data.SHARES].astype(np.float32)).flatten(0, 1) > SHOWN
+    fold(model.model.visual.merger.mlp[-1], *kept(tokens, labels, settings.directions))
+    after = answers(model, processor, cache, held_out)
     model.to(torch.bfloat16).save_pretrained(folder / HOST, max_shard_size="4MB")
-    AutoProcessor.from_pretrained(path).save_pretrained(folder / HOST)
-    return {"files": digest_of_files(folder / HOST)}
+    processor.save_pretrained(folder / HOST)
+    return {"files": digest_of_files(folder / HOST), "before": before, "after": after}
+
+
+def answers(model: Any, processor: Any, known: Any, asked: Any) -> dict[str, dict[str, float]]:
+    """Family of questions to its scores on the rooms of ``asked``; blind answers know those of ``known``."""
+    blind = script("pico_score").Blind(tuple(row) for facts in known.lines for row in facts["asked"])
+    packer = script("pico_pack").Packer(model, processor)
+    found: dict[str, dict[str, float]] = script("pico_host").evaluate(
+        model, packer, asked, blind, asked.capacity
+    )
+    model.eval()
+    return found
 
 
 @torch.no_grad()

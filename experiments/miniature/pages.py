@@ -87,6 +87,7 @@ def report(results: Mapping[str, Any], analysis: Mapping[str, Any], figures: Map
         "Another clip's features at test time": tables.swapped_table(analysis["swapped"]),
         "Ames pairs": tables.ames_table(ames),
         "Frozen features (R² of log depth over what the position says)": tables.probes_table(probes),
+        "What the host still answers, before fine-tuning": tables.host_table(results.get("host", {})),
         "The fusion at the end of tuning, first seed (gate 1: only the host)": tables.watch_table(watch),
         "Cost": tables.cost_table(results["cost"]),
     }

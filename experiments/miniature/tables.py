@@ -92,6 +92,21 @@ def probes_table(probes: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown(["features", "depth, ridge", "depth, MLP", "consistency"], rows)
 
 
+def host_table(host: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """What the host answers of pico's own questions, as shipped and cut down, in percent."""
+    before, after = (host.get(name, {}) for name in ("before", "after"))
+    rows = [
+        [
+            kind.replace("_", " "),
+            *(_plus_minus(100 * own[kind]["score"], 100 * own[kind]["se"], ".0f") for own in (before, after)),
+            f"{100 * before[kind]['blind']:.0f}",
+            str(before[kind]["n"]),
+        ]
+        for kind in before
+    ]
+    return markdown(["questions", "host as shipped", "cut down", "*best blind answer*", "asked"], rows)
+
+
 def cost_table(cost: Mapping[str, Mapping[str, Any]]) -> str:
     """What each arm cost; seconds are of the attempt that ended a stage."""
     rows = [

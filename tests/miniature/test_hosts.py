@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,10 +67,14 @@ def test_a_map_folded_into_a_layer_is_the_layer_and_then_the_map() -> None:
 
 
 @pytest.fixture(scope="module")
-def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("what")
-    make_host(folder, What(scenes=4, directions=6))
-    return folder
+    return folder, make_host(folder, What(scenes=4, directions=6, held_out=2))
+
+
+@pytest.fixture(scope="module")
+def cut(made: tuple[Path, dict[str, Any]]) -> Path:
+    return made[0]
 
 
 def spread(host: Path, pixels: np.ndarray) -> Tensor:
@@ -84,6 +89,15 @@ def test_the_written_host_shows_as_many_directions_as_were_kept(cut: Path) -> No
     pixels = script("pico_data").Cache(cut / "cache", "train", 4).pixels
     assert spread(cut / HOST, pixels)[6] < 0.02  # what rounding to bfloat16 leaves
     assert spread(Path(pico_path("host")), pixels)[6] > 0.1
+
+
+def test_it_is_asked_the_same_before_and_after(made: tuple[Path, dict[str, Any]]) -> None:
+    before, after = (
+        {kind: (own["n"], own["blind"]) for kind, own in made[1][name].items()}
+        for name in ("before", "after")
+    )
+    assert before == after
+    assert {"exists", "colour"} <= set(before)
 
 
 def test_everything_but_one_layer_is_the_shipped_host(cut: Path) -> None:

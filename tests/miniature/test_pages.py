@@ -13,6 +13,7 @@ from experiments.miniature.pages import DOCS, PAGE, RESULTS, keep, regenerate
 from vega3d.errors import ConfigError
 
 KINDS = ("object_counting", "route_planning")
+COLOUR = {"score": 0.7, "se": 0.06, "blind": 0.2, "n": 48}
 
 
 def results() -> dict[str, Any]:
@@ -34,6 +35,7 @@ def results() -> dict[str, Any]:
         "ames": {"video_frame": {"pairs": 2, "host": 0.5, "fused": 0.5, "swapped": 0.5, "flipped": 0.0}},
         "blind": {"rooms": {kind: {"chance": None, "constant": 0.4} for kind in KINDS}},
         "swapped": {"video_frame": {"0": [0.5] * 12}},
+        "host": {name: {"colour": COLOUR} for name in ("before", "after")},
         "watch": {"video_frame": {"fusion/gate": 0.25, "fusion/gate_spread": 0.1}},
         "cost": dict.fromkeys(arms, cost),
     }
@@ -67,6 +69,7 @@ def test_results_become_tables_and_figures_and_the_same_bytes_again(docs: Path, 
     titles = ("By question type", "Another clip's features", "The fusion at the end", "Cost")
     assert all(f"**{title}" in text for title in titles)
     assert "| *best constant answer* | 40.0 |" in text
+    assert "| colour | 70 ± 6 | 70 ± 6 | 20 | 48 |" in text
     assert "| Wan, video, frame | 0.250 | 0.100 | – |" in text
     assert text.count("run has not been made yet") == 2
     assert "(miniature/cpu/contrasts.svg)" in text
