@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.miniature.config import Rooms
 from vega3d.evaluation import Task, load_task
 from vega3d.evaluation.means import by_group, mean
 from vega3d.evaluation.numbers import mean_relative_accuracy, plain_number
@@ -91,14 +92,14 @@ def row_of(questions: Sequence[Question]) -> dict[str, object]:
     return {**told[0], "conversations": [turns[0], *rest]}
 
 
-def write(folder: Path, test: str, train: str, seeds: Sequence[int], world: Any) -> None:
+def write(folder: Path, test: str, train: str, seeds: Sequence[int], world: Rooms) -> None:
     """Put these questions in the place of those that an export of rooms has written.
 
     Args:
         folder: of the set.
         test, train: names of the file to ask from and of the file to train on.
         seeds: its rooms.
-        world: ``config.Rooms``.
+        world: how they are filmed, how many questions about a frame, how many rows to train on.
     """
     asked: list[Question] = []
     told: list[dict[str, object]] = []
