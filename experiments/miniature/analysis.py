@@ -253,7 +253,12 @@ def verdict(contrasts: Sequence[Mapping[str, Any]]) -> list[str]:
     by_pair = {(one["arm"], one["over"]): one for one in contrasts}
     words = []
     check = by_pair.get(("oracle", "host_twice"))
-    if check is None or check["interval"] is None or check["interval"][0] <= 0:
+    if check is not None and check["interval"] is not None and check["interval"][0] > 0:
+        words.append(
+            "The instrument's check holds: oracle coordinates help "
+            "({difference:+.2f} points, 95 % {interval[0]:+.2f} to {interval[1]:+.2f}).".format(**check)
+        )
+    else:
         words.append(
             "The instrument's check fails: oracle coordinates are not shown to help. "
             "This run cannot speak about the two questions."

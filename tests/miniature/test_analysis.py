@@ -141,17 +141,18 @@ def toy(gain: float, oracle: float) -> dict[str, Any]:
 
 
 def test_a_clear_gain_is_found() -> None:
-    said = analyse(toy(gain=0.05, oracle=0.3))["verdict"]
+    check, *said = analyse(toy(gain=0.05, oracle=0.3))["verdict"]
+    assert "check holds" in check
     assert len(said) == 2
     assert all(": found (" in line for line in said)
 
 
 def test_a_clear_loss_is_found_for_the_worse() -> None:
-    assert all("for the worse" in line for line in analyse(toy(gain=-0.05, oracle=0.3))["verdict"])
+    assert all("for the worse" in line for line in analyse(toy(gain=-0.05, oracle=0.3))["verdict"][1:])
 
 
 def test_nothing_is_not_found() -> None:
-    assert all("not found" in line for line in analyse(toy(gain=0.0, oracle=0.3))["verdict"])
+    assert all("not found" in line for line in analyse(toy(gain=0.0, oracle=0.3))["verdict"][1:])
 
 
 def test_a_run_whose_oracle_does_not_help_says_that_it_cannot_speak() -> None:
