@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -127,6 +128,22 @@ def test_repeating_questions_in_their_scenes_leaves_the_interval(scores: list[fl
     pairs = [("a", str(scene), 0.5, score) for scene, score in enumerate(scores)]
     once = differences(pairs, {}, draws=200)["micro"]["interval_95"]
     assert differences(pairs * times, {}, draws=200)["micro"]["interval_95"] == pytest.approx(once)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.randoms()), min_size=2, max_size=5
+    )
+)
+def test_scores_in_another_order_tie_however_sums_round(
+    scenes: list[tuple[list[float], Random]],
+) -> None:
+    pairs = [
+        ("a", str(scene), one, two)
+        for scene, (scores, chance) in enumerate(scenes)
+        for one, two in zip(scores, chance.sample(scores, len(scores)), strict=True)
+    ]
+    assert differences(pairs, {}, draws=50)["macro"]["not_better"] == 1.0
 
 
 def test_one_scene_has_a_difference_and_no_interval() -> None:

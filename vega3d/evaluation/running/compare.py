@@ -23,6 +23,7 @@ from vega3d.evaluation.running.report import read_run
 from vega3d.evaluation.suites import load_suite
 
 DRAWS = 10_000
+TIE = 12  # decimals: sums round differently with another number of BLAS threads, and a tie has to stay one
 Matrix = NDArray[np.float64]
 
 
@@ -101,7 +102,7 @@ def _difference(means: Sequence[float | None], spread: Sequence[Matrix] | None) 
     difference = None if first is None or second is None else second - first
     interval, not_better = None, None
     if spread is not None:
-        drawn = spread[1] - spread[0]
+        drawn = np.round(spread[1] - spread[0], TIE)
         interval = [float(edge) for edge in np.nanpercentile(drawn, (2.5, 97.5))]
         not_better = float(np.mean(drawn[~np.isnan(drawn)] <= 0))
     return {
