@@ -51,7 +51,7 @@ def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[st
     own_format = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__}
     record = {**own_format, **_with_pico(config.to_dict(), by_name=True)}
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    try:
+    with files.writing(folder, error=CheckpointError):
         folder.mkdir(parents=True, exist_ok=True)
         files.write_whole(folder / WEIGHTS_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}))
         files.write_whole(folder / CONFIG_FILE, lambda part: part.write_text(_json(record), encoding="utf-8"))
@@ -59,13 +59,6 @@ def save(path: str | os.PathLike[str], config: Vega3DConfig, tensors: Mapping[st
             files.write_whole(
                 folder / CARD_FILE, lambda part: part.write_text(card(config), encoding="utf-8")
             )
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The checkpoint cannot be written to {folder}.",
-            got=f"{type(error).__name__}: {error}",
-            expected="a folder that can be written, on a disk with room",
-            fix="free space or choose another folder; an older checkpoint there is still whole",
-        ) from error
 
 
 def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Vega3DConfig, dict[str, Tensor]]:

@@ -71,6 +71,13 @@ class CheckpointError(Vega3DError, ValueError):
     """Files on disk are missing, damaged, of another format, or of another host."""
 
 
+class WriteError(Vega3DError, OSError):
+    """A file cannot be written: a full disk, a quota, no permission. An older file is whole."""
+
+    def __str__(self) -> str:  # OSError would print errno fields instead of our message
+        return str(self.args[0])
+
+
 class StoreError(Vega3DError, ValueError):
     """A feature store is missing, damaged, full, of another generator, or lacks a feature."""
 

@@ -1,40 +1,123 @@
 """Reading and writing files so that nothing is lost and nothing that is read is run.
 
-A file is written beside its place and renamed into it: a killed process leaves the old one or the new
-one. What cannot be read is named, and a pickle is never read where safetensors is expected.
-
-This module knows no formats of ours and no tensors.
+A file is written beside its place, synchronised to disk and renamed into it: a killed process, or a power
+cut, leaves the old one or the new one. Files that cannot be read are named, and a pickle is never read where
+safetensors is expected.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
-from collections.abc import Callable, Collection
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from vega3d.errors import CheckpointError
+import xxhash
+from safetensors import SafetensorError
+
+from vega3d.errors import CheckpointError, Vega3DError, WriteError
 
 _UMASK = os.umask(0)  # can only be read by setting it
 os.umask(_UMASK)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+CHUNK = 1 << 20  # bytes that are read and summed at a time
+_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)  # the file system has none
+# torch's zip writer raises a RuntimeError without an errno when the disk is full; its texts name these.
+_TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "unexpected pos")
 
 
-def write_whole(file: Path, write: Callable[[Path], object]) -> Path:
-    """Call ``write`` with a path beside ``file``, then rename what it wrote into place.
+def write_whole(
+    file: Path, write: Callable[[Path], object], *, error: type[Vega3DError] = WriteError
+) -> Path:
+    """Call ``write`` with a path beside ``file``, then rename the written file into place.
+
+    The bytes are on disk before the name is, and the name before this returns (fsync of file and folder).
+
+    Args:
+        file: the final path.
+        write: writes the file at the path that it is given.
+        error: class of the error that is raised.
 
     Raises:
-        OSError: the folder cannot be written; an older ``file`` is then still whole.
+        Vega3DError: of class ``error``; the folder cannot be written; an older ``file`` is then still whole.
     """
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    # A process id alone is not unique: two containers that share a folder both have a process 7.
+    part = file.with_name(f".{file.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
-        write(part)
-        part.chmod(0o666 & ~_UMASK)  # safetensors lets nobody else read what it writes
-        os.replace(part, file)
+        with writing(file, error=error):
+            write(part)
+            part.chmod(0o666 & ~_UMASK)  # safetensors makes its files readable for their owner only
+            sync(part)
+            os.replace(part, file)
+            sync(file.parent)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return file
+
+
+@contextlib.contextmanager
+def writing(place: Path, *, error: type[Vega3DError] = WriteError) -> Iterator[None]:
+    """Turn a failed write inside the block into one typed error.
+
+    Args:
+        place: the file or folder that is written, for the message.
+        error: class of the error that is raised.
+
+    Raises:
+        Vega3DError: of class ``error``; the disk is full, a quota is used up, or the permission is missing.
+    """
+    try:
+        yield
+    except Vega3DError as problem:
+        if type(problem) is not WriteError or error is WriteError:
+            raise
+        raise error(problem.what, got=problem.got, expected=problem.expected, fix=problem.fix) from problem
+    except (OSError, SafetensorError, RuntimeError) as problem:
+        if isinstance(problem, RuntimeError) and not any(text in str(problem) for text in _TORCH_WRITER):
+            raise
+        raise error(
+            f"Cannot write {place}.",
+            got=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}",
+            expected="a folder that can be written, on a disk with room",
+            fix="free space or choose another folder, then run the same command again",
+        ) from problem
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, are on disk.
+
+    A file system without fsync (some network mounts; folders on Windows) is left as it is.
+
+    Raises:
+        OSError: the disk is full or broken, which a delayed write reports here and nowhere else.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+
+
+def digest(file: Path) -> str:
+    """xxh3 (64 bits, hexadecimal) of a file's bytes, read in chunks.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    total = xxhash.xxh3_64()
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
 
 
 def read_json(file: Path, expected: str) -> dict[str, Any]:

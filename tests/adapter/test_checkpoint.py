@@ -172,7 +172,7 @@ def test_a_full_disk_is_a_clear_error_and_the_old_checkpoint_stays_whole(
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-        with pytest.raises(CheckpointError, match="cannot be written"):
+        with pytest.raises(CheckpointError, match="Cannot write"):
             model.save_pretrained(saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.evaluation.golden import FILES, document, path
-from vega3d.errors import ConfigError, InputError
+from vega3d.errors import ConfigError, InputError, WriteError
 from vega3d.evaluation import load_task, read_document, score, score_file, task_names, write_scores
 from vega3d.evaluation.tasks import BUILT_IN
 
@@ -165,7 +165,7 @@ def test_scores_are_written_whole_and_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["", "file/scores.json"], ids=["a folder", "below a file"])
 def test_a_place_that_cannot_be_written_to_is_an_input_error(place: str, tmp_path: Path) -> None:
     write(tmp_path / "file", "")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(WriteError, match="Cannot write"):
         write_scores(score("vsibench", []), tmp_path / place)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

@@ -232,5 +232,5 @@ def test_no_space_left_is_an_error_and_the_store_stays_whole(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(StoreError, match="cannot be made"):
+    with pytest.raises(StoreError, match="Cannot write"):
         create(tmp_path / "file" / "store")

@@ -19,7 +19,7 @@ from vega3d.errors import InputError
 from vega3d.evaluation.records import problems
 from vega3d.evaluation.task import Task
 from vega3d.evaluation.tasks import load_task
-from vega3d.files import write_whole
+from vega3d.files import write_whole, writing
 
 
 def score(task: str | Task, samples: Sequence[object], **file_fields: Any) -> dict[str, Any]:
@@ -72,20 +72,13 @@ def write_scores(result: Mapping[str, Any], file: str | Path) -> Path:
     """Write scores as strict JSON, whole or not at all.
 
     Raises:
-        InputError: the file cannot be written there.
+        WriteError: the file cannot be written there.
     """
     target = Path(file)
     content = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         return write_whole(target, lambda part: part.write_text(content, encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"Scores cannot be written to {target}.",
-            got=f"{type(error).__name__}: {error.strerror}",
-            expected="the path of a file in a folder that can be written to",
-            fix="pass another path as --out",
-        ) from None
 
 
 def read_document(file: Path) -> dict[str, Any]:

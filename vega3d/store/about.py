@@ -32,16 +32,9 @@ def write(folder: Path, record: Mapping[str, Any]) -> None:
     """
     whole = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **record}
     text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
-    try:
+    with files.writing(folder, error=StoreError):
         folder.mkdir(parents=True, exist_ok=True)
         files.write_whole(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(
-            f"A store cannot be made at {folder}.",
-            got=f"{type(error).__name__}: {error}",
-            expected="a folder that can be written",
-            fix="choose another folder, or free space",
-        ) from error
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -94,17 +93,8 @@ def write(file: Path, entries: Sequence[Entry], provenance: Mapping[str, str]) -
     """
     tensors = {f"{e.digest}.{name}": tensor for e in entries for name, tensor in e.tensors.items()}
     about = {entry.digest: _described(entry) for entry in entries}
-    try:
-        return files.write_whole(
-            file, lambda part: save_file(tensors, part, metadata={**provenance, **about})
-        )
-    except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"A shard cannot be written to {file.parent}.",
-            got=f"{type(error).__name__}: {error}",
-            expected="a folder that can be written, on a disk with room",
-            fix="free space and run the same command again: what was stored before is still whole",
-        ) from error
+    metadata = {**provenance, **about}
+    return files.write_whole(file, lambda part: save_file(tensors, part, metadata=metadata), error=StoreError)
 
 
 def _described(entry: Entry) -> str:

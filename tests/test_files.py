@@ -1,0 +1,99 @@
+"""Files are written whole, reach the disk before their name does, and a failed write is one typed error."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vega3d import files
+from vega3d.errors import CheckpointError, StoreError, WriteError
+
+
+def full(part: Path) -> None:
+    part.write_bytes(b"half of")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with pytest.raises(WriteError, match="Cannot write"):
+        files.write_whole(file, full)
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_failed_write_names_the_class_that_its_caller_promises(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="No space left"):
+        files.write_whole(tmp_path / "a", full, error=CheckpointError)
+    with pytest.raises(StoreError, match="No space left"), files.writing(tmp_path, error=StoreError):
+        files.write_whole(tmp_path / "a", full)
+
+
+def test_the_full_disk_of_torch_and_of_safetensors_is_a_write_error(tmp_path: Path) -> None:
+    with pytest.raises(WriteError), files.writing(tmp_path / "optimizer.pt"):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+    with pytest.raises(WriteError):
+        files.write_whole(tmp_path / "no" / "w", lambda part: save_file({"a": torch.zeros(1)}, part))
+
+
+def test_another_error_inside_a_write_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), files.writing(tmp_path):
+        raise RuntimeError("shapes differ")
+
+
+def test_bytes_are_synchronised_before_the_rename_and_the_name_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    rename, synchronise = os.replace, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda d: (steps.append("sync"), synchronise(d))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("rename"), rename(a, b))[1])
+    files.write_whole(tmp_path / "a", lambda part: part.write_text("new"))
+    assert steps == ["sync", "rename", "sync"]
+
+
+def test_a_file_system_without_fsync_is_no_error_and_a_broken_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(code: int) -> None:
+        def fsync(descriptor: int) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        files.write_whole(tmp_path / "a", lambda part: part.write_text("new"))
+
+    failing(errno.EINVAL)
+    with pytest.raises(WriteError, match="Input/output"):
+        failing(errno.EIO)
+
+
+def test_two_writers_with_one_process_id_do_not_share_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[Path] = []
+
+    def nested(part: Path) -> None:
+        parts.append(part)
+        if len(parts) == 1:
+            files.write_whole(tmp_path / "a", nested)
+        part.write_text(str(len(parts)))
+
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    files.write_whole(tmp_path / "a", nested)
+    assert len(set(parts)) == 2
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(256)) * 9000)  # more than two chunks
+    (tmp_path / "b").write_bytes(bytes(range(256)) * 9000)
+    assert files.digest(tmp_path / "a") == files.digest(tmp_path / "b")
+    flipped = bytearray((tmp_path / "b").read_bytes())
+    flipped[-1] ^= 1
+    (tmp_path / "b").write_bytes(flipped)
+    assert files.digest(tmp_path / "a") != files.digest(tmp_path / "b")
