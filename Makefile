@@ -9,25 +9,29 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
+TORCHVISION_LOWEST ?= torchvision==0.24.1
 PIP_EXTRA ?=
+# What was tested; CONSTRAINTS= (empty) takes the newest of everything.
+CONSTRAINTS ?= constraints.txt
+WORKERS ?= 2
 OUT ?= out/demo
 CONFIG ?= quick
 BIN := $(abspath $(VENV))/bin
-PIP := $(BIN)/pip install --quiet $(PIP_EXTRA)
+PIP := $(BIN)/pip install --quiet $(PIP_EXTRA) $(addprefix --constraint ,$(CONSTRAINTS))
 READY := $(VENV)/.ready
 
 # Idle OpenMP threads that spin instead of sleeping made a training step 20 times slower on shared cores.
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo demo-eval test quality tests check-full bench miniature docs clean
+.PHONY: help setup demo demo-eval test quality tests check-full resolve lowest bench miniature docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## make the environment in .venv
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) "$(TORCH)"
@@ -49,10 +53,22 @@ quality: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 tests: $(READY)
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest -m "not full" -n $(WORKERS) --dist worksteal
 
 check-full: quality ## also the long forms of the tests
 	$(BIN)/python -m pytest
+
+resolve: $(READY) ## does vega3d install beside the newest of its neighbours? (installs nothing)
+	$(BIN)/pip install $(PIP_EXTRA) --quiet --dry-run --ignore-installed . gradio trl datasets lmms-eval
+
+lowest: ## run the tests with the lowest version of every direct dependency, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install --quiet uv
+	$(VENV)-lowest/bin/uv pip compile --quiet --resolution lowest-direct --extra dev pyproject.toml \
+	  --output-file $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/pip install --quiet $(PIP_EXTRA) --requirement $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/pip install --quiet --no-deps $(TORCHVISION_LOWEST)
+	$(VENV)-lowest/bin/python -m pytest -m "not full" -n $(WORKERS) --dist worksteal
 
 bench: $(READY) ## time every step from a video to an answer
 	$(BIN)/python benchmarks/steps.py
@@ -65,4 +81,4 @@ docs: $(READY) ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and everything that was made
-	rm -rf $(VENV) out site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest out site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ BUILTINS = {
     "CheckpointError": ValueError,
     "StoreError": ValueError,
     "DependencyError": ImportError,
+    "WriteError": OSError,
     "UnknownKeywordError": TypeError,
 }
 EXPLAINED = {"got": 1, "expected": 2, "fix": "mend it"}

@@ -165,7 +165,8 @@ class Run:
 
 def mixed() -> torch.autocast:
     """Autocast to bfloat16 where the processor has tiles for it (AMX); elsewhere float32 is faster."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=bool(torch.cpu.get_capabilities().get("amx_bf16")))
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.12 has no such function
+    return torch.autocast("cpu", torch.bfloat16, enabled=bool(capabilities.get("amx_bf16")))
 
 
 def read_clock(path: Path) -> dict[str, str]:
