@@ -30,7 +30,7 @@ CACHES = ("cache", "past_key_values", "cache_params")
 
 
 def is_given(value: Any) -> bool:
-    """Whether an argument holds anything; empty lists and tensors without rows do not."""
+    """True for an argument that holds anything; empty lists and tensors without rows do not."""
     return value is not None and len(value) > 0
 
 
@@ -42,7 +42,7 @@ def require_whole(modality: Modality, values: Sequence[Any]) -> bool:
         values: of its arguments, in the order of ``PARTS``.
 
     Returns:
-        Whether there are any.
+        True if there are media of this modality.
 
     Raises:
         InputError: one side is missing, or the sides differ in number.

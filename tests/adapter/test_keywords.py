@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from tests import processors
 from tests.adapter.conftest import wrap
 from tests.tiny import HOSTS, for_host, make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone
 from vega3d.errors import InputError, UnknownKeywordError
-from vega3d.keywords import forward_keywords, generate_keywords
+from vega3d.keywords import forward_keywords, generate_keywords, reject_unknown
 
 VIDEO = [[("video", 3, 4, 4)]]
 GREEDY = {"max_new_tokens": 3, "do_sample": False}
@@ -119,11 +120,9 @@ def test_an_older_name_is_taken_only_while_a_decorator_translates_it() -> None:
     assert "past_key_values" in forward_keywords(decorated) & generate_keywords(decorated)
 
 
-def test_a_name_that_was_renamed_is_answered_with_the_other(model: Vega3DAdapter) -> None:
+def test_a_name_that_was_renamed_is_answered_with_the_other() -> None:
     class Older(torch.nn.Module):
         def forward(self, input_ids: Any = None, past_key_values: Any = None) -> None: ...
-
-    from vega3d.keywords import reject_unknown
 
     with pytest.raises(UnknownKeywordError, match="did you mean 'past_key_values'"):
         reject_unknown("forward", {"cache": None}, forward_keywords(Older()))
@@ -151,8 +150,6 @@ def test_generate_takes_token_ids_in_first_place_and_as_inputs(name: str, backbo
 
 
 def test_generate_takes_further_arguments_by_place(model: Vega3DAdapter) -> None:
-    from transformers import GenerationConfig
-
     batch = make_batch(model.host, VIDEO)
     ids, options = batch.pop("input_ids"), GenerationConfig(max_new_tokens=2, do_sample=False)
     assert model.generate(ids, options, **batch).shape[1] == ids.shape[1] + 2
