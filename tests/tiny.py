@@ -132,6 +132,17 @@ def make_batch(host: Any, rows: list[list[Media]], side: str = "left", seed: int
     return batch
 
 
+def join(rows: list[dict[str, Any]], side: str = "left") -> dict[str, Any]:
+    """One batch of several batches of one row, padded anew."""
+    batch = _pad([row["input_ids"][0].tolist() for row in rows], side)
+    batch["mm_token_type_ids"] = (batch["input_ids"] == IMAGE).int() + 2 * (batch["input_ids"] == VIDEO).int()
+    for name in {name: None for row in rows for name in row if name not in batch}:
+        parts = [row[name] for row in rows if name in row]
+        tensors = isinstance(parts[0], Tensor)
+        batch[name] = torch.cat(parts) if tensors else [item for part in parts for item in part]
+    return batch
+
+
 def for_host(batch: dict[str, Any]) -> dict[str, Any]:
     """The same batch without the generator's side: what the bare host takes."""
     return {k: v for k, v in batch.items() if not k.startswith("generative_") and k != "image_groups"}

@@ -31,7 +31,6 @@ from vega3d.encoding import (
     image_clips,
     no_streams,
     on_grid,
-    require_frames,
     stream_maps,
     unique_names,
     video_clips,
@@ -42,7 +41,15 @@ from vega3d.features import generator_maps
 from vega3d.fusion import build
 from vega3d.grid import FeatureMap
 from vega3d.host_surface import HostSurface
-from vega3d.hosts import Modality, family_of
+from vega3d.hosts import Modality, family_of, unwrapped
+from vega3d.inputs import (
+    MEDIA,
+    consumed_grids,
+    require_left_padding,
+    require_one_source,
+    require_whole,
+    with_token_ids,
+)
 from vega3d.keywords import forward_keywords, generate_keywords, reject_unknown
 from vega3d.pretrained import Pretrained, describe, load_host
 from vega3d.report import FusionReport, StreamReport
@@ -50,6 +57,7 @@ from vega3d.store.lookup import Looked
 from vega3d.video import FramePlan, frame_plan
 
 __all__ = [
+    "MEDIA",
     "Encoding",
     "FusionReport",
     "StreamReport",
@@ -58,19 +66,6 @@ __all__ = [
     "load_host",
     "load_streams",
 ]
-
-MEDIA = (
-    "pixel_values",
-    "pixel_values_videos",
-    "image_grid_thw",
-    "video_grid_thw",
-    "generative_images",
-    "generative_videos",
-    "generative_plans",
-    "image_groups",
-    "image_features",
-    "video_features",
-)
 
 
 class Vega3DAdapter(Pretrained, HostSurface):
@@ -98,7 +93,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
     ) -> None:
         super().__init__()
         self.family = family_of(host)
-        self.host = host
+        self.host = host = unwrapped(host)
         config = config or Vega3DConfig()
         width = self.family.width(host.config)
         own = agreed(config.backbone, backbone)
@@ -157,26 +152,33 @@ class Vega3DAdapter(Pretrained, HostSurface):
             StoreError: stored features come from another generator than the loaded one.
         """
         reject_unknown("encode", text, forward_keywords(self.host) | set(MEDIA))
+        given: dict[Modality, tuple[Any, ...]] = {  # in the order of inputs.PARTS
+            "image": (pixel_values, image_grid_thw, generative_images, image_groups, image_features),
+            "video": (
+                pixel_values_videos,
+                video_grid_thw,
+                generative_videos,
+                generative_plans,
+                video_features,
+            ),
+        }
         outputs: dict[str, Any] = {}
         items: list[Item] = []
         grids: dict[str, Tensor] = {}
         maps: list[FeatureMap] = []
-        if pixel_values is not None:
-            grid, frames = require_frames("image", image_grid_thw, generative_images)
-            clips = image_clips(frames, image_groups, self._plan, image_features)
-            outputs["image"], new, own = self._run_encoders("image", pixel_values, grid, clips)
-            grids["image_grid_thw"], items, maps = grid, items + new, maps + own
-        if pixel_values_videos is not None:
-            grid, frames = require_frames("video", video_grid_thw, generative_videos)
-            clips = video_clips(frames, generative_plans, self._plan, video_features)
-            outputs["video"], new, own = self._run_encoders("video", pixel_values_videos, grid, clips)
-            grids["video_grid_thw"], items, maps = grid, items + new, maps + own
+        for modality, (pixels, grid_thw, frames, together, looked) in given.items():
+            if not require_whole(modality, given[modality]):
+                continue
+            make_clips = image_clips if modality == "image" else video_clips
+            clips = make_clips(frames, together, self._plan, looked)
+            outputs[modality], new, generated = self._run_encoders(modality, pixels, grid_thw, clips)
+            grids[f"{modality}_grid_thw"], items, maps = grid_thw, items + new, maps + generated
         if not items:
             return Encoding({}, (), {}, ())
         names = unique_names([registry.backbone_name(settings) for settings in self._settings()])
         tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells, names)
-        for modality, output in outputs.items():
-            fused = [one for item, one in zip(items, tokens, strict=True) if item.modality == modality]
+        for kind, output in outputs.items():
+            fused = [one for item, one in zip(items, tokens, strict=True) if item.modality == kind]
             output.pooler_output = tuple(fused)
         return Encoding(outputs, reports, grids, tuple(maps))
 
@@ -284,10 +286,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
             "labels": labels,
         }
         prepared = self._prepare(media, text | kwargs, encoding)
-        outputs = self.host(**prepared)
-        if self.training and torch.is_grad_enabled() and "mm_encoder_outputs" not in prepared:
-            self._add_zero_term(outputs)
-        return outputs
+        return self._with_zero_term(self.host(**prepared), prepared)
 
     @property
     def base_model(self) -> Callable[..., Any]:
@@ -298,40 +297,41 @@ class Vega3DAdapter(Pretrained, HostSurface):
         media = {name: kwargs.pop(name, None) for name in MEDIA}
         reject_unknown("base_model", kwargs, forward_keywords(self.host) | set(MEDIA))
         prepared = self._prepare(media, kwargs, encoding)
-        outputs = self.host.base_model(**prepared)
-        if self.training and torch.is_grad_enabled() and "mm_encoder_outputs" not in prepared:
-            self._add_zero_term(outputs)
-        return outputs
+        return self._with_zero_term(self.host.base_model(**prepared), prepared)
 
     @torch.no_grad()
-    def generate(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
+    def generate(
+        self, inputs: Tensor | None = None, *arguments: Any, encoding: Encoding | None = None, **kwargs: Any
+    ) -> Any:
         """The host's ``generate``; media are encoded once, whatever the search strategy.
 
         Args:
+            inputs: (B, L) token ids, in place of ``input_ids``.
+            arguments: what follows ``inputs`` in the host's ``generate``.
             encoding: a result of ``encode``, instead of media; it can be used any number of times.
             kwargs: what the processor returned, and any option of the host's ``generate``.
 
         Raises:
-            UnknownKeywordError: neither the host nor its generation config knows a keyword.
+            UnknownKeywordError: neither the host nor its generation config has a keyword.
+            InputError: the batch is padded on the right.
         """
         media = {name: kwargs.pop(name, None) for name in MEDIA}
-        reject_unknown("generate", kwargs, generate_keywords(self.host) | set(MEDIA))
-        return self.host.generate(**self._prepare(media, kwargs, encoding))
+        loop = kwargs.get("custom_generate")
+        if not isinstance(loop, str):  # a loop from a folder or the hub, whose keywords are its own
+            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | set(MEDIA))
+        require_left_padding(kwargs.get("attention_mask"))
+        prepared = self._prepare(media, with_token_ids(inputs, kwargs), encoding)
+        return self.host.generate(*((None, *arguments) if arguments else ()), **prepared)
 
     def _prepare(
         self, media: dict[str, Any], text: dict[str, Any], encoding: Encoding | None
     ) -> dict[str, Any]:
         """The host's arguments: text as given, media encoded."""
-        if encoding is None:
-            encoding = self.encode(**media)
-        elif media["pixel_values"] is not None or media["pixel_values_videos"] is not None:
-            raise InputError(
-                "Media are given twice: encoded and as pixels.",
-                got="encoding, and pixel_values or pixel_values_videos",
-                expected="either of them",
-                fix="drop pixel_values and pixel_values_videos from the call",
-            )
         prepared = {name: value for name, value in text.items() if value is not None}
+        require_one_source(media, encoding is not None, prepared)
+        if encoding is None:
+            prepared |= (grids := consumed_grids(media, prepared))
+            encoding = self.encode(**{name: value for name, value in media.items() if name not in grids})
         if encoding.outputs:
             if "mm_token_type_ids" not in prepared:
                 prepared["mm_token_type_ids"] = self._token_types(prepared)
@@ -348,12 +348,17 @@ class Vega3DAdapter(Pretrained, HostSurface):
             )
         return self.family.token_types(self.host.config, text["input_ids"])
 
-    def _add_zero_term(self, outputs: Any) -> None:
+    def _with_zero_term(self, outputs: Any, prepared: dict[str, Any]) -> Any:
+        """Outputs that give every new parameter a gradient of zero, in training without media only."""
+        if not (self.training and torch.is_grad_enabled()) or "mm_encoder_outputs" in prepared:
+            return outputs
         channels = self.vega3d_config.backbone.channels
         zero = zero_term(self.projector, self.fusion, channels, self._cells, self._extra)
-        names = ("loss", "logits", "last_hidden_state")
-        name = next(name for name in names if getattr(outputs, name, None) is not None)
-        outputs[name] = outputs[name] + zero.to(outputs[name])
+        first = outputs[0] + zero.to(outputs[0])  # the loss, or the logits, or the last hidden states
+        if isinstance(outputs, tuple):
+            return (first, *outputs[1:])
+        outputs[next(iter(outputs))] = first
+        return outputs
 
     # ---------------------------------------------------------------- the frozen encoders
 

@@ -214,28 +214,6 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def require_frames(
-    modality: Modality, grid_thw: Tensor | None, frames: Sequence[Tensor] | None
-) -> tuple[Tensor, Sequence[Tensor]]:
-    """Both sides of one modality, or a typed error that names the missing one."""
-    name = f"generative_{modality}s"
-    if grid_thw is None:
-        raise InputError(
-            f"{modality}_grid_thw is missing.",
-            got=f"pixels of {modality}s without their grid",
-            expected=f"{modality}_grid_thw (n_{modality}s, 3)",
-            fix="pass everything that the processor returned",
-        )
-    if frames is None or len(frames) != len(grid_thw):
-        raise InputError(
-            f"{name} does not fit the host's {modality}s.",
-            got="nothing" if frames is None else f"{len(frames)} entries",
-            expected=f"{len(grid_thw)} entries, one for each {modality} of the host",
-            fix="prepare the batch with Vega3DProcessor, which makes both sides from one decode",
-        )
-    return grid_thw, frames
-
-
 def no_streams(expected: int, got: int) -> BackboneError:
     """The error for further streams that the fusion expects and nobody encodes."""
     return BackboneError(

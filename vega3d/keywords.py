@@ -1,9 +1,9 @@
-"""Which keyword arguments a host understands, so that a typo is an error instead of a silent default."""
+"""Keyword arguments that a host reads, so that a typo is an error instead of a silent default."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from transformers import GenerationConfig
@@ -11,15 +11,38 @@ from transformers.utils.generic import TransformersKwargs
 
 from vega3d.errors import UnknownKeywordError, nearest
 
+BY_DECORATORS = {"return_dict", "debug_io", "debug_io_dir", "prune_layers"}
+"""Names that transformers' decorators take out of the keywords of any ``forward``."""
+
+COMPUTED = {"cache_position", "rope_deltas"}
+"""Names that earlier hosts read; today's compute both, and ``forward`` still takes them."""
+
+BY_GENERATE = {"tokenizer", "assistant_tokenizer", "trust_remote_code", "debug_io", "mm_encoder_outputs"}
+"""Names that the body of ``generate`` reads; no signature has them."""
+
+RENAMED = {"past_key_values": "cache", "cache": "past_key_values"}
+"""The cache's name in one version of transformers, and in another."""
+
 
 def forward_keywords(host: Any) -> set[str]:
-    """Names that the host's ``forward`` reads, with those that every transformers model reads."""
-    return _named(host.forward) | set(TransformersKwargs.__annotations__) | {"return_dict"}
+    """Names that the host's ``forward`` reads, or passes on to the modules below it and to its loss."""
+    names = _names(host.forward)
+    if not _passes_on(host.forward):
+        return names
+    names |= set(TransformersKwargs.__annotations__) | BY_DECORATORS | COMPUTED
+    return names.union(*map(_names, _below(host)))
 
 
-def generate_keywords(host: Any) -> set[str]:
-    """Names that the host's ``generate`` reads: its own, the generation config's, and ``forward``'s."""
-    return _named(host.generate) | set(GenerationConfig().to_dict()) | forward_keywords(host)
+def generate_keywords(host: Any, custom_loop: Any = None) -> set[str]:
+    """Names that the host's ``generate`` reads: its own, the generation config's, and ``forward``'s.
+
+    Args:
+        host: the language model.
+        custom_loop: the function that is ``custom_generate``; its arguments are keywords of the call.
+    """
+    names = _names(host.generate) | _names(host.forward) | BY_GENERATE
+    names |= set(GenerationConfig().to_dict()) | set(TransformersKwargs.__annotations__)
+    return names if custom_loop is None else names | _names(custom_loop)
 
 
 def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str]) -> None:
@@ -31,7 +54,7 @@ def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str])
     accepted = set(accepted)
     unknown = [name for name in given if name not in accepted]
     if unknown:
-        close = nearest(unknown[0], accepted)
+        close = None if unknown[0] in COMPUTED else _nearest(unknown[0], accepted)
         raise UnknownKeywordError(
             f"{call}() got an unexpected keyword argument {unknown[0]!r}.",
             got=", ".join(unknown),
@@ -40,6 +63,40 @@ def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str])
         )
 
 
-def _named(function: Any) -> set[str]:
+def _nearest(name: str, accepted: set[str]) -> str | None:
+    other = RENAMED.get(name)
+    return other if other in accepted else nearest(name, accepted)
+
+
+def _below(host: Any) -> Iterator[Callable[..., Any]]:
+    """Functions that the rest of a ``forward``'s keywords reaches: of the text model, and of the loss."""
+    for module in (getattr(host, "base_model", None), getattr(host, "get_decoder", lambda: None)()):
+        if module is not None:
+            yield module.forward
+    if (loss := getattr(host, "loss_function", None)) is not None:
+        yield loss
+
+
+def _names(function: Any) -> set[str]:
+    """Names of a function's parameters, and older ones that its decorators translate."""
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name for name, p in inspect.signature(function).parameters.items() if p.kind not in kinds}
+    named = {name for name, p in inspect.signature(function).parameters.items() if p.kind not in kinds}
+    return named | set(_older_names(function))
+
+
+def _older_names(function: Any) -> Iterator[str]:
+    """``old_name`` of each of transformers' ``deprecate_kwarg`` decorators around a function.
+
+    A name without such a decorator would disappear in ``**kwargs`` unread, so that no list can stand in.
+    """
+    while function is not None:
+        function = getattr(function, "__func__", function)
+        if inspect.isfunction(function) and "old_name" in function.__code__.co_freevars:
+            old_name = inspect.getclosurevars(function).nonlocals.get("old_name")
+            yield from [old_name] if isinstance(old_name, str) else []
+        function = getattr(function, "__wrapped__", None)
+
+
+def _passes_on(function: Any) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)

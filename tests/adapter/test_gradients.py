@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.adapter.conftest import wrap
-from tests.tiny import make_batch, make_host
+from tests.tiny import HOSTS, make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone
 
 ROWS = [[("image", 1, 4, 6)], [], [("video", 3, 4, 4)]]
@@ -81,6 +81,19 @@ def test_a_text_only_micro_batch_gives_every_new_parameter_a_gradient_of_zero(ba
 def test_the_zero_term_does_not_change_the_loss(backbone: WanBackbone) -> None:
     model, batch = model_and_batch(backbone, [[], []])
     assert torch.equal(model(**batch).loss, model.host(**batch).loss)
+
+
+@pytest.mark.parametrize("call", ["forward", "base_model"])
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_zero_term_reaches_the_first_entry_of_a_tuple(
+    name: str, call: str, backbone: WanBackbone
+) -> None:
+    host = make_host(name).requires_grad_(False)
+    model, batch = wrap(host, backbone).train(), make_batch(host, [[]])
+    outputs = getattr(model, call)(**batch, return_dict=False)
+    assert isinstance(outputs, tuple)
+    outputs[0].sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in trainable(model).values())
 
 
 def test_without_labels_the_zero_term_reaches_the_logits(backbone: WanBackbone) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertModel
 
 from tests.adapter.conftest import wrap
-from tests.tiny import make_batch, make_host
+from tests.tiny import HOSTS, make_batch, make_host
 from vega3d import FramePlan, Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
 from vega3d.errors import (
     BackboneError,
@@ -92,6 +93,97 @@ def test_media_given_both_encoded_and_raw_are_an_error(model: Vega3DAdapter) -> 
         model(**inputs, encoding=model.encode(**inputs))
 
 
+PARTS: dict[str, Any] = {
+    "generative_images": [torch.zeros(3, 36, 36, dtype=torch.uint8)],
+    "generative_videos": [torch.zeros(4, 3, 36, 36, dtype=torch.uint8)],
+    "generative_plans": [FramePlan.per_frame(range(4))],
+    "image_groups": [[0]],
+    "image_features": [None],
+    "video_features": [None],
+    "image_grid_thw": torch.tensor([[1, 4, 4]]),
+    "video_grid_thw": torch.tensor([[2, 4, 4]]),
+}
+
+
+@pytest.mark.parametrize("call", ["forward", "generate", "encode", "base_model"])
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_medium_without_pixels_is_an_error(name: str, call: str, model: Vega3DAdapter) -> None:
+    pixels = "pixel_values_videos" if "video" in name or "plans" in name else "pixel_values"
+    with pytest.raises(InputError, match=rf"Missing {pixels}\.(?s:.)*{name}"):
+        getattr(model, call)(**batch(model, [[]]), **{name: PARTS[name]})
+
+
+def test_frames_of_a_video_beside_pixels_of_an_image_are_an_error(model: Vega3DAdapter) -> None:
+    with pytest.raises(InputError, match=r"Missing pixel_values_videos\."):
+        model(**batch(model, IMAGES), generative_videos=PARTS["generative_videos"])
+
+
+@pytest.mark.parametrize("call", ["forward", "generate", "base_model"])
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_medium_beside_an_encoding_is_an_error(
+    name: str, call: str, model: Vega3DAdapter
+) -> None:
+    inputs = batch(model, VIDEO)
+    encoding = model.encode(**inputs)
+    text = {key: inputs[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
+    with pytest.raises(InputError, match=rf"given twice(?s:.)*{name}"):
+        getattr(model, call)(**text, encoding=encoding, **{name: PARTS[name]})
+
+
+def test_outputs_of_the_hosts_encoders_beside_pixels_are_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    with pytest.raises(InputError, match=r"given twice(?s:.)*mm_encoder_outputs"):
+        model(**inputs, mm_encoder_outputs=model.encode(**inputs).fresh())
+
+
+def test_outputs_of_the_hosts_encoders_go_to_the_host_with_their_grids(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    outputs = model.encode(**inputs).fresh()
+    rest = ("input_ids", "attention_mask", "mm_token_type_ids", "video_grid_thw", "second_per_grid_ts")
+    with torch.no_grad():
+        given = model(**{name: inputs[name] for name in rest}, mm_encoder_outputs=outputs)
+        assert torch.equal(given.logits, model(**inputs).logits)
+
+
+def test_embeddings_that_hold_the_media_already_need_their_grids_only(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    ids, grid = inputs["input_ids"], inputs["video_grid_thw"]
+    embeds = model.get_input_embeddings()(ids)
+    rest = {"attention_mask": inputs["attention_mask"], "mm_token_type_ids": inputs["mm_token_type_ids"]}
+    options = {"max_new_tokens": 3, "do_sample": False}
+    ours = model.generate(ids, inputs_embeds=embeds, video_grid_thw=grid, **rest, **options)
+    alone = model.host.generate(ids, inputs_embeds=embeds, video_grid_thw=grid, **rest, **options)
+    assert torch.equal(ours, alone)
+
+
+def test_empty_lists_are_no_media(model: Vega3DAdapter) -> None:
+    inputs = batch(model, [[]])
+    empty = {name: [] for name in ("generative_images", "generative_videos", "image_groups")}
+    with torch.no_grad():
+        assert torch.equal(model(**inputs, **empty).logits, model(**inputs).logits)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_pixels_without_rows_are_no_media(kind: str, name: str, backbone: WanBackbone) -> None:
+    model = wrap(make_host(name), backbone)
+    inputs = batch(model, [[]])
+    pixels = "pixel_values" if kind == "image" else "pixel_values_videos"
+    empty = {pixels: torch.zeros(0, 1176), f"{kind}_grid_thw": torch.zeros(0, 3, dtype=torch.long)}
+    with torch.no_grad():
+        assert torch.equal(model(**inputs, **empty).logits, model.host(**inputs).logits)
+    tokens = model.generate(**inputs, **empty, max_new_tokens=2, do_sample=False)
+    assert torch.equal(tokens, model.host.generate(**inputs, max_new_tokens=2, do_sample=False))
+
+
+def test_pixels_with_an_empty_grid_and_a_grid_with_empty_pixels_are_errors(model: Vega3DAdapter) -> None:
+    inputs = batch(model, VIDEO)
+    with pytest.raises(InputError, match="Missing video_grid_thw"):
+        model(**inputs | {"video_grid_thw": torch.zeros(0, 3, dtype=torch.long)})
+    with pytest.raises(InputError, match="Missing pixel_values_videos"):
+        model(**inputs | {"pixel_values_videos": torch.zeros(0, 1176)})
+
+
 def test_media_without_a_backbone_are_an_error_that_says_how_to_attach_one() -> None:
     model = Vega3DAdapter(make_host("qwen2_5_vl"), Vega3DConfig(backbone=WanConfig(channels=8)))
     with pytest.raises(BackboneError, match=r"WanBackbone\.from_pretrained"):
@@ -121,6 +213,34 @@ def test_a_host_that_takes_no_encoded_media_names_both_versions(backbone: WanBac
 
     with pytest.raises(HostError, match=r"got:.*transformers 5(?s:.)*transformers >= 5\.21"):
         Vega3DAdapter(Old(), backbone=backbone)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_compiled_host_is_unwrapped_and_says_so(name: str, backbone: WanBackbone) -> None:
+    host = make_host(name)
+    with pytest.warns(UserWarning, match=r"host\.compile\(\)"):
+        model = wrap(torch.compile(host, backend="eager"), backbone)
+    assert model.host is host
+    assert not any("_orig_mod" in key for key in model.state_dict())
+
+
+def test_a_host_compiled_in_place_stays_compiled(backbone: WanBackbone) -> None:
+    host = make_host("qwen2_5_vl")
+    host.compile(backend="eager")
+    model = wrap(host, backbone)
+    assert model.host is host
+    with torch.no_grad():
+        assert torch.isfinite(model(**batch(model, VIDEO)).logits).all()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_peft_model_as_host_is_an_error_that_names_the_right_order(
+    compiled: bool, backbone: WanBackbone
+) -> None:
+    host: Any = get_peft_model(make_host("qwen2_5_vl"), LoraConfig(target_modules=["q_proj"]))
+    host = torch.compile(host, backend="eager") if compiled else host
+    with pytest.raises(HostError, match=r"PeftModel(?s:.)*get_peft_model\(adapter"):
+        wrap(host, backbone)
 
 
 def test_an_unknown_fusion_is_named_with_the_nearest(backbone: WanBackbone) -> None:

@@ -7,11 +7,12 @@ lie, how wide they are, how its own encoders are called, and which of its layers
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 from vega3d import registry
 from vega3d.errors import HostError
@@ -55,8 +56,10 @@ def family_of(host: Any) -> HostFamily:
     """The family of a host, by its ``config.model_type``.
 
     Raises:
-        HostError: no family is registered for it, or it does not take pre-encoded media.
+        HostError: no family is registered for it, it is a PeftModel, or it does not take pre-encoded media.
     """
+    host = getattr(host, "_orig_mod", host)
+    _refuse_peft(host)
     model_type = getattr(getattr(host, "config", None), "model_type", type(host).__name__)
     known = registry.names("hosts")
     if model_type not in known:
@@ -69,6 +72,32 @@ def family_of(host: Any) -> HostFamily:
     _require_encoded_media(host)
     family: HostFamily = registry.resolve("hosts", model_type)()
     return family
+
+
+def unwrapped(host: nn.Module) -> nn.Module:
+    """The module inside ``torch.compile(host)``; any other host as it is.
+
+    The wrapper answers for ``forward`` only: ``generate`` passes it by, and it renames every weight.
+    """
+    inner = getattr(host, "_orig_mod", None)
+    if not isinstance(inner, nn.Module):
+        return host
+    warnings.warn(
+        "The host is unwrapped from torch.compile(host). host.compile() compiles it in place, and stays.",
+        stacklevel=3,
+    )
+    return inner
+
+
+def _refuse_peft(host: Any) -> None:
+    if hasattr(host, "get_base_model") and hasattr(host, "peft_config"):
+        raise HostError(
+            "The host is a PeftModel, whose adapter would be neither saved nor found again.",
+            got=f"{type(host).__name__} of {type(host.get_base_model()).__name__}",
+            expected="the model itself",
+            fix="for new LoRA, wrap the host first, then get_peft_model(adapter, ...); for trained LoRA, "
+            "host.load_adapter(folder) before wrapping, or wrap peft_model.merge_and_unload()",
+        )
 
 
 def _require_encoded_media(host: Any) -> None:
