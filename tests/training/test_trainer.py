@@ -273,7 +273,7 @@ def test_a_checkpoint_with_a_short_file_is_not_whole(name: str, annotations: Pat
     data = (tmp_path / "checkpoint-6" / name).read_bytes()
     (tmp_path / "checkpoint-6" / name).write_bytes(data[: len(data) // 2])
     found, skipped = last_complete(tmp_path)
-    assert (found, skipped) == (tmp_path / "checkpoint-4", [tmp_path / "checkpoint-6"])
+    assert (found, [*skipped]) == (tmp_path / "checkpoint-4", [tmp_path / "checkpoint-6"])
 
 
 def test_half_written_checkpoints_do_not_push_out_whole_ones(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,7 @@ from vega3d.pico import PICO, pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.training import deepspeed_cpu
-from vega3d.training.checkpoints import checkpoints, last_complete
+from vega3d.training.checkpoints import checkpoint_to_resume, checkpoints
 from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
 from vega3d.training.order import StreamedBlocks
@@ -319,12 +318,7 @@ def _start(folder: Path, resume: bool) -> Path | None:
             expected="an empty folder, or resume=true to go on",
             fix="choose another trainer.output_dir, or delete the old one",
         )
-    found, skipped = last_complete(folder)
-    for path in skipped:
-        warnings.warn(
-            f"{path} is not whole (the run was killed while writing it) and is skipped.", stacklevel=3
-        )
-    return found
+    return checkpoint_to_resume(folder)
 
 
 def _no_such_argument(name: str, known: set[str]) -> SettingError:

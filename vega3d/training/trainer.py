@@ -161,7 +161,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         self.accelerator.wait_for_everyone()  # each process writes the state of its own random numbers
         if self.args.should_save:
             mark_complete(own)
-            keep_last(folder, limit, self.state.best_model_checkpoint)
+            keep_last(folder, limit, self.state.best_model_checkpoint, newest=own)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         read_trained(
