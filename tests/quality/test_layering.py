@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"decoding"},
     {"geometry", "grid", "image", "marks"},
     {"config"},
-    {"registry"},
+    {"registry", "locks"},
     {"files", "hub", "pico"},
     {"errors", "_torchvision", "_version"},
 ]

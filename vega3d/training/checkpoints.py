@@ -1,8 +1,8 @@
 """Whole checkpoints and half-written ones.
 
-A checkpoint is whole when the last file that is written names all others: ``complete.json``, with the size and
-the xxh3 of each. A process that is killed at any moment leaves a folder without it, or none. Nothing is deleted
-before the newer one is whole.
+A checkpoint is whole when the last file that is written names all others: ``complete.json``, with the size
+and the xxh3 of each. A process that is killed at any moment leaves a folder without it, or none. Nothing is
+deleted before the newer one is whole.
 
 Reading tens of gigabytes takes a while, so checksums are compared once, before a run is resumed; while a run
 goes on, sizes decide. Marks of version 0.1 have sizes alone.
@@ -137,8 +137,8 @@ def keep_last(
         folder: of the run.
         count: None or 0 keeps all.
         protected: one that stays in any case.
-        newest: the one that was written last. A checkpoint of a later step is one that was skipped as damaged;
-            it does not count, and stays until it is written again.
+        newest: the one that was written last. A checkpoint of a later step was skipped as damaged; it does
+            not count, and stays until it is written again.
     """
     last = None if newest is None else step_of(Path(newest))
     whole = [path for path in checkpoints(folder) if is_complete(path)]

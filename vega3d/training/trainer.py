@@ -24,6 +24,7 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from vega3d import files
 from vega3d.data import Row
 from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
@@ -76,6 +77,23 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             )
             self.optimizer = kind(groups, **options)
         return self.optimizer
+
+    def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's, which would keep the steps at which the checkpoint's run logged and saved.
+
+        Raises:
+            ConfigError: the checkpoint is beyond the last step.
+        """
+        result = super()._init_training_state(max_steps, *args, **kwargs)
+        self.state.compute_steps(self.args, max_steps)
+        if self.state.global_step > max_steps:
+            raise ConfigError(
+                "The run in this folder has already trained more steps.",
+                got=f"{max_steps:,} steps by trainer.max_steps or trainer.num_train_epochs",
+                expected=f"at least the {self.state.global_step:,} steps of its last checkpoint",
+                fix="raise the number of steps, or choose another trainer.output_dir",
+            )
+        return result
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The Trainer's, unless all steps are done: a run that was killed at its very end trains no more."""
@@ -148,16 +166,21 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             )
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As the Trainer does, then the mark that it is whole, and only then older ones go."""
+        """As the Trainer does, then the mark that it is whole, and only then older ones go.
+
+        Raises:
+            WriteError: the disk is full; the checkpoints before are whole.
+        """
         folder = Path(self._get_output_dir(trial=trial))
         own = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None
-        if self.args.should_save:
-            unmark(own)
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
+        with files.writing(own):
+            if self.args.should_save:
+                unmark(own)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()  # each process writes the state of its own random numbers
         if self.args.should_save:
             mark_complete(own)
