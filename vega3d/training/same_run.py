@@ -122,7 +122,7 @@ class RunRecord(TrainerCallback):  # type: ignore[misc]  # untyped
         """Called by the Trainer."""
         if args.should_save:
             self._write(RUN_COPY, {**record_of_data(self.config), ROWS: rows_of_a_batch(args)})
-            self._write(CONFIG_COPY, masked(self.config.to_dict()))
+            self._write(CONFIG_COPY, masked(self.config.to_dict(), None))
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         text = json.dumps(record, indent=2, sort_keys=True, default=str) + "\n"

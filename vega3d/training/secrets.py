@@ -18,11 +18,11 @@ def is_secret(name: str) -> bool:
     return _SECRET.search(name) is not None
 
 
-def masked(value: Any) -> Any:
-    """A copy of nested plain values in which every secret that is set is replaced by ``MASK``."""
+def masked(value: Any, mask: str | None = MASK) -> Any:
+    """A copy of nested plain values in which ``mask`` replaces every secret that is set."""
     if isinstance(value, dict):
         return {
-            name: MASK if is_secret(str(name)) and inner is not None else masked(inner)
+            name: mask if is_secret(str(name)) and inner is not None else masked(inner, mask)
             for name, inner in value.items()
         }
-    return [masked(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return [masked(inner, mask) for inner in value] if isinstance(value, list | tuple) else value

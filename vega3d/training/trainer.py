@@ -12,6 +12,7 @@ This module knows no settings file and no recipe.
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import Trainer
+from transformers.trainer import OPTIMIZER_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from vega3d import files
@@ -185,6 +187,17 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         if self.args.should_save:
             mark_complete(own)
             keep_last(folder, limit, self.state.best_model_checkpoint, newest=own)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The Trainer's, which starts both anew where a checkpoint has none, and does not mention it."""
+        in_one_file = not (self.is_deepspeed_enabled or self.is_fsdp_enabled)
+        if checkpoint is not None and in_one_file and not (Path(checkpoint) / OPTIMIZER_NAME).exists():
+            warnings.warn(
+                f"{checkpoint} has no {OPTIMIZER_NAME} (trainer.save_only_model): the optimizer starts anew, "
+                "and the weights will not be those of a run that was not stopped.",
+                stacklevel=2,
+            )
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         read_trained(
