@@ -27,7 +27,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 CHUNK = 1 << 20  # bytes that are read and summed at a time
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)  # the file system has none
 # torch's zip writer raises a RuntimeError without an errno when the disk is full; its texts name these.
-_TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "unexpected pos")
+_TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "unexpected pos", "iostream error")
 
 
 def write_whole(

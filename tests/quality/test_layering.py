@@ -27,9 +27,9 @@ FLOORS: list[set[str]] = [
     {"decoding"},
     {"geometry", "grid", "image", "marks"},
     {"config"},
-    {"registry"},
+    {"registry", "locks"},
     {"files", "hub", "pico"},
-    {"errors", "_torchvision", "_version"},
+    {"errors", "durations", "_torchvision", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
 # A registry loads what it names, a config asks it which class a name means: both inside functions.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ import torch
 
 from tests.training.conftest import config
 from tests.training.test_trainer import tensors
+from vega3d.errors import ConfigError
+from vega3d.training import same_run
 from vega3d.training.checkpoints import is_complete
 from vega3d.training.config import TrainConfig
 from vega3d.training.run import train
@@ -99,3 +103,31 @@ def test_two_processes_go_on_from_their_last_whole_checkpoint(annotations: Path,
     launch(settings, tmp_path)
     again = tensors(tmp_path / "run" / "final")
     assert all(torch.equal(one, again[name]) for name, one in expected.items())
+
+
+@pytest.mark.full
+def test_another_run_in_the_folder_is_refused_in_both_processes_at_once(
+    annotations: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(annotations, tmp_path / "run", "align", per_device_train_batch_size=1)
+    launch(settings, tmp_path)
+    other = settings_of(annotations, tmp_path / "run", "align", per_device_train_batch_size=1, seed=9)
+    with pytest.raises(AssertionError, match=r"trainer\.seed: 9"):
+        launch(other, tmp_path)
+    with pytest.raises(AssertionError, match="rows of a batch, over all processes: 1"):
+        launch(settings, tmp_path, processes=1)
+    alone = settings_of(annotations, tmp_path / "run", "align", per_device_train_batch_size=2)
+    launch(alone, tmp_path, processes=1)  # the same rows in a batch: the same run
+
+
+def test_the_first_processs_error_is_raised_in_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ConfigError("The folder holds another run.", got="seed: 1")
+
+    def broadcast(outcome: list[Any]) -> None:
+        outcome[:] = copy.deepcopy([None, error])  # by its state, as it is sent
+
+    monkeypatch.setattr(same_run, "broadcast_object_list", broadcast)
+    other = SimpleNamespace(world_size=2, process_index=1)
+    with pytest.raises(ConfigError, match="seed: 1") as caught:
+        same_run._by_the_first(lambda: pytest.fail("compared twice"), other)  # type: ignore[arg-type]
+    assert caught.value.got == "seed: 1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from tests import media
 from tests.training.conftest import config, row
 from vega3d.cli.main import main
+from vega3d.durations import in_time
 from vega3d.training.run import train
 from vega3d.training.validation import Options, Report, validate
 
@@ -195,9 +197,61 @@ def test_masters_that_nobody_keeps_are_found(annotations: Path, tmp_path: Path) 
 def test_the_folder_of_another_run_is_found(annotations: Path, tmp_path: Path) -> None:
     train(config(annotations, tmp_path / "run", "align", trainer={"max_steps": 2}))
     other = written(config(annotations, tmp_path / "run", "lora"), tmp_path)
-    assert any("recipe align" in line for line in said(validate(other)))
+    assert any("recipe: 'align'" in line for line in said(validate(other)))
     fresh = written(config(annotations, tmp_path / "run", "align", resume=False), tmp_path)
     assert any("resume=false" in line for line in said(validate(fresh)))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("codecarbon", "not installed"), ("wandbb", "did you mean 'wandb'")]
+)
+def test_a_reporter_that_cannot_report_is_found_and_stops_training(
+    name: str, words: str, annotations: Path, tmp_path: Path
+) -> None:
+    file = written(config(annotations, tmp_path / "out", trainer={"report_to": name}), tmp_path)
+    report = validate(file)
+    assert [words in line for line in said(report)] == [True]
+    assert report.plan is not None  # the rest is looked at all the same
+    assert main(["train", str(file)]) == 1
+
+
+@pytest.mark.parametrize("answers", [[""], [" \n"], ["yes", ""]])
+def test_an_empty_answer_is_found(answers: list[str], tmp_path: Path) -> None:
+    turns = [row("What?", answer)["conversations"] for answer in answers]
+    rows = [row("What?", "this"), {"conversations": [turn for pair in turns for turn in pair]}]
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    found = said(validate(written(config(tmp_path / "train.json", tmp_path / "out"), tmp_path)))
+    assert [line.split(": An")[0] for line in found] == ["annotation train.json, row 1"]
+    assert "empty" in found[0]
+
+
+def test_the_folder_of_a_run_with_another_seed_or_other_rows_is_found(
+    annotations: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(annotations.parent, tmp_path / "rows")
+    rows, out = tmp_path / "rows" / annotations.name, tmp_path / "run"
+    train(config(rows, out, "align", trainer={"max_steps": 2}))
+    assert said(validate(written(config(rows, out, "align", trainer={"max_steps": 9}), tmp_path))) == []
+    other = written(config(rows, out, "align", trainer={"seed": 4}), tmp_path)
+    assert ["trainer.seed: 4" in line for line in said(validate(other))] == [True]
+    rows.write_text(rows.read_text() + "\n")
+    same = written(config(rows, out, "align"), tmp_path)
+    assert ["contents of" in line for line in said(validate(same))] == [True]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1e-4, "under a minute"),
+        (59, "under a minute"),
+        (75, "about a minute"),
+        (600, "about 10 minutes"),
+        (7200, "about 2.0 hours"),
+        (360_000, "about 100 hours"),
+    ],
+)
+def test_a_duration_is_written_for_people(seconds: float, words: str) -> None:
+    assert in_time(seconds) == words
 
 
 def test_a_file_that_is_no_yaml_is_one_finding(tmp_path: Path) -> None:
@@ -287,5 +341,6 @@ def test_the_command_says_it_and_sets_its_exit_code(
     text = capsys.readouterr().out
     assert "no problem was found" in text
     assert "assumed, not measured" in text
+    assert "under a minute, if each GPU reaches" in text
     assert main(["validate", str(file), "lora.rnak=3", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["findings"][0]["where"] == "lora.rnak"

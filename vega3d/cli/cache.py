@@ -13,7 +13,6 @@ from vega3d.cli._cache import (
     checked,
     config_of,
     in_bytes,
-    in_time,
     is_store,
     load_generator,
     needs_of,
@@ -27,6 +26,7 @@ from vega3d.cli._cache import (
     say_problems,
     stored_config,
 )
+from vega3d.durations import in_time
 
 if TYPE_CHECKING:
     from vega3d.cache import Problem

@@ -127,12 +127,13 @@ def kind_of(row: Row) -> tuple[bool, bool]:
 
 def length_of(row: Row) -> float:
     """A guess of a row's tokens, from its text and the number of its pictures and frames."""
-    letters = sum(len(text) for message in row.messages for text in _texts(message.get("content")))
+    letters = sum(len(text) for message in row.messages for text in texts_of(message.get("content")))
     frames = sum(_frames(request.source, request.sampling) for request in row.videos)
     return letters / WORD + PICTURE * len(row.images) + FRAME * frames
 
 
-def _texts(content: Any) -> list[str]:
+def texts_of(content: Any) -> list[str]:
+    """All texts of a message's content."""
     if isinstance(content, str):
         return [content]
     entries = content if isinstance(content, list) else []

@@ -1,8 +1,8 @@
 """From settings to a trained model: loads the parts, puts them together, trains, and can be killed.
 
 The same command starts a run and continues it: the last whole checkpoint in ``trainer.output_dir`` is taken
-up, a half-written one is named and left alone. What was asked for lies beside the checkpoints as
-``train_config.json``.
+up, a half-written or damaged one is named and left alone. One process works in the folder, for one run; see
+``same_run``.
 
 This module decides nothing about models or data; it only calls who does.
 """
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,29 +25,18 @@ from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, Traini
 from vega3d import checkpoint, files
 from vega3d.adapter import Vega3DAdapter, load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, DependencyError, HostError, nearest
+from vega3d.errors import ConfigError, DependencyError, HostError
 from vega3d.pico import PICO, pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
-from vega3d.training import deepspeed_cpu
-from vega3d.training.checkpoints import checkpoints, last_complete
+from vega3d.training.arguments import training_arguments
 from vega3d.training.collator import Collator
 from vega3d.training.config import ModelSettings, TrainConfig
 from vega3d.training.order import StreamedBlocks
 from vega3d.training.recipes import prepared
 from vega3d.training.rows import load_rows, load_stream
+from vega3d.training.same_run import FINAL, RunRecord, started
 from vega3d.training.trainer import Vega3DTrainer
-from vega3d.training.typed import SettingError
-
-CONFIG_COPY = "train_config.json"
-FINAL = "final"
-OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
-DEFAULTS: dict[str, Any] = {
-    "output_dir": "out/train",
-    "report_to": [],
-    "ddp_find_unused_parameters": False,  # every parameter that is trained has a gradient in every step
-    "save_total_limit": 2,
-}
 
 
 def train(config: TrainConfig) -> Path:
@@ -59,36 +46,9 @@ def train(config: TrainConfig) -> Path:
         Vega3DError: a setting, a row or a file does not fit; says which.
     """
     arguments = training_arguments(config)
-    trainer = make_trainer(config, *load_parts(config, arguments.seed), arguments)
-    return run(trainer, config)
-
-
-def training_arguments(config: TrainConfig) -> TrainingArguments:
-    """``TrainingArguments`` from the section ``trainer``.
-
-    Raises:
-        ConfigError: no such field, or a value that transformers refuses.
-    """
-    for problem in unknown_arguments(config.trainer):
-        raise problem
-    if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
-        deepspeed_cpu.start()
-    try:
-        return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
-    except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(
-            "The section trainer makes no sense to transformers.",
-            got=f"{type(error).__name__}: {error}",
-            expected="values as TrainingArguments documents them",
-            fix="correct the section trainer, or the override trainer.NAME=VALUE",
-        ) from error
-
-
-def unknown_arguments(section: dict[str, Any]) -> list[SettingError]:
-    """An error for each name that ``TrainingArguments`` does not have, or that is ours to set."""
-    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
-    wrong = [name for name, value in section.items() if name not in known or OURS.get(name, value) != value]
-    return [_no_such_argument(name, known) for name in wrong]
+    with started(config, arguments) as checkpoint_folder:  # before anything large is loaded
+        trainer = make_trainer(config, *load_parts(config, arguments.seed), arguments)
+        return _trained(trainer, config, checkpoint_folder)
 
 
 def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
@@ -183,16 +143,20 @@ def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
     """Train from the last whole checkpoint, or from the start, and write the trained model.
 
     Raises:
-        ConfigError: ``resume`` is false and there are checkpoints.
+        ConfigError: the folder is in use, or holds another run.
+        CheckpointError: every finished checkpoint in it is damaged.
+        WriteError: the disk is full; the same command resumes.
     """
+    with started(config, trainer.args) as checkpoint_folder:
+        return _trained(trainer, config, checkpoint_folder)
+
+
+def _trained(trainer: Vega3DTrainer, config: TrainConfig, checkpoint_folder: Path | None) -> Path:
     folder = Path(trainer.args.output_dir)
-    found = _start(folder, config.resume)
-    if trainer.args.should_save:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
-        files.write_whole(folder / CONFIG_COPY, lambda part: part.write_text(text, encoding="utf-8"))
-    trainer.train(resume_from_checkpoint=None if found is None else str(found))
-    trainer.save_model(str(folder / FINAL))
+    trainer.add_callback(RunRecord(config, folder))
+    trainer.train(resume_from_checkpoint=None if checkpoint_folder is None else str(checkpoint_folder))
+    with files.writing(folder / FINAL):
+        trainer.save_model(str(folder / FINAL))
     return folder / FINAL
 
 
@@ -308,40 +272,3 @@ def _saved(path: str) -> tuple[Vega3DConfig, dict[str, Any]]:
     config, tensors = checkpoint.load(path)
     checkpoint.require_own_host(path, config)
     return config, tensors
-
-
-def _start(folder: Path, resume: bool) -> Path | None:
-    """The checkpoint to go on from."""
-    if not resume and checkpoints(folder):
-        raise ConfigError(
-            "The folder of the run holds checkpoints of an earlier one.",
-            got=f"resume=false and {checkpoints(folder)[-1]}",
-            expected="an empty folder, or resume=true to go on",
-            fix="choose another trainer.output_dir, or delete the old one",
-        )
-    found, skipped = last_complete(folder)
-    for path in skipped:
-        warnings.warn(
-            f"{path} is not whole (the run was killed while writing it) and is skipped.", stacklevel=3
-        )
-    return found
-
-
-def _no_such_argument(name: str, known: set[str]) -> SettingError:
-    place = f"trainer.{name}"
-    if name in OURS:
-        return SettingError(
-            f"trainer.{name} cannot be changed.",
-            got=f"trainer.{name}",
-            expected=f"{OURS[name]}: rows are conversations, and no logits are kept",
-            fix="leave it out",
-            place=place,
-        )
-    close = nearest(name, known)
-    return SettingError(
-        f"Unknown key 'trainer.{name}'.",
-        got=f"trainer.{name}",
-        expected="a field of transformers.TrainingArguments",
-        fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
-        place=place,
-    )

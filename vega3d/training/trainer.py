@@ -12,6 +12,7 @@ This module knows no settings file and no recipe.
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import Trainer
+from transformers.trainer import OPTIMIZER_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from vega3d import files
 from vega3d.data import Row
 from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
@@ -76,6 +79,23 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             )
             self.optimizer = kind(groups, **options)
         return self.optimizer
+
+    def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's, which would keep the steps at which the checkpoint's run logged and saved.
+
+        Raises:
+            ConfigError: the checkpoint is beyond the last step.
+        """
+        result = super()._init_training_state(max_steps, *args, **kwargs)
+        self.state.compute_steps(self.args, max_steps)
+        if self.state.global_step > max_steps:
+            raise ConfigError(
+                "The run in this folder has already trained more steps.",
+                got=f"{max_steps:,} steps by trainer.max_steps or trainer.num_train_epochs",
+                expected=f"at least the {self.state.global_step:,} steps of its last checkpoint",
+                fix="raise the number of steps, or choose another trainer.output_dir",
+            )
+        return result
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The Trainer's, unless all steps are done: a run that was killed at its very end trains no more."""
@@ -148,20 +168,36 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             )
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As the Trainer does, then the mark that it is whole, and only then older ones go."""
+        """As the Trainer does, then the mark that it is whole, and only then older ones go.
+
+        Raises:
+            WriteError: the disk is full; the checkpoints before are whole.
+        """
         folder = Path(self._get_output_dir(trial=trial))
         own = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None
-        if self.args.should_save:
-            unmark(own)
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
+        with files.writing(own):
+            if self.args.should_save:
+                unmark(own)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()  # each process writes the state of its own random numbers
         if self.args.should_save:
             mark_complete(own)
-            keep_last(folder, limit, self.state.best_model_checkpoint)
+            keep_last(folder, limit, self.state.best_model_checkpoint, newest=own)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The Trainer's, which starts both anew where a checkpoint has none, and does not mention it."""
+        in_one_file = not (self.is_deepspeed_enabled or self.is_fsdp_enabled)
+        if checkpoint is not None and in_one_file and not (Path(checkpoint) / OPTIMIZER_NAME).exists():
+            warnings.warn(
+                f"{checkpoint} has no {OPTIMIZER_NAME} (trainer.save_only_model): the optimizer starts anew, "
+                "and the weights will not be those of a run that was not stopped.",
+                stacklevel=2,
+            )
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         read_trained(

@@ -1,7 +1,4 @@
-"""YAML as people mean it: safe tags only, ``1e-4`` is a number, and a key that stands twice is an error.
-
-PyYAML reads YAML 1.1, in which ``1e-4`` is a word and the second of two equal keys wins without a sound; a
-learning rate was lost in each of these ways before. Overrides are ``key.sub=value``, the value in YAML.
+"""Settings from a YAML file, and overrides ``key.sub=value`` with the value in YAML.
 
 This module knows no settings.
 """
@@ -9,32 +6,15 @@ This module knows no settings.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vega3d.errors import ConfigError
+from vega3d.training.plain_yaml import DEPTH, LONGEST, parsed
+from vega3d.training.secrets import MASK, is_secret, masked
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
-    """The safe loader with the two differences above."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; refuses a key that stands twice."""
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := sorted({str(name) for name in names if names.count(name) > 1}):
-            place = node.start_mark
-            raise yaml.YAMLError(f"{twice[0]!r} stands twice in the block at line {place.line + 1}")
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
+SHOWN = 200  # characters of a value that an error repeats
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -44,12 +24,13 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ConfigError: the file is missing, is no YAML, uses a tag, or holds no mapping.
     """
     try:
-        content = _parsed(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with Path(path).open("rb") as file:
+            content = parsed(file.read(LONGEST + 1).decode())
+    except (OSError, ValueError) as error:
         raise ConfigError(
-            f"The config {str(path)!r} cannot be read.",
-            got=f"{type(error).__name__}: {' '.join(str(error).split())}",
-            expected="a YAML file without tags, each key once",
+            f"Cannot read the config {str(path)!r}.",
+            got=_reason(error),
+            expected="a YAML file of plain values without tags, each key once",
             fix="check the path and the indentation; configs/train/ has files to start from",
         ) from error
     if not isinstance(content, dict):
@@ -71,19 +52,40 @@ def overridden(record: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
     changed: dict[str, Any] = _copied(record)
     for override in overrides:
         name, equals, text = override.partition("=")
-        if not equals or not all(name.split(".")):
+        keys, shown = name.split("."), _shown(name, text)
+        if not equals or not all(keys):
             raise ConfigError(
-                f"{override!r} sets nothing.",
-                got=override,
+                f"The override {shown!r} sets nothing.",
+                got=shown,
                 expected="key.sub=value, for example trainer.learning_rate=1e-5",
                 fix="write key and value with = between them, without blanks",
             )
+        if len(keys) > DEPTH:
+            raise _no_place(shown, f"{len(keys):,} levels")
         try:
-            value = _parsed(text)
-        except yaml.YAMLError as error:
-            raise _no_place(override, f"{text!r} is no YAML") from error
-        _set(changed, name.split("."), value, override)
+            value = parsed(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"Invalid value in the override {shown!r}.",
+                got=str(error),
+                expected="a plain YAML value: a number, text, true, null, [a, b], {a: b}",
+                fix="quote text with special characters: key='\"a: b\"'",
+            ) from None
+        _set(changed, keys, value, shown)
     return changed
+
+
+def _shown(name: str, text: str) -> str:
+    """An override for a message: short, and without a secret."""
+    value = MASK if any(is_secret(key) for key in name.split(".")) else text
+    return f"{name}={value}"[:SHOWN] if text else name[:SHOWN]
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"bytes that are no UTF-8, at {error.start:,}"
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
 
 
 def _set(record: Any, keys: list[str], value: Any, override: str) -> None:
@@ -99,13 +101,15 @@ def _set(record: Any, keys: list[str], value: Any, override: str) -> None:
     elif isinstance(record, dict):
         record[keys[-1]] = value
     else:
-        raise _no_place(override, f"what stands before {keys[-1]!r} is the value {record!r}")
+        value = MASK if any(is_secret(key) for key in keys) else repr(masked(record))[:SHOWN]
+        raise _no_place(override, f"what stands before {keys[-1][:SHOWN]!r} is the value {value}")
 
 
 def _place(record: list[Any], key: str, override: str) -> int:
-    if not key.isdecimal() or int(key) >= len(record):
-        raise _no_place(override, f"{key!r} in a list of {len(record)}")
-    return int(key)
+    place = int(key) if key.isdecimal() and len(key) < 10 else len(record)
+    if place >= len(record):
+        raise _no_place(override, f"{key[:SHOWN]!r} in a list of {len(record)}")
+    return place
 
 
 def _no_place(override: str, got: str) -> ConfigError:
@@ -115,10 +119,6 @@ def _no_place(override: str, got: str) -> ConfigError:
         expected="the dotted name of a setting; entries of a list by number, from 0",
         fix="compare with the file, for example data.0.root=media/",
     )
-
-
-def _parsed(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader: no tag makes an object
 
 
 def _copied(value: Any) -> Any:

@@ -10,11 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vega3d import files
-from vega3d.errors import BackboneError, CheckpointError, ConfigError
-from vega3d.training.checkpoints import checkpoints
+from vega3d.errors import BackboneError, ConfigError
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import CONFIG_COPY
+from vega3d.training.same_run import require_same_run
 from vega3d.training.validation.findings import Findings
 from vega3d.training.validation.plan import Plan
 
@@ -28,15 +26,10 @@ def check_output(folder: Path, config: TrainConfig, findings: Findings) -> None:
     except OSError as error:
         findings.add("output", "trainer.output_dir", _unwritable(folder, error))
         return
-    if not config.resume and checkpoints(folder):
-        findings.add("output", "trainer.output_dir", _in_use(folder, "resume=false"))
-    if checkpoints(folder) and (folder / CONFIG_COPY).exists():
-        try:
-            recipe = files.read_json(folder / CONFIG_COPY, "settings of a run").get("recipe")
-            if recipe != config.recipe:
-                findings.add("output", "trainer.output_dir", _in_use(folder, f"a run of recipe {recipe}"))
-        except CheckpointError as error:
-            findings.add("output", "trainer.output_dir", error)
+    try:
+        require_same_run(folder, config, None)
+    except ConfigError as error:
+        findings.add("output", "trainer.output_dir", error)
 
 
 def check_room(plan: Plan, arguments: Any, gpu_memory: int | None, findings: Findings) -> None:
@@ -57,15 +50,6 @@ def _unwritable(folder: Path, error: OSError) -> ConfigError:
         got=f"{type(error).__name__}: {error.strerror}",
         expected="a folder that can be made and written",
         fix="choose another trainer.output_dir",
-    )
-
-
-def _in_use(folder: Path, got: str) -> ConfigError:
-    return ConfigError(
-        f"{folder} holds checkpoints that this run does not go on from.",
-        got=got,
-        expected="an empty folder, or a run of the same recipe with resume=true",
-        fix="choose another trainer.output_dir, or delete the old one",
     )
 
 

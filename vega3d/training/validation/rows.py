@@ -25,6 +25,7 @@ from vega3d.image import load_image
 from vega3d.store.lookup import Stored, ToCompute
 from vega3d.training.collator import Collator
 from vega3d.training.labels import IGNORED
+from vega3d.training.order import texts_of
 from vega3d.training.validation.findings import Kind
 from vega3d.video import frame_plan
 
@@ -87,6 +88,8 @@ class RowCheck:
         pixels = (batch.get("pixel_values"), batch.get("pixel_values_videos"))
         found.patches = sum(len(one) for one in pixels if isinstance(one, Tensor))
         self._features(batch, found)
+        if _has_empty_answer(row):
+            found.errors.append(("annotation", _empty_answer()))
         try:
             collator.cut(batch, [row])
         except InputError as error:
@@ -142,6 +145,12 @@ def _kind_of(error: Vega3DError) -> Kind:
 
 def _has_answer(row: Row) -> bool:
     return any(message["role"] == "assistant" and message.get("content") for message in row.messages)
+
+
+def _has_empty_answer(row: Row) -> bool:
+    """Whether an answer is there and has no text: the model would be trained to end its turn at once."""
+    answers = [message.get("content") for message in row.messages if message["role"] == "assistant"]
+    return any(not "".join(texts_of(answer)).strip() for answer in answers)
 
 
 class _Rows(Dataset[Checked]):
@@ -227,6 +236,15 @@ def _no_answer() -> InputError:
         "A conversation has nothing to train on.",
         got="no answer of the assistant",
         expected="at least one",
+        fix="add the answer to the row, or leave the row out",
+    )
+
+
+def _empty_answer() -> InputError:
+    return InputError(
+        "An answer of the assistant is empty.",
+        got="no text in it",
+        expected="text: without it the model is trained to end its turn at once",
         fix="add the answer to the row, or leave the row out",
     )
 

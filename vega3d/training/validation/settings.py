@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from vega3d.errors import ConfigError, Vega3DError
+from vega3d.training.arguments import require_reporters, training_arguments, unknown_arguments
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import training_arguments, unknown_arguments
 from vega3d.training.typed import SettingError
 from vega3d.training.validation.findings import Findings
 from vega3d.training.yaml_text import overridden, read_yaml
@@ -72,6 +72,11 @@ def arguments_of(config: TrainConfig, findings: Findings) -> Any:
     for error in wrong:
         findings.add("setting", error.place, error)
     names = {error.place.removeprefix("trainer.") for error in wrong} | {"deepspeed"}
+    try:
+        require_reporters(config.trainer)
+    except Vega3DError as problem:
+        findings.add("setting", "trainer.report_to", problem)
+        names.add("report_to")
     if not torch.cuda.is_available():
         names |= {*ON_GPU}
     left = {name: value for name, value in config.trainer.items() if name not in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from vega3d.durations import in_time
 from vega3d.training.validation import Options, Report
 
 SHOWN = 20  # problems of a kind that are shown whole
@@ -43,7 +44,7 @@ def _run(report: Report, options: Options) -> list[str]:
         f"{plan.trained:,} parameters are trained, {plan.frozen:,} of the host are frozen",
         f"{plan.steps:,} steps of {plan.batch} rows on {options.gpus} GPUs",
         f"memory on each, GiB: {plan.peak / GIB:.2f} ({parts}); libraries and fragments come on top",
-        f"about {plan.hours:.2g} hours, if each GPU reaches {plan.tflops:g} TFLOP/s: assumed, not measured "
+        f"{in_time(3600 * plan.hours)}, if each GPU reaches {plan.tflops:g} TFLOP/s: assumed, not measured "
         "(--tflops)",
     ]
     if plan.row_seconds is not None and plan.hours:

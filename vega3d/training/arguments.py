@@ -1,0 +1,128 @@
+"""The section ``trainer`` as transformers' ``TrainingArguments``, with what is wrong in it named.
+
+This module knows no model and no data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import Any
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers import TrainingArguments
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
+
+from vega3d.errors import ConfigError, DependencyError, nearest
+from vega3d.training import deepspeed_cpu
+from vega3d.training.config import TrainConfig
+from vega3d.training.typed import SettingError
+
+OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
+DEFAULTS: dict[str, Any] = {
+    "output_dir": "out/train",
+    "report_to": [],
+    "ddp_find_unused_parameters": False,  # every parameter that is trained has a gradient in every step
+    "save_total_limit": 2,
+}
+_PACKAGES = {"azure_ml": "azureml-core", "comet_ml": "comet-ml", "flyte": "flytekit"}
+
+
+def training_arguments(config: TrainConfig) -> TrainingArguments:
+    """``TrainingArguments`` from the section ``trainer``.
+
+    Raises:
+        ConfigError: no such field, or a value that transformers refuses.
+        DependencyError: ``report_to`` names a package that is not installed.
+    """
+    for problem in unknown_arguments(config.trainer):
+        raise problem
+    require_reporters(config.trainer)
+    if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
+        deepspeed_cpu.start()
+    try:
+        return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(
+            "The section trainer makes no sense to transformers.",
+            got=f"{type(error).__name__}: {error}",
+            expected="values as TrainingArguments documents them",
+            fix="correct the section trainer, or the override trainer.NAME=VALUE",
+        ) from error
+
+
+def defaults() -> dict[str, Any]:
+    """The value of each field of ``trainer`` that is left out."""
+    plain = {
+        entry.name: entry.default
+        for entry in dataclasses.fields(TrainingArguments)
+        if entry.init and entry.default is not dataclasses.MISSING
+    }
+    return {**plain, **DEFAULTS, **OURS}
+
+
+def unknown_arguments(section: dict[str, Any]) -> list[SettingError]:
+    """An error for each name that ``TrainingArguments`` does not have, or that is ours to set."""
+    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
+    wrong = [name for name, value in section.items() if name not in known or OURS.get(name, value) != value]
+    return [_no_such_argument(name, known) for name in wrong]
+
+
+def require_reporters(section: dict[str, Any]) -> None:
+    """Refuse a ``report_to`` that would fail when the trainer is made.
+
+    Raises:
+        SettingError: transformers reports to no such package.
+        DependencyError: it does, and the package is not installed.
+    """
+    given = section.get("report_to") or []
+    installed = set(get_available_reporting_integrations())
+    if importlib.util.find_spec("flytekit") is not None:
+        installed.add("flyte")  # the only one that transformers does not list
+    for name in given if isinstance(given, list | tuple) else [given]:
+        if str(name) in {"all", "none", *installed}:
+            continue
+        if str(name) not in INTEGRATION_TO_CALLBACK:
+            raise _no_such_reporter(str(name))
+        raise DependencyError(
+            f"trainer.report_to names {name}, which is not installed.",
+            got=f"trainer.report_to={given}",
+            expected=f"installed: {', '.join(sorted(installed)) or 'none'}",
+            fix=f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out",
+        )
+
+
+def _no_such_reporter(name: str) -> SettingError:
+    close = nearest(name, INTEGRATION_TO_CALLBACK)
+    return SettingError(
+        f"Unknown name in trainer.report_to: {name!r}.",
+        got=repr(name),
+        expected=f"none, all, or some of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
+        fix=f"did you mean {close!r}?" if close else "leave trainer.report_to out",
+        place="trainer.report_to",
+    )
+
+
+def _no_such_argument(name: str, known: set[str]) -> SettingError:
+    place = f"trainer.{name}"
+    if name in OURS:
+        return SettingError(
+            f"trainer.{name} cannot be changed.",
+            got=f"trainer.{name}",
+            expected=f"{OURS[name]}: rows are conversations, and no logits are kept",
+            fix="leave it out",
+            place=place,
+        )
+    close = nearest(str(name), known)
+    return SettingError(
+        f"Unknown key 'trainer.{name}'.",
+        got=f"trainer.{name}",
+        expected="a field of transformers.TrainingArguments",
+        fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
+        place=place,
+    )
