@@ -15,6 +15,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping
+from filecmp import cmp
 from pathlib import Path
 from shutil import copyfile, rmtree
 
@@ -195,7 +196,7 @@ def copy_host(source: Path, path: str | os.PathLike[str]) -> str:
         CheckpointError: the folder cannot be written, or holds a trained host of another checkpoint.
     """
     folder = Path(path) / HOST_FOLDER
-    if folder.is_dir() and _host_sums(folder.parent) == _host_sums(source.parent):
+    if folder.is_dir() and _same_files(source, folder):
         return str(folder.absolute())
     _require_no_host(Path(path))
     with files.writing(folder, error=CheckpointError):
@@ -337,9 +338,9 @@ def _has(sums: Mapping[str, str], folder: str) -> bool:
     return any(name.startswith(f"{folder}/") for name in sums)
 
 
-def _host_sums(folder: Path) -> dict[str, str]:
-    sums = sums_of(read_record(folder)) if (folder / CONFIG_FILE).is_file() else None
-    return {name: total for name, total in (sums or {}).items() if name.startswith(f"{HOST_FOLDER}/")}
+def _same_files(one: Path, other: Path) -> bool:
+    names, others = ([file.relative_to(folder) for file in _files(folder)] for folder in (one, other))
+    return names == others and all(cmp(one / name, other / name, shallow=False) for name in names)
 
 
 def _parts(folder: Path, lora: bool, host: bool) -> list[str]:

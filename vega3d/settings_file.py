@@ -98,8 +98,9 @@ def _settings_of(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of a file without what is said about the file."""
     about = ("format", "vega3d_version", checksums.FILES, checksums.CHECKSUM)
     settings = {name: value for name, value in with_pico(record, by_name=False).items() if name not in about}
-    if HOST_CONFIG in (sums_of(record) or {}):
-        settings["host"] = {**settings.get("host", {}), "path": str((folder / HOST_FOLDER).absolute())}
+    host = settings.get("host") or {}
+    if HOST_CONFIG in (sums_of(record) or {}) and host.get("path") == HOST_FOLDER:
+        settings["host"] = {**host, "path": str((folder / HOST_FOLDER).absolute())}
     return settings
 
 
