@@ -72,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             if record["key"] == "file":
                 value = record["value"]
                 self.hub.repos[repo][value["path"]] = base64.b64decode(value["content"])
+            elif record["key"] == "deletedFile":
+                del self.hub.repos[repo][record["value"]["path"]]
         sha = self.hub.commit(repo)
         return self._json({"commitUrl": f"{self.hub.address}/{repo}/commit/{sha}", "commitOid": sha})
 

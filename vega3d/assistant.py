@@ -21,8 +21,8 @@ from vega3d.adapter import Encoding, Vega3DAdapter, load_backbone, load_host, lo
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.encoding import unique_names
 from vega3d.errors import ConfigError
+from vega3d.lora import load_lora
 from vega3d.pico import PICO, pico_path
-from vega3d.pretrained import load_lora
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.video import FramePlan
@@ -109,6 +109,7 @@ class Assistant:
             say(f"loading semantic stream {stream.path}")
         adapter = Vega3DAdapter(host, config, generator, load_streams(config)).eval()
         if tensors is not None:
+            checkpoint.require_same_host(config.host, adapter.vega3d_config.host)
             checkpoint.require_same_tensors(adapter.own_state(), tensors)
             adapter.load_state_dict(tensors, strict=False)
             load_lora(adapter.host, checkpoint.lora_of(model))

@@ -248,12 +248,14 @@ class HostConfig:
         revision: hub revision of ``path``.
         model_type: the host's own ``config.model_type``.
         hidden_size: width D of the host's language model.
+        digest: of the host's checkpoint, see ``vega3d.host_digest``; None where it cannot be computed.
     """
 
     path: str | None = None
     revision: str | None = None
     model_type: str | None = None
     hidden_size: int | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)

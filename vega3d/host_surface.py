@@ -34,9 +34,9 @@ class HostSurface(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The host's."""
+        """The host's; of an offloaded host, the one that accelerate computes on."""
         device: torch.device = self.host.device
-        return device
+        return device if device.type != "meta" else _execution_device(self.host) or device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -115,3 +115,14 @@ class HostSurface(nn.Module):
         """The host's."""
         inputs: dict[str, Any] = self.host.prepare_inputs_for_generation(*args, **kwargs)
         return inputs
+
+
+def _execution_device(host: nn.Module) -> torch.device | None:
+    """The device on which accelerate's hooks run an offloaded host; None without hooks."""
+    for module in host.modules():
+        hook = getattr(module, "_hf_hook", None)
+        for part in (hook, *getattr(hook, "hooks", ())):  # a SequentialHook holds several
+            device = getattr(part, "execution_device", None)
+            if device is not None:
+                return torch.device(device)
+    return None

@@ -1,4 +1,4 @@
-"""Models by name: a folder as it is, or the wanted files of a repository on the hub.
+"""Models by name: a folder as it is, or the wanted files of a repository on the hub; and the way back.
 
 This module knows no formats; whoever asks says which files are wanted and what was looked for.
 """
@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from vega3d.errors import Vega3DError
@@ -45,3 +45,38 @@ def find_folder(
             expected=expected,
             fix="check the spelling; offline, download it first and pass the folder",
         ) from problem
+
+
+def upload(
+    repo: str,
+    folder: Path,
+    *,
+    private: bool | None,
+    token: str | None,
+    stale: str | None = None,
+    error: type[Vega3DError],
+) -> str:
+    """Upload a whole folder to the hub as one commit; returns the commit's address.
+
+    Args:
+        repo: hub id; made if it is not there.
+        folder: what is uploaded.
+        private: of a repository that is made.
+        token: of the hub; None takes the one of ``hf auth login``.
+        stale: pattern of files that are deleted in the repository if the folder does not have them.
+        error: raised if the hub cannot be reached, or refuses.
+    """
+    api = HfApi(token=token)
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message="Upload vega3d", delete_patterns=stale
+        )
+    except Exception as problem:  # the hub's client lets its network library's own errors through
+        raise error(
+            f"The checkpoint could not be pushed to {repo!r}.",
+            got=f"{type(problem).__name__}: {problem}",
+            expected="a hub that can be reached, and the right to write there",
+            fix="check the network and `hf auth login`, or keep it with save_pretrained(folder)",
+        ) from problem
+    return str(commit.commit_url)

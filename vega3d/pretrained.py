@@ -1,23 +1,26 @@
 """From settings or a checkpoint to a model, and back: what ``Vega3DAdapter`` has of transformers' way.
 
-Only projector and fusion are kept; host and encoders are named. This module knows no forward pass.
+Projector, fusion and LoRA are kept; host and encoders are named. This module has no forward pass.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, Self
 
+from accelerate.utils import align_module_device, has_offloaded_params
 from torch import Tensor, nn
 
 from vega3d import checkpoint
 from vega3d.backbones import Backbone
 from vega3d.backbones.loading import load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import CheckpointError, ConfigError, DependencyError, HostError
+from vega3d.errors import ConfigError, HostError
+from vega3d.host_digest import host_digest
 from vega3d.hosts import family_of
+from vega3d.lora import carried_lora, load_lora, without_peft
 
 
 class Pretrained(nn.Module):
@@ -55,11 +58,12 @@ class Pretrained(nn.Module):
             streams: the same for semantic streams; ``()`` leaves them out.
 
         Raises:
-            CheckpointError: a file is missing, damaged, too new, or was trained on another host.
+            CheckpointError: a file is missing, damaged, too new, or was trained on another host; the host has
+                no weights (device ``meta``).
         """
         config, tensors = checkpoint.load(path, revision)
+        checkpoint.require_own_host(path, config, revision, given=host is not None)
         if host is None:
-            checkpoint.require_own_host(path, config)
             host = load_host(config.host)
         checkpoint.require_same_host(config.host, describe(host, family_of(host).width(host.config)))
         adapter = cls(
@@ -80,24 +84,63 @@ class Pretrained(nn.Module):
         is_main_process: bool = True,
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
-        """Write settings, projector and fusion (never host or backbone) to the folder ``path``.
+        """Write settings, projector, fusion, and the LoRA that the host carries to the folder ``path``.
+
+        A host that was trained itself (``export``, ``merge``) is copied from the folder that it was loaded
+        from. Any other host is named; its weights in memory, and those of the backbone, are not written.
 
         Args:
-            path: folder; made if it is not there.
+            path: folder; made if it is not there. LoRA of an earlier checkpoint in it is removed.
             is_main_process: only this process writes.
             state_dict: gathered tensors, where the module's own are sharded (ZeRO-3).
+
+        Raises:
+            CheckpointError: the folder cannot be written or holds another checkpoint's trained host, the
+                host carries several adapters, or tensors are on the device ``meta``.
         """
-        if is_main_process:
-            checkpoint.save(path, self.vega3d_config, self.own_state(state_dict))
+        if not is_main_process:
+            return
+        tensors = self._all_state() if state_dict is None else state_dict
+        own, lora = self.own_state(tensors), carried_lora(self, tensors)
+        checkpoint.require_real(own)
+        config, host = self.vega3d_config, checkpoint.trained_host(self.vega3d_config)
+        if host is not None:
+            named = dataclasses.replace(config.host, path=checkpoint.copy_host(host, path))
+            config = dataclasses.replace(config, host=named)
+        lora = None if lora is None else lora.named(config.host.path)
+        checkpoint.save(path, config, own, lora=lora, host=host is not None)
 
     def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload what ``save_pretrained`` writes; returns the commit's address."""
-        return checkpoint.push(repo, self.vega3d_config, self.own_state(), private=private, token=token)
+        """Upload what ``save_pretrained`` writes; returns the commit's address.
+
+        Raises:
+            CheckpointError: the host was trained itself (``vega3d push`` uploads it), the hub cannot be
+                reached, or what ``save_pretrained`` raises.
+        """
+        tensors = self._all_state()
+        own, lora = self.own_state(tensors), carried_lora(self, tensors)
+        return checkpoint.push(repo, self.vega3d_config, own, lora=lora, private=private, token=token)
 
     def own_state(self, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Tensors of projector and fusion, by name."""
+        """Tensors of projector and fusion, by name.
+
+        Raises:
+            CheckpointError: PEFT put adapters into them.
+        """
         tensors = state_dict if state_dict is not None else self.state_dict()
-        return {name: value for name, value in tensors.items() if name.startswith(("projector.", "fusion."))}
+        own = {name: value for name, value in tensors.items() if name.startswith(("projector.", "fusion."))}
+        return without_peft(own)
+
+    def _all_state(self) -> dict[str, Tensor]:
+        """The state dict; what a checkpoint needs of it comes to the CPU if accelerate keeps it elsewhere."""
+        tensors: dict[str, Tensor] = self.state_dict()
+        for name, module in self.named_modules():
+            if (name.startswith(("projector", "fusion")) or ".lora_" in name) and has_offloaded_params(
+                module
+            ):
+                with align_module_device(module, "cpu"):
+                    tensors |= {f"{name}.{key}": value.clone() for key, value in module.state_dict().items()}
+        return tensors
 
 
 def load_host(host: HostConfig) -> nn.Module:
@@ -125,31 +168,8 @@ def load_host(host: HostConfig) -> nn.Module:
     return model
 
 
-def load_lora(host: Any, folder: Path | None) -> None:
-    """Put a checkpoint's LoRA into a loaded host; None does nothing.
-
-    Raises:
-        DependencyError: peft is not installed.
-        CheckpointError: the folder cannot be read, or is of another host.
-    """
-    if folder is None:
-        return
-    try:
-        host.load_adapter(str(folder))
-    except ImportError as error:
-        raise DependencyError(
-            "The checkpoint holds LoRA.", got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
-        ) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise CheckpointError(
-            f"The LoRA in {folder} cannot be put into the host.",
-            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            expected="a PEFT folder of this host, put in once",
-            fix="pass a freshly loaded host, or load the one that the checkpoint names",
-        ) from error
-
-
 def describe(host: Any, width: int) -> HostConfig:
     """What a checkpoint says about a host."""
     path = str(getattr(host, "name_or_path", "")) or None
-    return HostConfig(path, getattr(host.config, "_commit_hash", None), host.config.model_type, width)
+    revision = getattr(host.config, "_commit_hash", None)
+    return HostConfig(path, revision, host.config.model_type, width, host_digest(path, revision))

@@ -275,7 +275,7 @@ def test_at_true_size_the_parameters_are_those_of_the_published_models(name: str
 def test_a_saved_config_names_the_weights_and_their_width(pico: WanBackbone) -> None:
     assert pico.spec.config.path == str(pico_path("wan"))
     assert pico.spec.channels == pico.spec.config.channels == 128
-    assert checkpoint.FORMAT == (1, 1)
+    assert checkpoint.FORMAT == (1, 2)
 
 
 def test_the_vae_is_diffusers_own_class(pico: WanBackbone) -> None:

@@ -22,6 +22,10 @@ FLOORS: list[set[str]] = [
     {"clips", "report", "features"},
     {"messages", "host_surface", "inputs"},
     {"hosts", "backbones", "fusion", "store", "rooms", "checkpoint", "keywords"},
+    # what a checkpoint is made of
+    {"model_card"},
+    {"settings_file"},
+    {"checksums", "lora", "host_digest"},
     # video stands on its decoder, the decoder on single pictures
     {"video"},
     {"decoding"},

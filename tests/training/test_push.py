@@ -78,6 +78,25 @@ def test_nothing_of_the_runs_own_state_and_no_path_is_pushed(trained: Path, hub:
     assert str(trained.parent).encode() not in text
 
 
+def test_a_loaded_model_is_pushed_with_its_lora(trained: Path, hub: hub_server.Hub) -> None:
+    model = Vega3DAdapter.from_pretrained(trained, backbone=None)
+    assert model.push_to_hub("me/rooms").startswith(f"{hub.address}/me/rooms/commit/")
+    found = trained_tensors("me/rooms")
+    assert same(found, trained_tensors(trained))
+    assert any("lora" in name for name in found)
+
+
+def test_lora_of_an_earlier_push_goes_with_the_next_one(
+    trained: Path, annotations: Path, hub: hub_server.Hub, tmp_path: Path
+) -> None:
+    push(trained, "me/rooms")
+    settings = {"max_steps": 1, "save_strategy": "no"}
+    align = train(config(annotations, tmp_path, "align", model=MODEL, trainer=settings))
+    push(align, "me/rooms")
+    assert sorted(hub.repos["me/rooms"]) == ["README.md", "vega3d_config.json", "vega3d_model.safetensors"]
+    assert same(trained_tensors("me/rooms"), trained_tensors(align))
+
+
 def test_a_merged_host_goes_to_a_repository_of_its_own(
     trained: Path, hub: hub_server.Hub, tmp_path: Path
 ) -> None:

@@ -23,10 +23,11 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
-from vega3d.files import read_json
+from vega3d.host_digest import host_digest
 from vega3d.host_media import load_host_processor
+from vega3d.lora import Lora
 from vega3d.pretrained import load_host
-from vega3d.training.trained import ADAPTER_CONFIG, HOST, LORA, load_trained, write_lora
+from vega3d.training.trained import HOST, load_trained
 
 
 def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
@@ -43,15 +44,13 @@ def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     config, _ = checkpoint.load(source)
     found = load_trained(source)
     if found.host:
-        config = _with_host(config, folder)
-        host = load_host(checkpoint.load(source)[0].host)
+        host = load_host(config.host)
         _fill(host, found.host)
-        _save_host(host, str(checkpoint.load(source)[0].host.path), folder / HOST)
-    checkpoint.save(folder, config, found.own)
-    if found.lora:
-        settings = read_json(source / LORA / ADAPTER_CONFIG, "settings of PEFT")
-        named = {**settings, "base_model_name_or_path": config.host.path}
-        write_lora(folder / LORA, found.lora, named)
+        _save_host(host, str(config.host.path), folder / HOST)
+        config = _with_host(config, folder)
+    lora = checkpoint.lora_of(source)
+    named = None if lora is None else Lora.read(lora).named(config.host.path)
+    checkpoint.save(folder, config, found.own, lora=named, host=bool(found.host))
     return folder
 
 
@@ -70,11 +69,11 @@ def merge(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     found = load_trained(source)
     host = load_host(config.host)
     _fill(host, found.host)
-    if found.lora:
-        settings = read_json(source / LORA / ADAPTER_CONFIG, "settings of PEFT")
-        merge_lora(host, found.lora, settings)
+    lora = checkpoint.lora_of(source)
+    if lora is not None:
+        merge_lora(host, found.lora, Lora.read(lora).settings)
     _save_host(host, str(config.host.path), folder / HOST)
-    checkpoint.save(folder, _with_host(config, folder), found.own)
+    checkpoint.save(folder, _with_host(config, folder), found.own, host=True)
     return folder
 
 
@@ -123,7 +122,8 @@ def _save_host(host: Any, source: str, folder: Path) -> None:
 def _with_host(config: Vega3DConfig, folder: Path) -> Vega3DConfig:
     """The same settings with the host that lies beside them."""
     record = config.to_dict()
-    own = HostConfig(str((folder / HOST).absolute()), None, config.host.model_type, config.host.hidden_size)
+    path = str((folder / HOST).absolute())
+    own = HostConfig(path, None, config.host.model_type, config.host.hidden_size, host_digest(path))
     return Vega3DConfig.from_dict(json.loads(json.dumps({**record, "host": vars(own)})))
 
 

@@ -12,13 +12,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from vega3d import checkpoint
+from vega3d import checkpoint, model_card
 from vega3d.config import Vega3DConfig
 from vega3d.errors import CheckpointError
-from vega3d.files import read_json
+from vega3d.lora import Lora
 from vega3d.pico import PICO, pico_path
 from vega3d.training.export import export
-from vega3d.training.trained import ADAPTER_CONFIG, HOST, LORA, load_trained, write_lora
+from vega3d.training.trained import HOST
 
 
 def push(
@@ -83,15 +83,13 @@ def _named(config: Vega3DConfig, host: str | None) -> tuple[Vega3DConfig, str]:
 
 def _write(source: Path, folder: Path, config: Vega3DConfig, host: str) -> None:
     """The checkpoint without its host, under the host's public name."""
-    found = load_trained(source)
-    checkpoint.save(folder, config, found.own)
-    if found.lora:
-        settings = read_json(source / LORA / ADAPTER_CONFIG, "settings of PEFT")
-        write_lora(folder / LORA, found.lora, {**settings, "base_model_name_or_path": host})
+    _, own = checkpoint.load(source)
+    lora = checkpoint.lora_of(source)
+    checkpoint.save(folder, config, own, lora=None if lora is None else Lora.read(lora).named(host))
 
 
 def _keep_card(source: Path, folder: Path) -> None:
     """What somebody wrote about the model stays theirs; the card that was made for them is made anew."""
     card = source / checkpoint.CARD_FILE
-    if card.exists() and card.read_text("utf-8") != checkpoint.card(checkpoint.load(source)[0]):
+    if card.exists() and card.read_text("utf-8") != model_card.card(checkpoint.load(source)[0]):
         (folder / checkpoint.CARD_FILE).write_bytes(card.read_bytes())

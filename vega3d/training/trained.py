@@ -10,7 +10,6 @@ This module knows no optimizer and no trainer.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,15 +18,16 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vega3d import checkpoint, files
 from vega3d.adapter import Vega3DAdapter
+from vega3d.errors import CheckpointError
+from vega3d.lora import Lora, apart
 
 LORA, HOST = checkpoint.LORA_FOLDER, checkpoint.HOST_FOLDER
 WRAPPERS = ("module.", "base_model.model.")
-ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -94,30 +94,20 @@ def write_trained(
         path: folder; made if it is not there.
         model: an adapter, or PEFT around one.
         state_dict: see ``trained_of``.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
     """
     folder, found = Path(path), trained_of(model, state_dict)
-    checkpoint.save(folder, adapter_of(model).vega3d_config, found.own)
+    lora = None
     if found.lora:
-        write_lora(folder / LORA, found.lora, model.peft_config["default"].to_dict())  # type: ignore[index,union-attr]
+        settings = model.peft_config["default"].to_dict()  # type: ignore[index,union-attr]
+        lora = Lora(found.lora, {**settings, "modules_to_save": None})
     if found.host:
-        (folder / HOST).mkdir(exist_ok=True)
-        save_torch_state_dict({name: _apart(one.cpu()) for name, one in found.host.items()}, folder / HOST)
-
-
-def _apart(tensor: Tensor) -> Tensor:
-    """A tensor in memory of its own; on a CPU those of ZeRO-3 are parts of a buffer, which no file takes."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
-
-
-def write_lora(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
-    """Write a plain PEFT folder for the bare host."""
-    folder.mkdir(exist_ok=True)
-    own = {name: _apart(tensor.cpu()).contiguous() for name, tensor in tensors.items()}
-    known = {**settings, "inference_mode": True, "modules_to_save": None}
-    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in known.items()}
-    text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"
-    files.write_whole(folder / ADAPTER_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}))
-    files.write_whole(folder / ADAPTER_CONFIG, lambda part: part.write_text(text, encoding="utf-8"))
+        with files.writing(folder / HOST, error=CheckpointError):
+            (folder / HOST).mkdir(parents=True, exist_ok=True)
+            save_torch_state_dict({name: apart(one.cpu()) for name, one in found.host.items()}, folder / HOST)
+    checkpoint.save(folder, adapter_of(model).vega3d_config, found.own, lora=lora, host=bool(found.host))
 
 
 @torch.no_grad()
@@ -142,11 +132,12 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
     """
     folder = Path(path)
     _, own = checkpoint.load(folder)
-    lora = _tensors(folder / LORA / ADAPTER_FILE) if (folder / LORA).is_dir() else {}
+    checkpoint.require_parts(folder)
+    lora = checkpoint.lora_of(folder)
     host: dict[str, Tensor] = {}
     for file in sorted((folder / HOST).glob("*.safetensors")):
         host |= _tensors(file)
-    return Trained(own, lora, host)
+    return Trained(own, {} if lora is None else dict(Lora.read(lora).tensors), host)
 
 
 def _parts(trained: Trained) -> tuple[dict[str, Tensor], ...]:
@@ -154,8 +145,6 @@ def _parts(trained: Trained) -> tuple[dict[str, Tensor], ...]:
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:
-    if not file.exists():
-        raise files.missing(file, f"a folder of a run: {file.parent.name}/{file.name}")
     try:
         tensors: dict[str, Tensor] = load_file(file)
     except Exception as error:  # safetensors' own errors, and those of the disk

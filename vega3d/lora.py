@@ -1,0 +1,193 @@
+"""LoRA of a host as a plain PEFT folder: written, read, put into a host and taken out of one.
+
+The folder loads with PEFT alone on the bare host. This module has no settings of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vega3d import files
+from vega3d.errors import CheckpointError, DependencyError, Vega3DError
+
+ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PREFIX = "base_model.model."  # of PEFT's names for a bare host
+OURS = ("projector", "fusion")  # parts of the wrapped model that are no parts of its host
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Tensors and settings of a PEFT folder.
+
+    Attributes:
+        tensors: by PEFT's names for the bare host.
+        settings: PEFT's ``adapter_config.json``.
+    """
+
+    tensors: Mapping[str, Tensor]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Lora:
+        """The content of a PEFT folder.
+
+        Raises:
+            CheckpointError: a file is missing or damaged.
+        """
+        file = folder / ADAPTER_FILE
+        settings = files.read_json(folder / ADAPTER_CONFIG, "settings of PEFT")
+        if not file.exists():
+            raise files.missing(file, f"a PEFT folder: {ADAPTER_FILE} and {ADAPTER_CONFIG}")
+        try:
+            return cls(load_file(file), settings)
+        except Exception as error:  # safetensors' own errors, and those of the disk
+            raise files.damaged(file, error) from error
+
+    def named(self, host: str | None) -> Lora:
+        """The same for a host by another name."""
+        return Lora(self.tensors, {**self.settings, "base_model_name_or_path": host})
+
+    def write(self, folder: Path, *, error: type[Vega3DError]) -> None:
+        """Write a PEFT folder.
+
+        Raises:
+            Vega3DError: of class ``error``; the folder cannot be written.
+        """
+        folder.mkdir(exist_ok=True)
+        settings = {**self.settings, "inference_mode": True}
+        plain = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
+        text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"
+        own = {name: apart(tensor.detach().cpu()).contiguous() for name, tensor in self.tensors.items()}
+        files.write_whole(
+            folder / ADAPTER_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}), error=error
+        )
+        files.write_whole(
+            folder / ADAPTER_CONFIG, lambda part: part.write_text(text, encoding="utf-8"), error=error
+        )
+
+
+def apart(tensor: Tensor) -> Tensor:
+    """A tensor in memory of its own; on a CPU those of ZeRO-3 are parts of a buffer, which no file takes."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def carried_lora(model: Any, tensors: Mapping[str, Tensor]) -> Lora | None:
+    """The adapter that a wrapped model's host carries; None if it carries none.
+
+    Args:
+        model: a wrapped model; its host may have loaded an adapter, or PEFT may stand around the model.
+        tensors: the model's state dict.
+
+    Raises:
+        CheckpointError: the host carries several adapters.
+    """
+    holder = next((part for part in (model.host, model) if getattr(part, "peft_config", None)), None)
+    if holder is None:
+        return None
+    if len(holder.peft_config) > 1:
+        raise CheckpointError(
+            "The host carries several adapters, and a checkpoint holds one.",
+            got=", ".join(sorted(holder.peft_config)),
+            expected="one adapter",
+            fix="model.host.delete_adapter(NAME) for the others, or PEFT's add_weighted_adapter",
+        )
+    name, settings = next(iter(holder.peft_config.items()))
+    of_host = _adapter_tensors(holder, name, tensors)
+    return Lora({f"{PREFIX}{key}": tensor for key, tensor in of_host.items()}, _of_host(settings.to_dict()))
+
+
+def _adapter_tensors(holder: Any, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of an adapter by the host's own names.
+
+    Args:
+        holder: a host, or a wrapped model that PEFT stands around.
+        name: of the adapter.
+        tensors: state dict of the wrapped model.
+    """
+    from peft import get_peft_model_state_dict
+
+    prefix = "host."
+    of_host = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    own = tensors if hasattr(holder, "host") else of_host
+    found = get_peft_model_state_dict(holder, own, name, save_embedding_layers=False)
+    start = prefix if hasattr(holder, "host") else ""
+    return {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
+
+
+def _of_host(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of PEFT without our parts, which the checkpoint holds itself."""
+    copied = [name for name in settings.get("modules_to_save") or () if name not in OURS]
+    return {**settings, "modules_to_save": copied or None}
+
+
+def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Projector and fusion by their own names, as trained, whatever PEFT put around them.
+
+    Raises:
+        CheckpointError: PEFT put an adapter into them.
+    """
+    adapted = sorted(name for name in tensors if ".base_layer." in name or ".lora_" in name)
+    if adapted:
+        raise CheckpointError(
+            "Projector and fusion hold adapters of PEFT, and a checkpoint holds whole weights of them.",
+            got=", ".join(adapted[:3]),
+            expected="adapters in the host alone",
+            fix="merge_and_unload() of the PEFT model, or target_modules=adapter.family.lora_targets",
+        )
+    return {
+        re.sub(r"\.modules_to_save\.[^.]+", "", name): tensor
+        for name, tensor in tensors.items()
+        if ".original_module." not in name
+    }
+
+
+def load_lora(host: Any, folder: Path | None) -> None:
+    """Put a checkpoint's LoRA into a loaded host; None does nothing.
+
+    Raises:
+        DependencyError: peft is not installed.
+        CheckpointError: the folder cannot be read, is of another host, or did not arrive in the host.
+    """
+    if folder is None:
+        return
+    try:
+        host.load_adapter(str(folder))
+    except ImportError as error:
+        raise DependencyError(
+            "The checkpoint holds LoRA.", got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        raise _not_put_in(
+            folder, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        ) from error
+    _require_put_in(host, folder)
+
+
+def _require_put_in(host: nn.Module, folder: Path) -> None:
+    """transformers only logs names that differ, and an offloaded host drops what is copied into it."""
+    expected = Lora.read(folder).tensors
+    state = {f"host.{name}": tensor for name, tensor in host.state_dict().items()}
+    loaded = {f"{PREFIX}{name}": tensor for name, tensor in _adapter_tensors(host, "default", state).items()}
+    unknown, missing = sorted(set(expected) - set(loaded)), sorted(set(loaded) - set(expected))
+    empty = sorted(name for name, tensor in loaded.items() if tensor.is_meta)
+    if unknown or missing or empty:
+        parts = {"not in the host": unknown, "not in the file": missing, "on the device meta": empty}
+        raise _not_put_in(folder, ", ".join(f"{names[0]} {what}" for what, names in parts.items() if names))
+
+
+def _not_put_in(folder: Path, got: str) -> CheckpointError:
+    return CheckpointError(
+        f"The LoRA in {folder} cannot be put into the host.",
+        got=got,
+        expected="a PEFT folder of this host, put in once, before any weights are offloaded",
+        fix="pass a freshly loaded host, or load the one that the checkpoint names; "
+        "offload with accelerate after loading",
+    )
