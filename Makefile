@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo demo-eval test quality tests check-full bench miniature docs clean
+.PHONY: help setup demo demo-eval test quality tests check-full exact bench miniature docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,10 @@ tests: $(READY)
 
 check-full: quality ## also the long forms of the tests
 	$(BIN)/python -m pytest
+	$(MAKE) exact
+
+exact: $(READY) ## the bit-equality tests under every instruction set and number of threads
+	$(BIN)/python -m tests.exact_matrix
 
 bench: $(READY) ## time every step from a video to an answer
 	$(BIN)/python benchmarks/steps.py
