@@ -74,7 +74,6 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     return jobs_of(folder / "train.jsonl")
 
 
-@pytest.mark.exact
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.full)])
 def test_a_build_that_is_killed_again_and_again_equals_one_that_was_not(
     tmp_path: Path, wan: WanBackbone, jobs: list[Job], kills: int

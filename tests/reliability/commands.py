@@ -53,7 +53,9 @@ def prepared(folder: Path) -> dict[str, Command]:
         for one in (
             Command("build", ("cache", "build", "{out}", *media, "8"), features),
             Command("train", ("train", str(config), "trainer.output_dir={out}"), trained),
-            Command("eval", ("eval", "run", "pico", "--tasks", "vsibench", "--out", "{out}", *asked), answered),
+            Command(
+                "eval", ("eval", "run", "pico", "--tasks", "vsibench", "--out", "{out}", *asked), answered
+            ),
             Command("rooms", ("rooms", "make", "--out", "{out}", *rooms), every_file),
         )
     }
@@ -97,7 +99,9 @@ def features(out: Path) -> Results:
             found[f"damage {one}"] = "damage"
         else:
             read = store.read([FeatureKey.from_dict(one.info["key"])])
-            found[one.digest] = "missing" if read is None else _sum(read.features.contiguous().numpy().tobytes())
+            found[one.digest] = (
+                "missing" if read is None else _sum(read.features.contiguous().numpy().tobytes())
+            )
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.reliability.commands import Command, parts, prepared
-from tests.reliability.processes import Process, finished, warmed
+from tests.reliability.processes import Process, finished, last, warmed
 from tests.reliability.tables import Row, command
 
 COUNTS = {"build": 25, "train": 25, "eval": 25, "rooms": 25}
@@ -50,7 +50,7 @@ def killed(one: Command, folder: Path, count: int, dice: random.Random, failures
         if code != 0 or found != expected:
             differing += 1
             wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-            failures.append(f"{one.name}, run {runs}: code {code}, differing {wrong[:5]}, {output[-400:]}")
+            failures.append(f"{one.name}, run {runs}: code {code}, differing {wrong[:5]}, {last(output)}")
         shutil.rmtree(out, ignore_errors=True)
     if orphans:
         failures.append(f"{one.name}: {orphans} workers outlived their command by 20 s")

@@ -1,8 +1,8 @@
 """The command line in a copy of this process, so that a kill falls into real work and not into an import.
 
-A child is forked after everything is imported that an uninterrupted run imports. This process itself computes
-nothing with torch, so no thread pool is copied half. Linux only: what a command leaves running is found by its
-session.
+A child is forked after everything is imported that an uninterrupted run imports. This process itself
+computes in one thread, so no pool of threads is copied half. Linux only: what a command leaves running is
+found by its session.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from pathlib import Path
 import torch
 
 from vega3d.cli.main import main
+from vega3d.errors import Vega3DError
 
 LONGEST = 600.0  # seconds of one command
 ORPHANS = 20.0  # seconds that a worker has to notice that its parent is gone
 
-torch.set_num_threads(1)  # children compute in one thread, and start at once
+THREADS = int(os.environ.get("VEGA3D_TEST_THREADS", "1"))  # of each child
+torch.set_num_threads(1)  # of this process: a pool of threads would not survive a fork
 
 
 class Process:
     """One command.
 
     Args:
-        line: its words, without ``vega3d``.
+        line: its words, without ``vega3d``; or a function of the exit code, to be called instead.
         before: called in the child, for limits.
         modules: file to which the child writes the names of all that it has imported.
     """
 
     def __init__(
         self,
-        line: Sequence[str],
+        line: Sequence[str] | Callable[[], int],
         before: Callable[[], None] | None = None,
         modules: Path | None = None,
     ) -> None:
@@ -48,7 +50,7 @@ class Process:
         self.code: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            _child(lambda: main(list(line)), writing, before, modules)
+            _child(line if callable(line) else lambda: main(list(line)), writing, before, modules)
         os.close(writing)
         os.set_blocking(self._pipe, False)
 
@@ -96,7 +98,9 @@ class Process:
                 self._output += piece
 
 
-def finished(line: Sequence[str], before: Callable[[], None] | None = None) -> tuple[int | None, str]:
+def finished(
+    line: Sequence[str] | Callable[[], int], before: Callable[[], None] | None = None
+) -> tuple[int | None, str]:
     """Run a command to its end; its exit code (None after 600 s) and its output."""
     process = Process(line, before)
     if process.wait() is None:
@@ -135,28 +139,39 @@ def warmed(line: Sequence[str], folder: Path) -> float:
     return time.monotonic() - start
 
 
-def in_child(function: Callable[[], int]) -> int:
-    """Start a function in a copy of this process; its process id."""
-    pid = os.fork()
-    if pid == 0:
-        _child(function, None, None, None)
-    return pid
+def call(function: Callable[[], None]) -> tuple[int | None, str]:
+    """Call a function in a copy of this process; exit code and output as of a command."""
+
+    def guarded() -> int:
+        try:
+            function()
+        except Vega3DError as error:
+            print(error)
+            return 1
+        return 0
+
+    return finished(guarded)
+
+
+def last(output: str, length: int = 300) -> str:
+    """The end of an output, on one line."""
+    return " ".join(output.split())[-length:]
 
 
 def _child(
     function: Callable[[], int],
-    output: int | None,
+    output: int,
     before: Callable[[], None] | None,
     modules: Path | None,
 ) -> None:
     code = 1
     try:
         os.setsid()
-        if output is not None:
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-            sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        torch.set_num_threads(THREADS)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
         if before is not None:
             before()
         code = function()

@@ -52,7 +52,9 @@ def command(
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--count", type=int, help=f"trials of each row (default: {dict(counts)})")
-    parser.add_argument(f"--{part}", dest="part", choices=sorted(counts), action="append", help="default: all")
+    parser.add_argument(
+        f"--{part}", dest="part", choices=sorted(counts), action="append", help="default: all"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides every moment and place (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
     arguments = parser.parse_args(words)
