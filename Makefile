@@ -24,7 +24,7 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo demo-eval test quality tests check-full resolve lowest bench miniature docs clean
+.PHONY: help setup demo demo-eval test quality tests check-full exact resolve lowest bench miniature docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,10 @@ tests: $(READY)
 
 check-full: quality ## also the long forms of the tests
 	$(BIN)/python -m pytest
+	$(MAKE) exact
+
+exact: $(READY) ## the bit-equality tests under every instruction set and number of threads
+	$(BIN)/python -m tests.exact_matrix
 
 resolve: $(READY) ## does vega3d install beside the newest of its neighbours? (installs nothing)
 	$(BIN)/pip install $(PIP_EXTRA) --quiet --dry-run --ignore-installed . gradio trl datasets lmms-eval

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for processes that tests start, too
@@ -15,10 +16,20 @@ import vega3d._torchvision  # noqa: F401  (before the first test module imports 
 
 settings.register_profile("vega3d", deadline=None, derandomize=True)  # no clock, no luck
 settings.load_profile("vega3d")
-torch.set_num_threads(1)  # tests are small; a second thread only waits
+# tests are small, and a second thread only waits; tests/exact_matrix.py tries two
+torch.set_num_threads(int(os.environ.get("VEGA3D_TEST_THREADS", "1")))
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """The same global generator at the start of every test."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """As many threads as the parameter says, for one test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

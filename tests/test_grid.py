@@ -72,6 +72,34 @@ def test_a_point_lands_on_the_token_that_covers_it(
     assert abs(column - place[1] * grid_size[1]) <= slack[1]
 
 
+def test_an_infinite_number_reaches_only_the_tokens_that_cover_it() -> None:
+    maps = torch.zeros(1, 1, 4, 6, dtype=torch.float64)
+    maps[..., 0, 5] = torch.inf
+    placed = resize_area(maps, 3, 4)
+    assert placed[0, 0].isinf().nonzero().tolist() == [[0, 3]]
+    assert placed.nan_to_num(posinf=0).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("resampling", ["area", "bilinear"])
+def test_gradients_reach_a_map_through_its_tokens(resampling: str) -> None:
+    features = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    grid, frames = TokenGrid(((0, 1), (2,)), 3, 2, cells=2), ((0,), (1,), (2,))
+
+    def found(given: torch.Tensor) -> torch.Tensor:
+        return resample(FeatureMap(given, frames, resampling), grid, frames)  # type: ignore[arg-type]
+
+    assert torch.autograd.gradcheck(found, features)
+
+
+@settings(deadline=None)
+@given(sizes=st.tuples(SIDE, SIDE, SIDE, SIDE))
+def test_stretching_is_torchs_bilinear_interpolation(sizes: tuple[int, int, int, int]) -> None:
+    maps = torch.randn(3, *sizes[:2], dtype=torch.float64)
+    found = resample(one_frame(maps, "bilinear"), TokenGrid(((0,),), *sizes[2:]), ((0,),))
+    expected = F.interpolate(maps[None], size=sizes[2:], mode="bilinear", align_corners=False)
+    assert torch.allclose(found[:, 0].T.view(3, *sizes[2:]), expected[0])
+
+
 PART = st.tuples(st.floats(0.0, 0.8), st.floats(0.05, 1.0)).map(lambda p: (p[0], p[0] + p[1] * (1 - p[0])))
 
 

@@ -6,18 +6,21 @@ part of the picture. That is antialiased, needs no kernel choice, and puts an ob
 both sides. Where a map ends before the picture does, its edge cells reach to the picture's edge.
 ``bilinear`` repeats the released code (arXiv 2603.19235, spatial branch), for comparison.
 
+Every weighted mean is a sum in a fixed order, made of element-wise products and sums. A matrix product
+rounds by the size of its operands, the number of threads and the maker of the processor; these sums do not.
+
 This module knows no host and no backbone; time is plain indices of frames.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vega3d.errors import InputError
 
@@ -102,17 +105,17 @@ def resample(feature_map: FeatureMap, grid: TokenGrid, links: Links, cells: int 
     Returns:
         (n_tokens, cells * cells, C), float32 or wider; tokens, and patches inside one, in raster order.
     """
-    features = feature_map.features.to(torch.promote_types(feature_map.features.dtype, torch.float32))
-    steps = time_weights(feature_map.frames, grid.groups, links).to(features)
-    in_time = torch.einsum("gt,cthw->gchw", steps, features)  # (G, C, h, w)
+    wide = torch.promote_types(feature_map.features.dtype, torch.float32)
+    features = feature_map.features.to(wide).permute(1, 2, 3, 0)  # (T, h, w, C)
+    features = _weighted_sums(features, time_weights(feature_map.frames, grid.groups, links), dim=0)
     rows, columns = grid.height * cells, grid.width * cells
     if feature_map.resampling == "area":
-        placed = resize_area(in_time, rows, columns, feature_map.extent)
+        placed = _resize_area(features, rows, columns, feature_map.extent)
     else:
-        placed = _stretch(in_time, grid, cells)
-    split = placed.reshape(*placed.shape[:2], grid.height, cells, grid.width, cells)
-    # (G, C, H, cells, W, cells) -> (G, H, W, cells, cells, C) -> (tokens, patches, C)
-    return split.permute(0, 2, 4, 3, 5, 1).reshape(grid.n_tokens, cells * cells, -1)
+        placed = _stretch(features, grid, rows, columns)
+    split = placed.reshape(-1, grid.height, cells, grid.width, cells, placed.shape[-1])
+    # (G, H, cells, W, cells, C) -> (G, H, W, cells, cells, C) -> (tokens, patches, C)
+    return split.transpose(2, 3).reshape(grid.n_tokens, cells * cells, -1)
 
 
 def resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -> Tensor:
@@ -124,10 +127,7 @@ def resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -
         columns: of the whole picture.
         extent: what ``maps`` covers; the rest takes the nearest cell.
     """
-    top, left, bottom, right = extent
-    down = area_weights(maps.shape[2], rows, top, bottom).to(maps)  # (rows, h)
-    across = area_weights(maps.shape[3], columns, left, right).to(maps)  # (columns, w)
-    return torch.einsum("rh,nchw,kw->ncrk", down, maps, across)
+    return _resize_area(maps.permute(0, 2, 3, 1), rows, columns, extent).permute(0, 3, 1, 2)
 
 
 def area_weights(source: int, target: int, start: float = 0.0, end: float = 1.0) -> Tensor:
@@ -141,7 +141,17 @@ def area_weights(source: int, target: int, start: float = 0.0, end: float = 1.0)
     low = torch.maximum(edges_out[:-1, None], edges_in[None, :-1])
     high = torch.minimum(edges_out[1:, None], edges_in[None, 1:])
     overlap = (high - low).clamp_min(0.0)
-    return overlap / overlap.sum(dim=1, keepdim=True)
+    return overlap / edges_out.diff()[:, None]  # the source covers each target cell
+
+
+def bilinear_weights(source: int, target: int) -> Tensor:
+    """(target, source) float64: the two nearest source cells of each target cell. Rows sum to 1.
+
+    The same as ``torch.nn.functional.interpolate`` with ``align_corners=False``.
+    """
+    centres = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
+    distances = centres.clamp(0, source - 1)[:, None] - torch.arange(source)
+    return (1.0 - distances.abs()).clamp_min(0.0)
 
 
 def time_weights(frames: Links, groups: Links, links: Links) -> Tensor:
@@ -174,8 +184,57 @@ def _bad_extent(extent: Extent, expected: str) -> InputError:
     return InputError("A feature map's extent cannot be used.", got=extent, expected=expected, fix=fix)
 
 
-def _stretch(maps: Tensor, grid: TokenGrid, cells: int) -> Tensor:
+def _resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -> Tensor:
+    """(N, h, w, C) to (N, rows, columns, C)."""
+    top, left, bottom, right = extent
+    rows_only = _weighted_sums(maps, area_weights(maps.shape[1], rows, top, bottom), dim=1)
+    return _weighted_sums(rows_only, area_weights(maps.shape[2], columns, left, right), dim=2)
+
+
+def _stretch(maps: Tensor, grid: TokenGrid, rows: int, columns: int) -> Tensor:
     """Bilinear to the host's patch grid, as released; then the mean of a token's patches if asked for."""
-    size = (grid.height * grid.cells, grid.width * grid.cells)
-    placed = F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False).to(maps)
-    return F.avg_pool2d(placed, grid.cells // cells) if cells < grid.cells else placed
+    height, width = grid.height * grid.cells, grid.width * grid.cells
+    stretched = _weighted_sums(maps, bilinear_weights(maps.shape[1], height), dim=1)
+    stretched = _weighted_sums(stretched, bilinear_weights(maps.shape[2], width), dim=2)
+    return _resize_area(stretched, rows, columns)
+
+
+def _weighted_sums(maps: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Weighted sums along one dimension, with the same bits for any shape, thread count and processor.
+
+    Each number is a sum of products in ascending order of the source, and each product and each sum is
+    rounded by itself: there is no fused multiply-add and no matrix product.
+
+    Args:
+        maps: any shape, with ``source`` entries along ``dim``.
+        weights: (target, source) float64, on the CPU.
+        dim: where the source lies.
+
+    Returns:
+        The shape of ``maps`` with ``target`` entries along ``dim``; a view of ``maps`` where nothing changes.
+    """
+    sources, shares = _terms(weights)
+    if shares.shape[1] == 1 and bool((shares == 1).all()):
+        if torch.equal(sources[:, 0], torch.arange(maps.shape[dim])):
+            return maps
+        return maps.index_select(dim, sources[:, 0].to(maps.device))
+    along = [1] * maps.ndim
+    along[dim] = -1
+    terms = (
+        maps.index_select(dim, source).mul_(share.view(along))
+        for source, share in zip(sources.T.to(maps.device), shares.T.to(maps), strict=True)
+    )
+    return functools.reduce(Tensor.add_, terms)
+
+
+def _terms(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries of each row that are not zero, in order, as (target, terms) indices and weights.
+
+    A short row is filled up with its own first entry at weight 0, so that an infinite number elsewhere
+    does not reach it.
+    """
+    used = weights != 0
+    count = int(used.sum(dim=1).max())
+    sources = used.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+    shares = weights.gather(1, sources)
+    return torch.where(shares == 0, sources[:, :1], sources), shares

@@ -41,6 +41,7 @@ def load(folder: Path, backbone: WanBackbone | None = None, host: str = "qwen2_5
     return Vega3DAdapter.from_pretrained(folder, host=make_host(host), backbone=backbone)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("fusion", registry.names("fusions"))
 def test_a_saved_model_gives_the_same_logits_to_the_bit(
     fusion: str, backbone: WanBackbone, tmp_path: Path
@@ -71,6 +72,7 @@ def test_a_checkpoint_holds_no_other_kind_of_file(saved: Path) -> None:
     assert {file.suffix for file in saved.iterdir()} == {".json", ".safetensors", ".md"}
 
 
+@pytest.mark.exact
 def test_saving_twice_gives_the_same_bytes(saved: Path, backbone: WanBackbone) -> None:
     before = {file.name: file.read_bytes() for file in saved.iterdir()}
     load(saved, backbone).save_pretrained(saved)

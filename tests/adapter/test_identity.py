@@ -35,6 +35,7 @@ def logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:
         return model(**batch).logits
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -47,6 +48,7 @@ def test_a_fresh_adapter_gives_the_hosts_logits_to_the_bit(
     assert torch.equal(logits(wrap(host, backbone), batch), logits(host, for_host(batch)))
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("name", HOSTS)
 def test_images_declared_one_clip_give_the_hosts_logits_too(name: str, backbone: WanBackbone) -> None:
     host = make_host(name)

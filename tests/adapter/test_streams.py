@@ -75,6 +75,7 @@ def heard(model: Vega3DAdapter) -> Vega3DAdapter:
 # -------------------------------------------------------------------- what the model computes
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
 def test_with_streams_a_fresh_adapter_gives_the_hosts_logits_to_the_bit(
@@ -148,6 +149,7 @@ def test_the_order_of_a_batch_changes_no_feature_of_a_stream(backbone: WanBackbo
             assert torch.equal(mine.contribution, theirs.contribution)
 
 
+@pytest.mark.exact
 def test_a_trainers_autocast_changes_no_bit_of_a_frozen_feature(
     backbone: WanBackbone, streams: Streams
 ) -> None:
@@ -317,6 +319,7 @@ def saved(backbone: WanBackbone, streams: Streams, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_saved_model_loads_its_streams_and_gives_the_same_logits_to_the_bit(
     fusion: str, backbone: WanBackbone, streams: Streams, tmp_path: Path

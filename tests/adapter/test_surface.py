@@ -91,6 +91,7 @@ def test_lora_covers_all_seven_linears_of_every_layer_and_no_vision(backbone: Wa
     assert not any("visual" in name for name in touched)
 
 
+@pytest.mark.exact
 def test_a_peft_wrapped_adapter_gives_the_hosts_logits(backbone: WanBackbone) -> None:
     host = make_host("qwen2_5_vl")
     batch = make_batch(host, SAMPLES[:4])

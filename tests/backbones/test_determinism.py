@@ -26,6 +26,7 @@ def batched() -> WanBackbone:
     return WanBackbone.from_pretrained(pico_path("wan"), config=dataclasses.replace(PICO, micro_batch=4))
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("name", ["pico", "batched"])
 def test_the_order_of_frames_changes_no_bit(name: str, request: pytest.FixtureRequest) -> None:
     backbone, frames = request.getfixturevalue(name), random_frames(6)
@@ -33,6 +34,7 @@ def test_the_order_of_frames_changes_no_bit(name: str, request: pytest.FixtureRe
     assert torch.equal(maps(backbone, frames[order])[0], maps(backbone, frames)[0][:, order])
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("name", ["pico", "batched"])
 def test_what_else_is_in_the_batch_changes_no_bit(name: str, request: pytest.FixtureRequest) -> None:
     backbone, frames = request.getfixturevalue(name), random_frames(5)
@@ -123,6 +125,7 @@ def test_bf16_stays_near_float32(pico: WanBackbone) -> None:
     assert 0 < (near - exact).norm() / exact.norm() < 0.05
 
 
+@pytest.mark.exact
 def test_another_backbone_with_a_named_attention_changes_no_bit(pico: WanBackbone) -> None:
     frames = random_frames(1)
     first = maps(pico, frames)[0]

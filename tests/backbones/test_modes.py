@@ -110,6 +110,7 @@ def test_joint_frames_have_their_own_latents_and_one_attention(make: Make) -> No
     assert torch.equal(found.features, states.T.reshape(found.features.shape))
 
 
+@pytest.mark.exact
 def test_joint_and_clip_of_one_frame_are_that_frame_alone(make: Make) -> None:
     frame = random_frames(1)
     alone = mapped(make("frame"), frame).features
@@ -145,6 +146,7 @@ def test_without_a_reference_frames_stand_alone(make: Make) -> None:
     assert torch.equal(mapped(wan, frames).features[:, 1:], mapped(wan, frames[1:]).features)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("micro_batch", [1, 3])
 def test_in_every_mode_what_else_is_in_the_batch_changes_no_bit(
@@ -243,6 +245,7 @@ def test_shared_noise_is_the_same_at_every_latent_frame_and_for_every_length() -
     assert not torch.equal(shared_noise(0, (16, 1, 4, 6), draw=1), one)
 
 
+@pytest.mark.exact
 def test_a_sweep_is_what_each_setting_gives_alone(make: Make) -> None:
     frames = random_frames(3)
     found = make("frame").sweep(frames, blocks=(0, 1), sigmas=(0.1, 0.3))

@@ -120,6 +120,7 @@ def check_equal(tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, 
             assert (one.frames, one.resampling) == (other.frames, other.resampling)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("mode", MODES)
 def test_read_and_computed_features_are_equal_in_every_mode(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, mode: Mode
@@ -128,6 +129,7 @@ def test_read_and_computed_features_are_equal_in_every_mode(
     check_equal(tmp_path, annotations, host, wan, Form("native", "float32"))
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.grid} {form.precision}")
 def test_read_and_computed_features_are_equal_in_every_form(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, form: Form
@@ -135,6 +137,7 @@ def test_read_and_computed_features_are_equal_in_every_form(
     check_equal(tmp_path, annotations, host, generator(vace_folder, mode="clip", length=2), form)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize(
     "changes", [{"picture": "matched", "match": 1}, {"picture": "reference", "size": (64, 48)}]
 )
@@ -144,6 +147,7 @@ def test_read_and_computed_features_are_equal_for_every_picture(
     check_equal(tmp_path, annotations, host, generator(vace_folder, **changes), Form("native", "bfloat16"))
 
 
+@pytest.mark.exact
 def test_float32_features_are_those_of_a_model_without_a_store(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
@@ -182,6 +186,7 @@ def test_a_second_build_computes_nothing(tmp_path: Path, annotations: Path, wan:
     assert not second.computed
 
 
+@pytest.mark.exact
 def test_the_size_of_a_batch_changes_no_bit(tmp_path: Path, annotations: Path, wan: WanBackbone) -> None:
     jobs = jobs_of(annotations)
     one, many = (store_for(tmp_path / name, wan) for name in ("one", "many"))

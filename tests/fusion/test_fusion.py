@@ -147,6 +147,7 @@ def test_a_stream_is_heard_more_the_lower_its_gate_and_then_at_the_cost_of_all_o
     assert (change[:, :3] >= 0).all()
 
 
+@pytest.mark.exact
 def test_with_streams_the_default_starts_as_the_identity_to_the_bit() -> None:
     kind = registry.resolve("fusions", "gated_residual")
     projector, fusion = build(kind, WIDTH, None, CHANNELS, [4, 5])

@@ -21,6 +21,7 @@ def backbone() -> WanBackbone:
     return WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("family", list(processors.HOSTS))
 def test_a_mixed_batch_goes_straight_into_forward_and_generate(
     family: str, backbone: WanBackbone, clip: str, short: str

@@ -69,6 +69,7 @@ def test_the_generator_gets_the_frames_of_its_mode(
     assert batch["generative_plans"][0].host == (0, 11)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mixed_batch_of_every_mode_starts_as_the_host(mode: Mode, vace_folder: Path, clip: str) -> None:
     host, processor, adapter = wrapped(backbone(vace_folder, mode=mode))

@@ -15,6 +15,8 @@ from tests.processing.helpers import assert_same, by_host, described, image, pro
 from vega3d.processing import Vega3DProcessor
 from vega3d.video import read_frames
 
+pytestmark = pytest.mark.exact
+
 
 def test_one_image(host: Any, processor: Vega3DProcessor) -> None:
     photo = media.photo()

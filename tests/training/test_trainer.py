@@ -92,6 +92,7 @@ def numbers_in(file: Path) -> int:
         return sum(math.prod(opened.get_slice(name).get_shape()) for name in list(opened.keys()))
 
 
+@pytest.mark.exact
 def test_lora_is_written_as_a_plain_peft_folder_for_the_bare_host(annotations: Path, tmp_path: Path) -> None:
     settings = config(annotations, tmp_path, trainer={"max_steps": 2, "save_strategy": "no"})
     trainer = trainer_of(settings)
@@ -254,6 +255,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     assert all(torch.equal(one, again[name]) for name, one in expected.items())
 
 
+@pytest.mark.exact
 def test_a_run_that_was_killed_after_its_last_step_trains_no_more(annotations: Path, tmp_path: Path) -> None:
     settings = config(annotations, tmp_path / "run")
     expected = tensors(train(settings))

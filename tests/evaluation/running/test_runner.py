@@ -31,6 +31,7 @@ def files(folder: Path) -> tuple[bytes, bytes]:
     return (folder / "result.json").read_bytes(), (folder / "samples.jsonl").read_bytes()
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("dies", range(6))
 def test_an_interrupted_run_ends_in_the_same_files(tmp_path: Path, dies: int) -> None:
     data = write_benchmark(tmp_path / "data")
