@@ -65,6 +65,17 @@ def write_whole(
     return file
 
 
+def make_folder(folder: Path, *, error: type[Vega3DError] = WriteError) -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        Vega3DError: of class ``error``; it cannot be made.
+    """
+    with writing(folder, error=error):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def part_of(file: Path) -> Path:
     """A hidden name beside ``file`` that no other writer uses; ``sweep_parts`` removes what stays of it."""
     # A process id alone is not unique: two containers that share a folder both have a process 7.
