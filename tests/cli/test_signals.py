@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from tests import media
 from vega3d.cli.main import main
 
 LIMIT = 60.0  # seconds: generous, for a machine under load
@@ -146,6 +150,67 @@ def test_a_command_runs_in_another_thread_and_sets_no_handler(
     thread.join()
     assert codes == [0]
     assert handlers == [signal.SIG_DFL]
+
+
+def terminate_once() -> Callable[..., None]:
+    """A report of progress that ends the command when it is called first."""
+    calls: list[object] = []
+
+    def report(*values: object) -> None:
+        calls.append(values)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return report
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_rooms_go_on_after_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    command = [
+        "rooms",
+        "make",
+        "--scenes",
+        "3",
+        "--size",
+        "64",
+        "--frames",
+        "8",
+        "--workers",
+        workers,
+        "--out",
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr("vega3d.cli.rooms._progress", terminate_once)
+        assert main([*command, "--out", str(tmp_path / "ended")]) == 143
+    assert not (tmp_path / "ended" / "test.jsonl").exists()
+    for name in ("ended", "whole"):
+        assert main([*command, "--out", str(tmp_path / name)]) == 0
+    assert contents(tmp_path / "ended") == contents(tmp_path / "whole")
+
+
+def test_a_store_goes_on_after_sigterm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(20):
+        media.photo(48, 48, seed=number).save(tmp_path / f"{number}.png")
+    files = [str(file) for file in sorted(tmp_path.glob("*.png"))]
+    store = tmp_path / "store"
+    command = ["cache", "build", str(store), "--backbone", "pico", "--set", "pixels=2304", "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        bar = contextlib.nullcontext(SimpleNamespace(update=terminate_once()))
+        patch.setattr("vega3d.cli.cache.progress_bar", lambda *_: bar)
+        assert main([*command, "--media", *files]) == 143
+    assert not list(store.glob(".*"))
+    capsys.readouterr()
+    assert main([*command, "--media", *files]) == 0
+    computed, held = map(int, re.findall(r"(\d+) (?:runs computed|were there)", capsys.readouterr().out))
+    assert computed + held == 20
+    assert held >= 4  # the batch before the signal is kept
+    assert main(["cache", "verify", str(store)]) == 0
 
 
 METEOR = """

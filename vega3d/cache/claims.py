@@ -44,8 +44,8 @@ class Claims:
         start = time.monotonic()
         free = {*digests} - self.taken()
         self._write(free)
-        # Of two builds that claim at the same moment, the second one to write sees the other here. Both may see
-        # each other and give way: then both try again later.
+        # Of two builds that claim at the same moment, the second one to write sees the other here. If both
+        # see each other, both give way and try again later.
         if lost := free & self.taken():
             free -= lost
             self._write(free)
