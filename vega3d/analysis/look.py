@@ -21,7 +21,7 @@ from PIL import Image
 
 from vega3d.analysis.pictures import Picture, heat, over, principal_colours, sheet
 from vega3d.encoding import Encoding
-from vega3d.files import write_whole
+from vega3d.files import make_folder, write_whole
 from vega3d.report import StreamReport
 from vega3d.video import FramePlan
 
@@ -118,8 +118,7 @@ def write_look(look: Look, folder: str | os.PathLike[str]) -> list[Path]:
     Returns:
         The written paths, the overview first.
     """
-    out = Path(folder)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(Path(folder))
     numbers, rows = look.numbers, _rows(look)
     pictures = {"look.png": sheet([(title, row) for _, title, row in rows])}
     pictures |= {f"{name}.png": np.asarray(row[0]) for name, _, row in rows}

@@ -2,9 +2,9 @@
 
 Everything that was computed is on disk before the next batch begins, so a killed build loses the batch that
 it was in. There is nothing to resume from but the store itself: what it holds is not computed again. Each
-build begins at a random place: then the same batch is not lost twice in a row, and several builds of one
-store share the work even if they do not know of each other. Frames are decoded ahead in threads while the
-generator works.
+build begins at a random place, so that the same batch is not lost twice in a row. Several builds of one store
+share the work: what another one is computing is left for later, when it is there or its build has ended.
+Frames are decoded ahead in threads while the generator works.
 
 This module knows neither annotations nor the shape of features.
 """
@@ -12,21 +12,25 @@ This module knows neither annotations nor the shape of features.
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from vega3d.backbones import Backbone
+from vega3d.cache.claims import Claims
 from vega3d.cache.needs import Job, Problem, decode
 from vega3d.errors import Vega3DError
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
+from vega3d.store.writer import StoreWriter
 
 BATCH_FRAMES = 16
 AHEAD = 2  # batches decoded while one is computed
+POLL = 0.5  # seconds between two looks at what other builds are computing
 
 Progress = Callable[[int], object]
 """Called with the number of jobs that are done since the last call."""
@@ -73,26 +77,51 @@ def build(
     report = Report()
     todo = list(_missing(store, jobs, report, progress))
     first = random.SystemRandom().randrange(len(todo)) if todo else 0
-    with store.writer(provenance=provenance) as writer:
-        for batch, decoded in _ahead(_batches(todo[first:] + todo[:first], batch_frames)):
-            usable = _usable(store, batch, decoded, report)
-            if usable:
-                maps = backbone([frames for _, frames in usable], [job.plan() for job, _ in usable])
-                for (job, _), feature_map in zip(usable, maps, strict=True):
-                    marks = [[mark.to_dict() for mark in own] for own in job.marks]
-                    writer.add(job.key, feature_map, job.files, job.kind, marks)
-                writer.flush()
-            report.computed += len(usable)
-            progress(len(batch))
+    todo = todo[first:] + todo[:first]
+    with Claims(store.path) as claims, store.writer(provenance=provenance) as writer:
+        while todo:
+            taken = claims.taken()
+            later = [job for job in todo if job.key.digest in taken]
+            free = [job for job in todo if job.key.digest not in taken]
+            for batch, decoded in _ahead(_batches(free, batch_frames)):
+                with claims.claiming([job.key.digest for job in batch]) as ours:
+                    usable = _usable(store, batch, decoded, ours, report)
+                    _compute(backbone, usable, writer)
+                report.computed += len(usable)
+                later += (left := [job for job in batch if job.key.digest not in ours])
+                progress(len(batch) - len(left))
+            if len(later) == len(todo):  # nothing to do but wait; not in step with others who wait
+                time.sleep(random.uniform(0.5, 1.0) * POLL)
+            todo = list(_missing(store, later, report, progress))
     return report
 
 
+def _compute(backbone: Backbone, usable: Sequence[tuple[Job, Tensor]], writer: StoreWriter) -> None:
+    """Compute jobs together and write them as one shard."""
+    if not usable:
+        return
+    maps = backbone([frames for _, frames in usable], [job.plan() for job, _ in usable])
+    for (job, _), feature_map in zip(usable, maps, strict=True):
+        marks = [[mark.to_dict() for mark in own] for own in job.marks]
+        writer.add(job.key, feature_map, job.files, job.kind, marks)
+    writer.flush()
+
+
 def _usable(
-    store: FeatureStore, batch: Sequence[Job], decoded: Sequence[Tensor | Vega3DError], report: Report
+    store: FeatureStore,
+    batch: Sequence[Job],
+    decoded: Sequence[Tensor | Vega3DError],
+    ours: Collection[str],
+    report: Report,
 ) -> list[tuple[Job, Tensor]]:
-    """Jobs with their frames; without those that are broken, or that another build has done meanwhile."""
+    """Claimed jobs with their frames; without those that are broken, or that another build has done.
+
+    The store is read after the claims: a build gives a claim up when the features are stored.
+    """
     held, found = store.digests(), []
     for job, frames in zip(batch, decoded, strict=True):
+        if job.key.digest not in ours:
+            continue
         if job.key.digest in held:
             report.held += 1
         elif isinstance(frames, Vega3DError):

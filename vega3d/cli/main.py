@@ -1,7 +1,7 @@
 """Entry point of the ``vega3d`` command: finds the command, runs it, turns errors into exit codes.
 
-Exit codes: 0 done, 1 a problem that the message explains, 2 wrong usage, 130 interrupted. Commands are
-imported after parsing, so that ``--help`` needs no torch.
+Exit codes: 0 done, 1 a problem that the message explains, 2 wrong usage, 130 interrupted, 143 terminated
+(SIGTERM). Commands are imported after parsing, so that ``--help`` needs no torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from vega3d._version import __version__
+from vega3d.cli._signals import EXIT_CODE, Terminated, terminable
 from vega3d.errors import Vega3DError
 
 COMMANDS = (
@@ -57,11 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        with terminable():
+            code: int = arguments.run(arguments)
         return code
     except Vega3DError as error:
         print(f"vega3d {arguments.command}: {error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print(f"vega3d {arguments.command}: terminated", file=sys.stderr)
+        return EXIT_CODE
     except KeyboardInterrupt:
         print(f"vega3d {arguments.command}: interrupted", file=sys.stderr)
         return 130

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import ConfigError
+from vega3d.files import make_folder, sweep_parts
 from vega3d.geometry import intrinsics, look_at
 from vega3d.rooms.camera import is_clear
 from vega3d.rooms.catalogue import COLOURS
@@ -149,8 +150,9 @@ def export_ames(
     Every frame is coded by itself at one quantiser, so that equal frames stay equal in the file. Complete
     pairs are kept. The arguments are those of `export_rooms` and `film_ames`.
     """
-    folder = Path(out) / "ames"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(out) / "ames")
+    for place in (folder, folder.parent):
+        sweep_parts(place)
     size = (width, height, sampled, step)
     jobs = [(folder, scene_seed(split, seed, i), size) for i in range(pairs)]
     found: dict[int, list[dict[str, Any]]] = {}

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.files import write_whole
+from vega3d.files import make_folder, sweep_parts, write_whole
 from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import Question, make_questions
@@ -99,8 +99,9 @@ def export_rooms(
     """
     if indices is None:
         indices = _held_out(split, seed, scenes) if held_out else range(scenes)
-    folder = Path(out) / "rooms"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(out) / "rooms")
+    for place in (folder, folder.parent):
+        sweep_parts(place)
     settings = Settings(ROOMS_VERSION, width, height, frames, fps, per_type, geometry, held_out)
     jobs = [(folder, scene_seed(split, seed, index), settings) for index in indices]
     records: dict[int, list[dict[str, Any]]] = {}

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vega3d.errors import ConfigError, DependencyError
-from vega3d.files import write_whole
+from vega3d.files import make_folder, sweep_parts, write_whole
 from vega3d.rooms.catalogue import plural
 from vega3d.rooms.dice import Dice
 from vega3d.rooms.export import Progress, Split, scene_seed, write_text
@@ -59,6 +59,9 @@ def export_pictures(
         raise ConfigError("Nothing to export.", got=(scenes, size), expected="numbers >= 1")
     root = Path(out)
     rows: dict[str, list[Row]] = {"cvbench/test.jsonl": [], "blink/val.jsonl": []}
+    for place in [root / name for name in rows]:
+        sweep_parts(place.parent)
+        sweep_parts(place.parent / "pictures")
     for number in range(scenes):
         room = make_room(scene_seed(split, seed, number)).at(0.0)
         clip = render(room, width=size, height=size, frames=8)
@@ -221,7 +224,7 @@ def _picture(file: Path, room: Room, clip: Clip, frame: int) -> str:
     except ImportError as error:
         raise DependencyError("Writing pictures needs Pillow.", fix="pip install pillow") from error
     name = f"pictures/{room.name}_{frame}.png"
-    (file.parent / "pictures").mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent / "pictures")
     if not (file.parent / name).is_file():
         write_whole(file.parent / name, lambda part: Image.fromarray(clip.rgb[frame]).save(part, "PNG"))
     return name

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import ConfigError, DependencyError
-from vega3d.files import write_whole
+from vega3d.files import make_folder, sweep_parts, write_whole
 from vega3d.rooms.annotations import multi3drefer, scanqa, scanrefer, sqa3d
 from vega3d.rooms.dice import Dice
 from vega3d.rooms.export import Progress, Split, scene_seed, write_text
@@ -128,7 +128,7 @@ def _one_scene(root: Path, seed: int, split: str, settings: ScanSettings) -> tup
     clip = render(room, width=settings.width, height=settings.height, frames=settings.frames)
     _write_frames(root / "scannet" / "posed_images" / name, room, clip)
     scene = {"settings": wanted, **annotate(room, clip, split)}
-    mark.parent.mkdir(parents=True, exist_ok=True)
+    sweep_parts(make_folder(mark.parent))
     numbers = " ".join(f"{v:.6f}" for v in alignment(room).ravel())
     write_text(mark.with_name(f"{name}.txt"), f"axisAlignment = {numbers}\n")
     write_text(mark, json.dumps(scene))
@@ -174,7 +174,7 @@ def _write_frames(folder: Path, room: Room, clip: Clip) -> None:
         from PIL import Image
     except ImportError as error:
         raise DependencyError("Writing frames needs Pillow.", fix="pip install pillow") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    sweep_parts(make_folder(folder))
     to_scan = np.linalg.inv(alignment(room))
     for index, rgb, depth, pose in zip(clip.frame_indices, clip.rgb, clip.depth, clip.poses, strict=True):
         colour = Image.fromarray(rgb)
@@ -196,7 +196,7 @@ def _write_split(root: Path, split: str, scenes: list[dict[str, Any]]) -> list[P
     raw = {task: [row for s in scenes for row in s[task]] for task in _TASKS}
     processed = _processed(raw, split, scenes)
     for name, content in {**_metadata(split, scenes), **_benchmark(raw, split), **processed}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        sweep_parts(make_folder((root / name).parent))
         write_text(root / name, json.dumps(content))
     return [root / name for name in processed]
 

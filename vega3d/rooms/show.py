@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.files import write_whole
+from vega3d.files import make_folder, write_whole
 from vega3d.geometry import footprint, intrinsics, look_at
 from vega3d.rooms.camera import camera_path
 from vega3d.rooms.catalogue import COLOURS
@@ -35,8 +35,7 @@ def write_pictures(room: Room, out: str | Path) -> list[Path]:
     """Write `<room>_sheet.png`, `<room>_turntable.gif`, `<room>_plan.png`; returns their paths."""
     from PIL import Image
 
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(out))
     frames = [Image.fromarray(frame) for frame in turntable(room)]
 
     def spin(part: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import DependencyError, InputError
-from vega3d.files import write_whole
+from vega3d.files import make_folder, write_whole
 from vega3d.rooms.scene import ROOMS_VERSION
 
 _TAG = re.compile(r"^vega3d-rooms/(\d+)/(\d+)$")
@@ -46,7 +46,7 @@ def write_mp4(
     if frames.shape[1] % 2 or frames.shape[2] % 2:
         raise InputError("H.264 needs even sizes.", got=frames.shape[1:3], expected="even height and width")
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     write_whole(target, lambda part: _encode(str(part), frames, fps, comment, crf, intra))
 
 

@@ -1,15 +1,23 @@
 """Independent jobs in one process or in many, reported as they end.
 
-Decision: fresh processes (`spawn`), which inherit no threads and no open files; the first error or an
-interrupt cancels what has not begun and is raised. What a job does is nobody's business here.
+Decision: fresh processes (`spawn`), which inherit no threads and no open files; the first error cancels what
+has not begun and is raised. A worker ends at once when this process is interrupted or gone: its jobs write
+files whole, so a job that is cut off is done again. The jobs themselves are of no concern here.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
+
+from vega3d.errors import Vega3DError
 
 T = TypeVar("T")
 
@@ -21,16 +29,53 @@ def run_all(job: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: in
         job: a module-level function, so that a process can import it.
         calls: its arguments, call by call.
         workers: processes; 1 or fewer runs all calls here, in order.
+
+    Raises:
+        Vega3DError: a worker was killed.
     """
     if workers <= 1 or len(calls) <= 1:
         for number, call in enumerate(calls):
             yield number, job(*call)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(calls)), mp_context=context)
+    lifeline, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(
+        min(workers, len(calls)), mp_context=context, initializer=_end_with, initargs=(lifeline,)
+    )
     try:
         numbers = {pool.submit(job, *call): number for number, call in enumerate(calls)}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
+    except BrokenProcessPool as error:
+        raise _worker_ended(error) from error
+    except (KeyboardInterrupt, GeneratorExit):
+        held.close()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        held.close()
+        lifeline.close()
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Run in a worker: end it when nobody holds the other end of the pipe any more.
+
+    The system closes that end however the parent dies, on every platform. Ctrl-C in a terminal reaches every
+    process; the parent alone decides what it means.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        lifeline.poll(None)  # nothing is ever sent
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _worker_ended(error: BrokenProcessPool) -> Vega3DError:
+    return Vega3DError(
+        "A worker process ended before its job was done.",
+        got=str(error),
+        expected="workers that run until all jobs are done",
+        fix="run the same command again, with fewer workers if memory was short",
+    )

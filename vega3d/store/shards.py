@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def read(runs: Sequence[Found]) -> dict[str, Tensor]:
         with found.file.open("rb", buffering=0) as opened:
             for name, placed in found.tensors.items():
                 first, done[name] = done[name], done[name] + placed.shape[0]
-                _fill(whole[name][first : done[name]], opened.fileno(), found, placed)
+                _fill(whole[name][first : done[name]], opened, found, placed)
     return whole
 
 
@@ -209,15 +209,16 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(raw).view(dtype).view(shape)
 
 
-def _fill(tensor: Tensor, descriptor: int, found: Found, placed: Placed) -> None:
+def _fill(tensor: Tensor, opened: FileIO, found: Found, placed: Placed) -> None:
     view, total = memoryview(tensor.view(-1).view(torch.uint8).numpy().data), xxhash.xxh3_64()
     if len(view) != placed.end - placed.start:
         raise damaged(found.file, f"{placed.end - placed.start} bytes for {tuple(placed.shape)}", found)
+    opened.seek(placed.start)
     done = 0
     while done < len(view):
         part = view[done : done + CHUNK]
-        count = os.preadv(descriptor, [part], placed.start + done)
-        if count == 0:
+        count = opened.readinto(part)
+        if not count:
             raise damaged(found.file, f"it ends {len(view) - done} bytes too early", found)
         total.update(part[:count])
         done += count

@@ -8,11 +8,11 @@ compare. This module knows no trainer; the clock is given, so that nothing here 
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
@@ -71,6 +71,10 @@ def peak_memory(device: torch.device) -> float:
     """Bytes: the most that was allocated on a GPU, or the most that the process held."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float(psutil.Process().memory_info().peak_wset)
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

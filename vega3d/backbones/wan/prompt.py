@@ -92,5 +92,5 @@ def compute_prompt_embeds(path: str | Path) -> Path:
     tokens = tokenizer("", return_tensors="pt")
     embeds = encoder(**tokens).last_hidden_state[0][tokens["attention_mask"][0].bool()]  # (m, text_dim)
     file = cache_file(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(file.parent)
     return files.write_whole(file, lambda part: save_file({KEY: embeds.float().contiguous()}, part))

@@ -94,4 +94,22 @@ def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
             ) from None
     for entry in snapshot.iterdir():
         if entry not in zips and not (folder / entry.name).exists():
-            (folder / entry.name).symlink_to(entry.resolve())
+            _link(entry.resolve(), folder / entry.name)
+
+
+def _link(source: Path, place: Path) -> None:
+    """A symbolic link; hard links or copies where there is none (Windows, unless the user may make them)."""
+    try:
+        place.symlink_to(source, target_is_directory=source.is_dir())
+    except (OSError, NotImplementedError):
+        if source.is_dir():
+            shutil.copytree(source, place, copy_function=_hard_link)
+        else:
+            _hard_link(source, place)
+
+
+def _hard_link(source: str | Path, place: str | Path) -> None:
+    try:
+        os.link(source, place)
+    except (OSError, AttributeError):  # another file system, or one without hard links
+        shutil.copy2(source, place)
