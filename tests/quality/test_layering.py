@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"geometry", "grid", "image", "marks"},
     {"config"},
     {"registry"},
-    {"files", "hub", "pico"},
+    {"containers", "files", "hub", "pico", "web"},
     {"errors", "_torchvision", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
