@@ -14,6 +14,7 @@ import base64
 import binascii
 import io
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +37,8 @@ FORMATS = (
 )
 """Formats of Pillow that are read; none starts another program (as EPS does) or reads another file."""
 STRIP = 2**20  # pixels that are converted at a time
-_BROKEN = (OSError, SyntaxError, ValueError)  # what Pillow raises half-way through a damaged file
+# What Pillow raises half-way through a damaged file; its readers of headers do not check every index.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
 _ACCEPTED = "a path, a file:// or http(s):// or data: URI, a PIL image, or an array (H, W, 3) or (3, H, W)"
 
 
@@ -77,9 +79,8 @@ def image_size(source: Any) -> tuple[int, int]:
 def _opened(source: Any) -> Iterator[tuple[PIL.Image.Image, str]]:
     """A picture whose header was read, and its name; every failure of Pillow inside becomes a MediaError."""
     file, name = open_source(source), shown(source)
-    PIL.Image.init()
     try:
-        with PIL.Image.open(file, formats=[kind for kind in FORMATS if kind in PIL.Image.OPEN]) as image:
+        with PIL.Image.open(file, formats=formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise too_many_pixels(name, image.width, image.height)
             yield image, name
@@ -96,6 +97,12 @@ def _opened(source: Any) -> Iterator[tuple[PIL.Image.Image, str]]:
         raise _not_a_picture(name, "a folder, or bytes of none of: " + ", ".join(FORMATS)) from error
     except _BROKEN as error:
         raise _damaged(name, error) from error
+
+
+def formats() -> list[str]:
+    """Those of ``FORMATS`` that this Pillow reads."""
+    PIL.Image.init()
+    return [name for name in FORMATS if name in PIL.Image.OPEN]
 
 
 def too_many_pixels(name: str, width: int, height: int) -> MediaError:
@@ -174,8 +181,12 @@ def _from_data_uri(uri: str) -> bytes:
 def _decoded(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     try:
         image.load()
+        if not image.width or not image.height:
+            raise _not_a_picture(name, f"{image.width}x{image.height}")
         upright = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1
         return image if upright else PIL.ImageOps.exif_transpose(image)
+    except MediaError:
+        raise
     except _BROKEN as error:
         raise _damaged(name, error) from error
 

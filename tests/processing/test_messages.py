@@ -251,7 +251,8 @@ def test_rates_and_metadata_are_one_a_video(qwen: Vega3DProcessor, arguments: di
         qwen("<|video_pad|>", videos=[[media.photo()] * 2], **arguments)
 
 
-def test_missing_media_are_named(qwen: Vega3DProcessor) -> None:
+def test_missing_media_are_named(qwen: Vega3DProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEGA3D_ALLOW_HOSTS", "127.0.0.1")
     with pytest.raises(MediaNotFoundError, match=r"nowhere\.mp4"):
         qwen.apply_chat_template(user(video("nowhere.mp4"), "?"))
     with pytest.raises(MediaNotFoundError, match="is a URL"):

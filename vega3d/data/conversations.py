@@ -212,7 +212,7 @@ def resolved(source: Any, base: Path, allowed: Allowed) -> Any:
     scheme = SCHEME.match(source)
     if scheme is not None and scheme[1].lower() != "file":
         return _address(source, allowed)
-    path = source.removeprefix("file://")
+    path = source[scheme.end() :] if scheme is not None else source
     if allowed.outside:
         return source if scheme is not None else str((base / path).absolute())
     return str(inside(base, path, fix="correct the row, or, if you trust the data: allow_outside").absolute())
