@@ -176,6 +176,13 @@ def _video_stream(container: Any, source: Source) -> Any:
             fix="check that the right file is passed",
         )
     stream = streams[0]
+    if stream.codec_context is None:
+        raise MediaError(
+            f"{shown(source)} is in a codec that cannot be decoded.",
+            got="an unknown codec",
+            expected="H.264, HEVC, VP9, AV1, MPEG-4, ...",
+            fix="the file may be damaged; else convert it: ffmpeg -i in.mp4 -c:v libx264 out.mp4",
+        )
     if stream.width * stream.height > MAX_PIXELS:
         raise too_many_pixels(shown(source), stream.width, stream.height)
     stream.thread_type = "AUTO"

@@ -250,7 +250,7 @@ def _connecting(kind: Any, download: _Download, request: urllib.request.Request)
     def made(host: str, **settings: Any) -> Any:
         connection = kind(host, **settings)
         connection._create_connection = lambda place, timeout, source: download.connect(
-            *place, target, timeout
+            place[0], place[1], target, timeout
         )
         return connection
 
