@@ -48,6 +48,13 @@ def test_a_list_that_names_other_files_is_no_video(tmp_path: Path, content: str)
         probe(tmp_path / "list.mp4")
 
 
+def test_a_video_in_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    clip = Path(media.write_video(tmp_path / "a.mp4"))
+    clip.write_bytes(clip.read_bytes().replace(b"avc1", b"nop1"))
+    with pytest.raises(MediaError, match="codec"):
+        probe(clip)
+
+
 def test_a_name_that_ffmpeg_takes_for_an_address_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +197,18 @@ def test_a_picture_of_many_strips_is_the_picture(tmp_path: Path) -> None:
     over.paste(image, mask=image.getchannel("A"))
     image.save(tmp_path / "a.png")
     assert np.array_equal(load_image(tmp_path / "a.png").permute(1, 2, 0).numpy(), np.array(over))
+
+
+def test_sixteen_bits_in_the_other_byte_order_are_the_same(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 32896, 65535]], dtype=">u2")
+    PIL.Image.frombytes("I;16B", (4, 1), values.tobytes()).save(tmp_path / "a.tiff")
+    assert load_image(tmp_path / "a.tiff")[0].tolist() == [[0, 1, 128, 255]]
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_a_picture_without_pixels_is_none(size: tuple[int, int]) -> None:
+    with pytest.raises(MediaError, match="not a picture"):
+        load_image(PIL.Image.new("RGB", size))
 
 
 def test_floating_grey_that_is_not_a_number_is_refused() -> None:

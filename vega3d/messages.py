@@ -229,6 +229,8 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
     most = MAX_ENLARGED // 4 if video else MAX_ENLARGED
     if given.get("min_pixels", 0) > most:
         raise _bad_limit("min_pixels is too large", f"min_pixels={given['min_pixels']}", f"at most {most}")
+    if video and (sides[0] or 0) * (sides[1] or 0) > most:  # of a picture, qwen-vl-utils bounds it
+        raise _bad_limit("A frame would become too large", sides, f"at most {most} pixels")
     areas = {name: int(value) for name, value in given.items() if name.endswith("_pixels")}
     resized = None if sides[0] is None or sides[1] is None else (int(sides[0]), int(sides[1]))
     return Limits(resized=resized, **areas)

@@ -197,6 +197,7 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any]) -> None:
         {"video_end": float("nan")},
         {"min_pixels": 10**12},
         {"resized_height": 10**9, "resized_width": 1},
+        {"resized_height": 10**6, "resized_width": 10**6},
     ],
     ids=lambda keys: ", ".join(keys),
 )
