@@ -32,6 +32,8 @@ Source = str | os.PathLike[str] | io.BytesIO
 """A path, a ``file://`` or ``http(s)://`` address, a folder of pictures, or the bytes of a file."""
 
 DEFAULT_FPS = 2.0  # qwen-vl-utils' rate, both for sampling and for pictures that come without one
+# PyAV itself fails with the last two on streams that appear half-way, and on times without a unit.
+_BROKEN = (av.error.FFmpegError, LookupError, ArithmeticError)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -154,11 +156,11 @@ def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
     try:
         with open_video(file) as container:
             yield container, _video_stream(container, source)
-    except av.error.FFmpegError as error:
+    except _BROKEN as error:
         size = Path(file).stat().st_size if isinstance(file, str) else file.getbuffer().nbytes
         raise MediaError(
             f"{shown(source)} cannot be decoded as a video" + ("." if size else ": the file is empty."),
-            got=f"{size} bytes; {error.strerror}",
+            got=f"{size} bytes; {getattr(error, 'strerror', None) or error}",
             expected="a complete video file (mp4, mkv, webm, avi, mov, ...), no list of other files",
             fix="it may be truncated or no video at all: copy, download or export it again",
         ) from error

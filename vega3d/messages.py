@@ -128,28 +128,37 @@ def _not_messages(got: object) -> InputError:
 def _bare(
     message: Mapping[str, Any], row: int, parsed: Conversations, defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    content = message.get("content")
-    if not isinstance(content, (list, tuple)):
-        return dict(message)
+    message = {key: value for key, value in message.items() if value is not None}
+    content = message.get("content", "")
+    if not isinstance(content, (str, list, tuple)):
+        raise _no_content(content)
+    if isinstance(content, str):
+        return message
     return {**message, "content": [_entry(entry, row, parsed, defaults) for entry in content]}
 
 
 def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, Any]) -> Any:
     if isinstance(entry, str):
         return {"type": "text", "text": entry}
-    kind = _kind(entry) if isinstance(entry, Mapping) else None
-    if kind is None or (kind == "text" and not isinstance(entry.get("text"), str)):
-        raise InputError(
-            "A message holds an entry that is neither text nor a medium.",
-            got=f"{type(entry).__name__}: {str(entry)[:80]}",
-            expected='text, or {"type": "text", "text": …}, {"type": "image", "image": …}',
-            fix="correct the message",
-        )
+    if not isinstance(entry, Mapping):
+        raise _no_content(entry)
+    kind = _kind(entry)
+    if kind == "text" and not isinstance(entry.get("text"), str):
+        raise _no_content(entry)
     if kind == "image":
         parsed.images.append(_image(entry, row, defaults))
     elif kind == "video":
         parsed.videos.append(_video(entry, defaults))
     return dict(entry) if kind == "text" else {"type": kind}
+
+
+def _no_content(got: Any) -> InputError:
+    return InputError(
+        "A message holds an entry that is neither text nor a medium.",
+        got=f"{type(got).__name__}: {str(got)[:80]}",
+        expected='text, or a list of {"type": "text", "text": …} and {"type": "image", "image": …}',
+        fix="correct the message",
+    )
 
 
 def _kind(entry: Mapping[str, Any]) -> str:

@@ -277,6 +277,8 @@ def test_half_a_character_is_refused(qwen: Vega3DProcessor) -> None:
 def test_an_entry_that_is_neither_text_nor_a_medium_is_refused(qwen: Vega3DProcessor, entry: Any) -> None:
     with pytest.raises(InputError, match="neither text nor a medium"):
         qwen.apply_chat_template([{"role": "user", "content": [entry]}])
+    with pytest.raises(InputError, match="neither text nor a medium"):
+        qwen.apply_chat_template([{"role": "user", "content": 5}])
 
 
 def test_a_title_that_is_not_utf_8_does_not_stop_a_processor(qwen: Vega3DProcessor, tmp_path: Path) -> None:
