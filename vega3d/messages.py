@@ -247,7 +247,8 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number of a size that can be computed with; NaN is not."""
-    return isinstance(value, Real) and not isinstance(value, bool) and -MAX_NUMBER <= value <= MAX_NUMBER
+    is_one = isinstance(value, Real) and type(value) is not bool
+    return is_one and bool(-MAX_NUMBER <= value <= MAX_NUMBER)
 
 
 def _short(value: object) -> str:
