@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import media, web_server
-from tests.web_server import endless, raw, redirect, whole
+from tests.web_server import endless, raw, redirect, silent, whole
 from vega3d import web
 from vega3d.decoding import probe
 from vega3d.errors import MediaNotFoundError
@@ -113,7 +113,7 @@ def test_an_answer_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
         endless(OK + b"Content-Length: 100000\r\n\r\n", b"x", 0.02),
         endless(OK + b"a: ", b"x", 0.02),
         endless(b"HTTP/1.1 302 Found\r\nLocation: /slow\r\nContent-Length: 100000\r\n\r\n", b"x", 0.02),
-        endless(b"", b"", 0.02),
+        silent,
     ],
     ids=["body", "stated", "headers", "redirects", "silence"],
 )

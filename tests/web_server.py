@@ -50,6 +50,11 @@ def endless(head: bytes, part: bytes, pause: float = 0.0) -> Answer:
     return answer
 
 
+def silent(connection: socket.socket) -> None:
+    """Nothing, until the client is gone."""
+    connection.recv(1)
+
+
 @contextmanager
 def serving(answers: dict[str, Answer]) -> Iterator[Server]:
     """Serve these answers by path, each connection in a thread of its own."""

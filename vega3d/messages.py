@@ -247,8 +247,10 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number of a size that can be computed with; NaN is not."""
-    is_one = isinstance(value, Real) and type(value) is not bool
-    return is_one and bool(-MAX_NUMBER <= value <= MAX_NUMBER)
+    if isinstance(value, bool):
+        return False
+    is_number = isinstance(value, Real)
+    return is_number and bool(-MAX_NUMBER <= value <= MAX_NUMBER)
 
 
 def _short(value: object) -> str:
