@@ -21,6 +21,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections import Counter
@@ -356,6 +357,15 @@ class Readers:
         (self.folder / "config.yaml").write_bytes(data)
         load_config(self.folder / "config.yaml").to_dict()
         return []
+
+    def _hang(self, dice: random.Random) -> list[Exception]:
+        """For the test of the watchdog."""
+        time.sleep(3600)
+        return []
+
+    def _bomb(self, dice: random.Random) -> list[Exception]:
+        """For the test of the watch over memory."""
+        return [Exception(len(b"x" * MEMORY))]
 
 
 # --- the process that runs them

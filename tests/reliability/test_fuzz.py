@@ -25,3 +25,18 @@ def test_a_failure_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = iter(("typed", "ValueError: x", "accepted", "over 20 s"))
     monkeypatch.setattr(fuzz.Worker, "run", lambda self, kind, number: next(outcomes))
     assert [line.split(": ", 1)[1] for line in fuzz.main(4, seed=0)] == ["ValueError: x", "over 20 s"]
+
+
+@pytest.mark.full
+def test_what_hangs_or_fills_the_memory_is_seen_and_the_next_one_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = fuzz.Worker(0)
+    try:
+        assert worker.run("bomb", 0).endswith("GB (typed)")
+        monkeypatch.setattr(fuzz, "SECONDS", 3)
+        assert worker.run("hang", 0) == "over 3 s"
+        monkeypatch.undo()
+        assert worker.run("yaml", 0) in ("typed", "accepted")
+    finally:
+        worker.close()
