@@ -36,13 +36,17 @@ def write_video(
     rotation: int = 0,
     options: dict[str, str] | None = None,
     encoder: dict[str, str] | None = None,
+    title: str = "",
+    metadata_encoding: str = "utf-8",
 ) -> str:
     """A video of numbered frames, of the kind its suffix says; ``times`` in seconds vary its rate."""
     pictures = [frame(number, *size) for number in range(frames)] if isinstance(frames, int) else frames
-    with av.open(str(path), "w", options=options or {}) as container:
+    with av.open(str(path), "w", options=options or {}, metadata_encoding=metadata_encoding) as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=fps if times is None else 1000, options=encoder or {})
         stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         if rotation:
             stream.set_display_rotation(rotation)
         for number, picture in enumerate(pictures):

@@ -63,6 +63,8 @@ def test_marks_survive_a_message() -> None:
         [{"point": [1]}],
         [{"point": [1, "2"]}],
         [{"point": [1, float("nan")]}],
+        [{"point": [1, 10**400]}],
+        [{"box": [0, 0, 1, 10**9]}],
         [{"box": [30, 10, 10, 40]}],
         [{"point": [1, 2], "box": [1, 2, 3, 4]}],
         [{"point": [1, 2], "colour": "reddish"}],

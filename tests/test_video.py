@@ -299,7 +299,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         probe(tmp_path / "nowhere.mp4")
 
 
-def test_an_address_that_does_not_answer_says_to_download_it() -> None:
+def test_an_address_that_does_not_answer_says_to_download_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEGA3D_ALLOW_HOSTS", "127.0.0.1")
     with pytest.raises(MediaNotFoundError, match=r"is a URL and could not be reached[\s\S]*download"):
         probe("http://127.0.0.1:9/clip.mp4")
 

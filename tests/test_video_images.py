@@ -123,7 +123,8 @@ def test_a_missing_picture_is_named(tmp_path: Path) -> None:
         load_image(tmp_path / "nowhere.png")
 
 
-def test_an_address_that_does_not_answer_says_to_download_it() -> None:
+def test_an_address_that_does_not_answer_says_to_download_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEGA3D_ALLOW_HOSTS", "127.0.0.1")
     with pytest.raises(MediaNotFoundError, match=r"is a URL[\s\S]*download"):
         load_image("https://127.0.0.1:9/photo.png")
 

@@ -20,6 +20,38 @@ def is_text(text: Any) -> bool:
     return isinstance(text, (list, tuple)) and all(isinstance(item, str) for item in text)
 
 
+def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> None:
+    """Count the media tokens of rendered text: one that somebody wrote would take another's medium.
+
+    Args:
+        text: one prompt or several; None checks nothing.
+        media: for each media token, how many media there are.
+
+    Raises:
+        InputError: tokens and media do not agree, or the text cannot be written as UTF-8.
+    """
+    texts = [text] if isinstance(text, str) else text or []
+    for token, count in media.items():
+        found = sum(prompt.count(token) for prompt in texts)
+        if texts and found != count:
+            raise InputError(
+                f"The text holds {token} {found} times, for {count} media.",
+                got=f"{found} of {token}",
+                expected=f"{count}, one for each medium",
+                fix=f"take {token} out of what a message says, or give one placeholder for each medium",
+            )
+    for prompt in texts:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                "The text holds half of a character.",
+                got=ascii(prompt[error.start : error.end]),
+                expected="text that can be written as UTF-8",
+                fix="remove the lone surrogate",
+            ) from error
+
+
 def flat_images(images: Any) -> list[Any]:
     """Pictures of the whole batch in order, from one, a list, or a list for each row."""
     if images is None:

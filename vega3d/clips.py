@@ -10,6 +10,7 @@ This module knows no host.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,13 @@ def _from_frames(request: VideoRequest, planner: Planner) -> Clip:
     fps = request.sampling.get("sample_fps", request.sampling.get("fps"))
     fps = float(fps) if fps is not None else assume_fps(f"a clip of {len(frames)} frames")
     raw = float(request.sampling.get("raw_fps", fps))
+    if not (0 < fps < math.inf and 0 < raw < math.inf):
+        raise InputError(
+            f"Invalid rate of {name}.",
+            got=f"fps {fps}, raw_fps {raw}",
+            expected="positive numbers of frames a second",
+            fix="pass the rate at which the frames were taken",
+        )
     places = [round(at * raw / fps) for at in range(len(frames))]
     metadata = _metadata(places, len(frames) / fps * raw, raw)
     return Clip(plan, metadata, request.limits, size, frames, name)
@@ -178,8 +186,12 @@ def _metadata(places: Sequence[int], total: float, fps: float) -> dict[str, Any]
 
 def _given_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
     given = {key: value for key, value in dict(metadata).items() if value is not None}
-    places = [int(at) for at in given.get("frames_indices", range(count))]
-    if len(places) != count or not given.get("fps"):
+    try:
+        places = [int(at) for at in given.get("frames_indices", range(count))]
+        fps = float(given.get("fps", 0.0))
+    except (TypeError, ValueError, OverflowError):
+        places, fps = [], 0.0
+    if len(places) != count or not 0 < fps < math.inf:
         raise InputError(
             "video_metadata does not describe the frames.",
             got=f"fps {given.get('fps')}, {len(places)} frames_indices for {count} frames",

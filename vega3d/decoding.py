@@ -24,13 +24,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vega3d.containers import open_video
 from vega3d.errors import InputError, MediaError
-from vega3d.image import load_image, open_source, shown
+from vega3d.image import MAX_PIXELS, load_image, open_source, shown, too_many_pixels
 
 Source = str | os.PathLike[str] | io.BytesIO
 """A path, a ``file://`` or ``http(s)://`` address, a folder of pictures, or the bytes of a file."""
 
 DEFAULT_FPS = 2.0  # qwen-vl-utils' rate, both for sampling and for pictures that come without one
+# PyAV itself fails with the last two on streams that appear half-way, and on times without a unit.
+_BROKEN = (av.error.FFmpegError, LookupError, ArithmeticError)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -151,14 +154,14 @@ def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream; every failure of the decoder inside becomes a MediaError."""
     file = open_source(source)
     try:
-        with av.open(file) as container:
+        with open_video(file) as container:
             yield container, _video_stream(container, source)
-    except av.error.FFmpegError as error:
+    except _BROKEN as error:
         size = Path(file).stat().st_size if isinstance(file, str) else file.getbuffer().nbytes
         raise MediaError(
             f"{shown(source)} cannot be decoded as a video" + ("." if size else ": the file is empty."),
-            got=f"{size} bytes; {error.strerror}",
-            expected="a complete video file (mp4, mkv, webm, avi, mov, ...)",
+            got=f"{size} bytes; {getattr(error, 'strerror', None) or error}",
+            expected="a complete video file (mp4, mkv, webm, avi, mov, ...), no list of other files",
             fix="it may be truncated or no video at all: copy, download or export it again",
         ) from error
 
@@ -174,8 +177,18 @@ def _video_stream(container: Any, source: Source) -> Any:
             expected="a file with moving pictures",
             fix="check that the right file is passed",
         )
-    streams[0].thread_type = "AUTO"
-    return streams[0]
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise MediaError(
+            f"{shown(source)} is in a codec that cannot be decoded.",
+            got="an unknown codec",
+            expected="H.264, HEVC, VP9, AV1, MPEG-4, ...",
+            fix="the file may be damaged; else convert it: ffmpeg -i in.mp4 -c:v libx264 out.mp4",
+        )
+    if stream.width * stream.height > MAX_PIXELS:
+        raise too_many_pixels(shown(source), stream.width, stream.height)
+    stream.thread_type = "AUTO"
+    return stream
 
 
 def _walk(container: Any, stream: Any) -> _Packets:
@@ -259,7 +272,7 @@ def pictures_of(folder: Path) -> list[Path]:
     """Files of a folder that are pictures, 2.png before 10.png."""
     files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
     return sorted(
-        files, key=lambda file: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", file.name)]
+        files, key=lambda file: [int(s) if s.isdecimal() else s for s in re.split(r"(\d+)", file.name)]
     )
 
 

@@ -179,7 +179,9 @@ class _Sized:
         """uint8 (N, 3, H, W) at a size rounded to whole tokens, as qwen-vl-utils does it."""
         factor = self._own("patch_size", call) * self._own("merge_size", call)
         low, high = (tokens * factor**2 for tokens in RESIZED_TOKENS)
-        sides = smart_resize(max(size[0], factor), max(size[1], factor), factor, low, high)
+        height, width = max(size[0], factor), max(size[1], factor)
+        check_aspect(width, height, "The size that is asked for")
+        sides = smart_resize(height, width, factor, low, high)
         return F.interpolate(frames, size=sides, mode="bicubic", antialias=True)
 
 

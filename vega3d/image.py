@@ -3,6 +3,8 @@
 Follows transformers in turning a picture upright by its EXIF tag, and qwen-vl-utils in laying a transparent
 one over white. Never resizes: a size is a matter of whoever encodes the picture.
 
+Memory is bounded: a file is decoded once, in at most ``MAX_PIXELS`` pixels, and converted strip by strip.
+
 This module knows no host, no processor and no video.
 """
 
@@ -12,9 +14,9 @@ import base64
 import binascii
 import io
 import os
-import urllib.error
-import urllib.request
-from pathlib import Path
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,18 @@ import torch
 from torch import Tensor
 
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
+from vega3d.web import fetch, is_url
 
-_BROKEN = (OSError, SyntaxError, ValueError)  # what Pillow raises half-way through a damaged file
-URL_TIMEOUT = 20.0  # seconds without an answer
+MAX_PIXELS = 2**27
+"""Largest picture, or frame of a video, that is decoded: 134 million pixels, below 2 GB of memory."""
+FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "SGI"),
+    *("AVIF", "JPEG2000", "HEIF"),
+)
+"""Formats of Pillow that are read; none starts another program (as EPS does) or reads another file."""
+STRIP = 2**20  # pixels that are converted at a time
+# What Pillow raises half-way through a damaged file; its readers of headers do not check every index.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
 _ACCEPTED = "a path, a file:// or http(s):// or data: URI, a PIL image, or an array (H, W, 3) or (3, H, W)"
 
 
@@ -46,24 +57,8 @@ def load_image(source: Any) -> Tensor:
         return _from_array(as_tensor(source))
     if isinstance(source, PIL.Image.Image):
         return _to_tensor(_decoded(source, "a PIL image"))
-    file = open_source(source)
-    name = shown(source)
-    try:
-        with PIL.Image.open(file) as image:
-            return _to_tensor(_decoded(image, name))
-    except MediaError:
-        raise
-    except PIL.Image.DecompressionBombError as error:
-        raise MediaError(
-            f"{name} has too many pixels to be decoded safely.",
-            got=str(error),
-            expected=f"at most {2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)} pixels",
-            fix="scale the picture down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
-        ) from error
-    except (PIL.UnidentifiedImageError, IsADirectoryError) as error:
-        raise _not_a_picture(name, "a folder, or bytes that no image format of Pillow matches") from error
-    except _BROKEN as error:
-        raise _damaged(name, error) from error
+    with _opened(source) as (image, name):
+        return _to_tensor(_decoded(image, name))
 
 
 def image_size(source: Any) -> tuple[int, int]:
@@ -75,15 +70,49 @@ def image_size(source: Any) -> tuple[int, int]:
     if isinstance(source, (Tensor, np.ndarray, PIL.Image.Image)):
         picture = load_image(source)
         return picture.shape[1], picture.shape[2]
+    with _opened(source) as (image, _):
+        lying = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (image.width, image.height) if lying else (image.height, image.width)
+
+
+@contextmanager
+def _opened(source: Any) -> Iterator[tuple[PIL.Image.Image, str]]:
+    """A picture whose header was read, and its name; every failure of Pillow inside becomes a MediaError."""
     file, name = open_source(source), shown(source)
     try:
-        with PIL.Image.open(file) as image:
-            lying = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            return (image.width, image.height) if lying else (image.height, image.width)
+        with PIL.Image.open(file, formats=formats()) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise too_many_pixels(name, image.width, image.height)
+            yield image, name
+    except MediaError:
+        raise
+    except PIL.Image.DecompressionBombError as error:
+        raise MediaError(
+            f"{name} has too many pixels to be decoded safely.",
+            got=str(error),
+            expected=f"at most {min(MAX_PIXELS, 2 * (PIL.Image.MAX_IMAGE_PIXELS or MAX_PIXELS))} pixels",
+            fix="scale the picture down",
+        ) from error
     except (PIL.UnidentifiedImageError, IsADirectoryError) as error:
-        raise _not_a_picture(name, "a folder, or bytes that no image format of Pillow matches") from error
-    except (*_BROKEN, PIL.Image.DecompressionBombError) as error:
+        raise _not_a_picture(name, "a folder, or bytes of none of: " + ", ".join(FORMATS)) from error
+    except _BROKEN as error:
         raise _damaged(name, error) from error
+
+
+def formats() -> list[str]:
+    """Those of ``FORMATS`` that this Pillow reads."""
+    PIL.Image.init()
+    return [name for name in FORMATS if name in PIL.Image.OPEN]
+
+
+def too_many_pixels(name: str, width: int, height: int) -> MediaError:
+    """The error for a picture or a frame above ``MAX_PIXELS``."""
+    return MediaError(
+        f"{name} has too many pixels to be decoded safely: {width}x{height}.",
+        got=f"{width * height} pixels",
+        expected=f"at most {MAX_PIXELS} pixels",
+        fix="scale it down",
+    )
 
 
 def open_source(source: Any) -> str | io.BytesIO:
@@ -91,6 +120,7 @@ def open_source(source: Any) -> str | io.BytesIO:
 
     Raises:
         MediaNotFoundError: no such file, or an address that cannot be reached.
+        MediaError: a pipe or a device.
         InputError: neither a path nor an address.
     """
     if isinstance(source, (bytes, io.BytesIO)):
@@ -103,19 +133,26 @@ def open_source(source: Any) -> str | io.BytesIO:
             fix="pass a path",
         )
     address = os.fspath(source)
-    if address.startswith(("http://", "https://")):
-        return io.BytesIO(_fetch(address))
+    if is_url(address):
+        return fetch(address)
     if address.startswith("data:"):
         return io.BytesIO(_from_data_uri(address))
     path = address.removeprefix("file://")
-    if not Path(path).exists():
-        raise MediaNotFoundError(
-            f"There is no file {path!r}.",
-            got=address,
-            expected="a file that exists",
-            fix=f"check the name; relative paths start at {os.getcwd()!r}",
+    if os.path.isfile(path) or os.path.isdir(path):
+        return path
+    if os.path.exists(path):  # a pipe would be waited for, a device never ends
+        raise MediaError(
+            f"{shown(path)} is not a regular file.",
+            got="a pipe, a socket or a device",
+            expected="a file, or a folder of frames",
+            fix="copy its content into a file",
         )
-    return path
+    raise MediaNotFoundError(
+        f"There is no file {shown(path)}.",
+        got=shown(source),
+        expected="a file that exists",
+        fix=f"check the name; relative paths start at {os.getcwd()!r}",
+    )
 
 
 def shown(source: Any) -> str:
@@ -124,20 +161,6 @@ def shown(source: Any) -> str:
         return f"the given {type(source).__name__}"
     text = os.fspath(source)
     return repr(text if len(text) <= 200 else text[:60] + "...")
-
-
-def _fetch(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "vega3d"})
-    try:
-        with urllib.request.urlopen(request, timeout=URL_TIMEOUT) as answer:
-            return bytes(answer.read())
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise MediaNotFoundError(
-            f"{shown(url)} is a URL and could not be reached.",
-            got=str(error),
-            expected=f"an answer within {URL_TIMEOUT:g} s",
-            fix="download the file first and pass its path",
-        ) from error
 
 
 def _from_data_uri(uri: str) -> bytes:
@@ -158,16 +181,35 @@ def _from_data_uri(uri: str) -> bytes:
 def _decoded(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     try:
         image.load()
-        return _to_rgb(PIL.ImageOps.exif_transpose(image))
+        if not image.width or not image.height:
+            raise _not_a_picture(name, f"{image.width}x{image.height}")
+        upright = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1
+        return image if upright else PIL.ImageOps.exif_transpose(image)
     except MediaError:
         raise
     except _BROKEN as error:
         raise _damaged(name, error) from error
 
 
+def _to_tensor(image: PIL.Image.Image) -> Tensor:
+    """uint8 (3, H, W) of a decoded picture; a whole copy in between would cost as much as the picture."""
+    top = _brightest(image)
+    pixels = np.empty((3, image.height, image.width), np.uint8)
+    for row, strip in _strips(image):
+        if top is not None:
+            strip = _to_eight_bits(strip, top)
+        pixels[:, row : row + strip.height] = np.asarray(_to_rgb(strip)).transpose(2, 0, 1)
+    return torch.from_numpy(pixels)
+
+
+def _strips(image: PIL.Image.Image) -> Iterator[tuple[int, PIL.Image.Image]]:
+    """The picture in parts of about ``STRIP`` pixels, each with the number of its first row."""
+    rows = max(1, STRIP // image.width)
+    for row in range(0, image.height, rows):
+        yield row, image.crop((0, row, image.width, min(row + rows, image.height)))
+
+
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _to_eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         over = PIL.Image.new("RGB", image.size, (255, 255, 255))
@@ -176,23 +218,31 @@ def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Grey of 16 bits (modes I;16 and I) or floating grey in 0..1 as 8 bits, where Pillow would clip."""
-    values = np.asarray(image, dtype=np.float64)
-    low, high = float(values.min()), float(values.max())
+def _brightest(image: PIL.Image.Image) -> float | None:
+    """The value that is white, for grey of more than 8 bits, where Pillow would clip; else None.
+
+    Raises:
+        MediaError: a value lies outside the range that the mode's pictures have.
+    """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return None
+    ends = [(part.min(), part.max()) for part in (np.asarray(strip) for _, strip in _strips(image))]
+    low, high = (float(value) for value in (np.min(ends), np.max(ends)))  # NaN where one is
     top = 1.0 if image.mode == "F" else 65535.0 if image.mode != "I" or high > 255 else 255.0
-    if low < 0 or high > top:
+    if not (low >= 0 and high <= top):
         raise MediaError(
             f"A grey picture of mode {image.mode!r} has values outside 0..{top:g}.",
             got=f"{low:g}..{high:g}",
             expected=f"0..{top:g}",
             fix="scale it to 8 bits before",
         )
+    return top
+
+
+def _to_eight_bits(image: PIL.Image.Image, top: float) -> PIL.Image.Image:
+    """Grey of 16 bits (modes I;16 and I) or floating grey in 0..1 as 8 bits."""
+    values = np.asarray(image, dtype=np.float64)
     return PIL.Image.fromarray(np.rint(values * (255.0 / top)).astype(np.uint8))
-
-
-def _to_tensor(image: PIL.Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
 
 def _from_array(array: Tensor) -> Tensor:
@@ -207,7 +257,7 @@ def _from_array(array: Tensor) -> Tensor:
         raise _not_a_picture("An array", f"shape {tuple(array.shape)}")
     pixels = to_uint8(array)
     if pixels.shape[0] == 4:
-        return _to_tensor(_to_rgb(PIL.Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy(), "RGBA")))
+        return _to_tensor(PIL.Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy(), "RGBA"))
     return pixels.expand(3, -1, -1).cpu().contiguous()
 
 

@@ -23,6 +23,7 @@ from vega3d.errors import InputError
 SHAPES = {"point": 2, "box": 4}
 """Number of coordinates of each shape: x, y; or left, top, right, bottom."""
 UNITS = ("pixels", "thousandths")
+FARTHEST = 10**6  # coordinate; Pillow draws every pixel of a line, seen or not
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def _is_point_list(values: Any, count: int) -> bool:
     return (
         isinstance(values, (list, tuple))
         and len(values) == count
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values)
+        and all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= FARTHEST for v in values
+        )
     )
 
 

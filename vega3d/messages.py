@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from vega3d.errors import InputError, UnknownKeywordError, nearest
@@ -24,6 +25,9 @@ IMAGE_KEYS = ("type", *IMAGE_SOURCES, *LIMITS, "clip", "marks")
 VIDEO_KEYS = ("type", *VIDEO_SOURCES, *LIMITS, "total_pixels", *SAMPLING, "num_frames", *RATES)
 DEFAULTS = ("min_pixels", "max_pixels", "total_pixels", *SAMPLING, "num_frames", *RATES)
 """Keys that a whole call may set for all of its media."""
+MAX_ENLARGED = 2**24
+"""Pixels that a picture, or four frames of a video, are enlarged to at most: more than a host's own limit."""
+MAX_NUMBER = 10**12  # of any limit or sampling key
 
 
 @dataclass(frozen=True)
@@ -124,21 +128,37 @@ def _not_messages(got: object) -> InputError:
 def _bare(
     message: Mapping[str, Any], row: int, parsed: Conversations, defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    content = message.get("content")
-    if not isinstance(content, (list, tuple)):
-        return dict(message)
+    message = {key: value for key, value in message.items() if value is not None}
+    content = message.get("content", "")
+    if not isinstance(content, (str, list, tuple)):
+        raise _no_content(content)
+    if isinstance(content, str):
+        return message
     return {**message, "content": [_entry(entry, row, parsed, defaults) for entry in content]}
 
 
 def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, Any]) -> Any:
     if isinstance(entry, str):
         return {"type": "text", "text": entry}
+    if not isinstance(entry, Mapping):
+        raise _no_content(entry)
     kind = _kind(entry)
+    if kind == "text" and not isinstance(entry.get("text"), str):
+        raise _no_content(entry)
     if kind == "image":
         parsed.images.append(_image(entry, row, defaults))
     elif kind == "video":
         parsed.videos.append(_video(entry, defaults))
     return dict(entry) if kind == "text" else {"type": kind}
+
+
+def _no_content(got: Any) -> InputError:
+    return InputError(
+        "A message holds an entry that is neither text nor a medium.",
+        got=f"{type(got).__name__}: {str(got)[:80]}",
+        expected='text, or a list of {"type": "text", "text": …} and {"type": "image", "image": …}',
+        fix="correct the message",
+    )
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
@@ -151,7 +171,7 @@ def _kind(entry: Mapping[str, Any]) -> str:
         return "video"
     raise InputError(
         f"A message holds an entry of type {declared!r}.",
-        got=f"keys {sorted(entry)}",
+        got=f"keys {sorted(map(str, entry))}",
         expected="type 'text', 'image' or 'video'",
         fix='write for example {"type": "image", "image": "photo.jpg"}',
     )
@@ -189,6 +209,11 @@ def sampling_of(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
         return found
 
     own, general = pick(entry), pick(defaults)
+    for name, value in {**general, **own}.items():
+        if not _is_number(value) and not (name == "video_end" and value == float("inf")):
+            raise _bad_limit(f"Invalid {name}", f"{name}={_short(value)}", "a number")
+        if name in (*RATES, "fps") and not value > 0:
+            raise _bad_limit(f"Invalid {name}", f"{name}={value}", "a positive number of frames a second")
     if "fps" in own or "nframes" in own:  # the two exclude each other
         general = {key: value for key, value in general.items() if key not in ("fps", "nframes")}
     return {**general, **own}
@@ -203,16 +228,35 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
     names = (*LIMITS, "total_pixels") if video else LIMITS
     given = {name: values[name] for name in names if values.get(name) is not None}
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise _bad_limit(f"{name} is no positive number", f"{name}={value!r}", "a number of pixels")
+        if not _is_number(value) or not value >= 1:
+            raise _bad_limit(f"{name} is no positive number", f"{name}={_short(value)}", "a number of pixels")
     if given.get("min_pixels", 0) > given.get("max_pixels", float("inf")):
         raise _bad_limit("min_pixels is above max_pixels", given, "min_pixels <= max_pixels")
     sides = given.get("resized_height"), given.get("resized_width")
     if (sides[0] is None) != (sides[1] is None):
         raise _bad_limit("One side of a size is missing", given, "resized_height and resized_width together")
+    most = MAX_ENLARGED // 4 if video else MAX_ENLARGED
+    if given.get("min_pixels", 0) > most:
+        raise _bad_limit("min_pixels is too large", f"min_pixels={given['min_pixels']}", f"at most {most}")
+    if video and (sides[0] or 0) * (sides[1] or 0) > most:  # of a picture, qwen-vl-utils bounds it
+        raise _bad_limit("A frame would become too large", sides, f"at most {most} pixels")
     areas = {name: int(value) for name, value in given.items() if name.endswith("_pixels")}
     resized = None if sides[0] is None or sides[1] is None else (int(sides[0]), int(sides[1]))
     return Limits(resized=resized, **areas)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number of a size that can be computed with; NaN is not."""
+    if isinstance(value, bool):
+        return False
+    is_number = isinstance(value, Real)
+    return is_number and bool(-MAX_NUMBER <= value <= MAX_NUMBER)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, int) and not _is_number(value):  # thousands of digits cannot be written out
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)[:80]
 
 
 def _bad_limit(what: str, got: object, expected: str) -> InputError:
@@ -225,7 +269,7 @@ def _source(kind: str, entry: Mapping[str, Any], names: Sequence[str]) -> Any:
         return entry[given[0]]
     raise InputError(
         f"A message's {kind} names {'several sources' if given else 'no source'}.",
-        got=f"keys {sorted(entry)}",
+        got=f"keys {sorted(map(str, entry))}",
         expected=f"exactly one of {', '.join(names)}",
         fix=f'write {{"type": "{kind}", "{kind}": …}}',
     )

@@ -24,7 +24,7 @@ import vega3d._torchvision  # noqa: F401  # must run before transformers is impo
 from transformers import BatchFeature
 from transformers.video_utils import VideoMetadata
 
-from vega3d.arguments import flat_images, is_text, named_groups
+from vega3d.arguments import check_text, flat_images, is_text, named_groups
 from vega3d.arguments import image_groups as group_images
 from vega3d.arguments import video_requests as request_videos
 from vega3d.clips import Clip, Frames, plan_clip
@@ -228,6 +228,7 @@ class Vega3DProcessor:
         kwargs: dict[str, Any],
     ) -> BatchFeature:
         self._check_keywords(kwargs)
+        check_text(text, {self.processor.image_token: len(images), self.processor.video_token: len(videos)})
         if videos and isinstance(getattr(self.processor, "video_processor", None), NoVideoProcessor | None):
             raise videos_need_torchvision()
         pictures = [load_image(request.source) for request in images]

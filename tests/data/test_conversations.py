@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vega3d.data import messages_of, read_rows
+from vega3d.data import Allowed, messages_of, read_rows
 from vega3d.errors import InputError
 
 BASE = Path("/data")
@@ -93,7 +94,7 @@ def test_placeholders_and_media_have_to_agree(asked: int, given_: int) -> None:
     "address", ["https://a.org/a.png", "file:///a.png", "data:image/png;base64,AA", "/a.png"]
 )
 def test_addresses_and_absolute_paths_stay_as_they_are(address: str) -> None:
-    (message,) = messages_of({"image": address}, BASE)
+    (message,) = messages_of({"image": address}, BASE, Allowed(urls=True))
     assert message["content"] == [{"type": "image", "image": address}]
 
 
@@ -107,6 +108,11 @@ def test_addresses_and_absolute_paths_stay_as_they_are(address: str) -> None:
         {"conversations": [{"from": "robot", "value": "Hi"}]},
         {"conversations": [{"from": "human", "value": None}]},
         {"conversations": ["hello"]},
+        {"conversations": 5},
+        {"messages": "hello"},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": [], "content": "Hi"}]},
+        {"conversations": [{"from": {}, "value": "Hi"}]},
     ],
     ids=str,
 )
@@ -148,3 +154,84 @@ def test_an_empty_list_of_media_is_none(name: str) -> None:
     turns = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "left"}]
     found = messages_of({name: [], "conversations": turns}, Path("/base"))
     assert found == messages_of({"conversations": turns}, Path("/base"))
+
+
+# --- what a row may name
+
+
+def rows(folder: Path, row: Any, **settings: Any) -> list[Any]:
+    (folder / "train.json").write_text(json.dumps([row]))
+    return list(read_rows(folder / "train.json", **settings))
+
+
+PLACES = [
+    lambda source: {"image": source},
+    lambda source: {"images": [source]},
+    lambda source: {"video": source},
+    lambda source: {"video": [f"{source}.png", f"{source}.png"]},
+    lambda source: [user({"type": "image", "url": source})],
+    lambda source: [user({"type": "video", "path": source})],
+    lambda source: [user({"type": "image_url", "image_url": {"url": source}})],
+    lambda source: [user({"image": source})],
+    lambda source: {"messages": [user({"type": "image"}, text("What?"))], "image": source},
+]
+"""Every way in which a row names a medium."""
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: json.dumps(place("x")))
+@pytest.mark.parametrize("address", ["http://a.org/a", "https://a.org/a", "HTTP://a.org/a"])
+def test_a_row_names_no_address_unless_addresses_are_allowed(
+    tmp_path: Path, place: Callable[[str], Any], address: str
+) -> None:
+    with pytest.raises(InputError, match=r"row 0[\s\S]*names an address[\s\S]*allow_urls"):
+        rows(tmp_path, place(address))
+    assert len(rows(tmp_path, place(address), allow_urls=True)) == 1
+
+
+@pytest.mark.parametrize("address", ["ftp://a.org/a.png", "s3://a/b.png", "concat://a", "rtsp://a"])
+def test_a_row_names_no_address_of_another_kind(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError, match="names an address"):
+        rows(tmp_path, {"image": address}, allow_urls=True)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: json.dumps(place("x")))
+@pytest.mark.parametrize(
+    "path", ["../a.png", "/etc/a.png", "b/../../a.png", "file:///etc/a.png", "FILE:///etc/a"]
+)
+def test_a_row_does_not_leave_the_root(tmp_path: Path, place: Callable[[str], Any], path: str) -> None:
+    root = tmp_path / "media"
+    root.mkdir()
+    with pytest.raises(InputError, match=r"row 0[\s\S]*allow_outside"):
+        rows(tmp_path, place(path), root=root)
+    assert len(rows(tmp_path, place(path), root=root, allow_outside=True)) == 1
+    assert len(rows(tmp_path, place(path))) == 1  # without a root, rows of LLaVA's kind name what they like
+
+
+def test_a_link_deep_in_the_root_is_followed_only_within_it(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "media" / "scans").mkdir(parents=True)
+    (tmp_path / "media" / "mounted").symlink_to(tmp_path / "disk")
+    (tmp_path / "media" / "scans" / "out").symlink_to(tmp_path)
+    assert rows(tmp_path, {"image": "mounted/a.png"}, root=tmp_path / "media")
+    with pytest.raises(InputError, match="a link leads to"):
+        rows(tmp_path, {"image": "scans/out/a.png"}, root=tmp_path / "media")
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.jsonl"])
+def test_an_annotation_file_that_is_nested_without_end_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises(InputError, match=name):
+        list(read_rows(tmp_path / name))
+
+
+def test_a_row_that_is_nested_deeply_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"messages": ' + "[" * 900 + "]" * 900 + "}\n")
+    with pytest.raises(InputError, match=r"train\.jsonl, row 0"):
+        list(read_rows(tmp_path / "train.jsonl"))
+
+
+@pytest.mark.parametrize("content", ["5", '"text"', '{"data": 5}', '{"data": {"a": 1}}', "null"])
+def test_an_annotation_file_without_rows_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "train.json").write_text(content)
+    with pytest.raises(InputError, match="holds no rows"):
+        list(read_rows(tmp_path / "train.json"))

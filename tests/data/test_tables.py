@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests import media
-from vega3d.data import read_rows
+from vega3d.data import Allowed, read_rows
+from vega3d.data.conversations import LOCAL
 from vega3d.data.tables import StreamedRows, TableRows, plain
 from vega3d.errors import InputError
 from vega3d.image import load_image
@@ -75,7 +76,7 @@ def test_keys_that_other_rows_need_are_left_out() -> None:
 
 
 def test_a_stream_gives_each_row_once_an_epoch_in_an_order_of_its_seed(tmp_path: Path) -> None:
-    tables = [(folder_of(tmp_path, "a", 20), None, "train", None, None, None)]
+    tables = [(folder_of(tmp_path, "a", 20), None, "train", None, None, None, LOCAL)]
     one = [answer_of(row) for row in StreamedRows(tables, seed=1)]
     again = [answer_of(row) for row in StreamedRows(tables, seed=1)]
     other = [answer_of(row) for row in StreamedRows(tables, seed=2)]
@@ -84,7 +85,7 @@ def test_a_stream_gives_each_row_once_an_epoch_in_an_order_of_its_seed(tmp_path:
 
 
 def test_each_epoch_of_a_stream_has_an_order_of_its_own(tmp_path: Path) -> None:
-    stream = StreamedRows([(folder_of(tmp_path, "a", 20), None, "train", None, None, None)], seed=1)
+    stream = StreamedRows([(folder_of(tmp_path, "a", 20), None, "train", None, None, None, LOCAL)], seed=1)
     first = [answer_of(row) for row in stream]
     stream.set_epoch(1)
     assert [answer_of(row) for row in stream] != first
@@ -92,7 +93,7 @@ def test_each_epoch_of_a_stream_has_an_order_of_its_own(tmp_path: Path) -> None:
 
 def test_streams_are_mixed_by_their_shares(tmp_path: Path) -> None:
     tables = [
-        (folder_of(tmp_path, name, 300, first), None, "train", None, None, None)
+        (folder_of(tmp_path, name, 300, first), None, "train", None, None, None, LOCAL)
         for name, first in (("a", 0), ("b", 1000))
     ]
     stream = iter(StreamedRows(tables, [0.2, 0.8], seed=0))
@@ -112,3 +113,15 @@ def test_a_row_of_a_table_that_cannot_be_read_names_itself(tmp_path: Path) -> No
 def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         TableRows(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("source", ["http://127.0.0.1/a.png", "../a.png"])
+def test_a_row_of_a_table_names_no_address_and_does_not_leave_the_root(tmp_path: Path, source: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "rows.jsonl").write_text(json.dumps(conversation(0, image=source)))
+    folder, strict = str(tmp_path / "a"), Allowed(urls=False, outside=False)
+    with pytest.raises(InputError, match=r"row 0[\s\S]*allow_"):
+        TableRows(folder, base=tmp_path / "a", allowed=strict)[0]
+    with pytest.raises(InputError, match="allow_"):
+        list(StreamedRows([(folder, None, "train", tmp_path / "a", None, None, strict)]))
+    assert TableRows(folder, base=tmp_path / "a", allowed=Allowed(urls=True))[0].images

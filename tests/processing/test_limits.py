@@ -17,7 +17,7 @@ from qwen_vl_utils import process_vision_info, smart_resize
 
 from tests import media, processors
 from tests.processing.helpers import assert_same, image, prompt, user, video
-from vega3d.errors import InputError
+from vega3d.errors import InputError, MediaError
 from vega3d.processing import Vega3DProcessor
 
 TOKEN = 28 * 28
@@ -167,8 +167,45 @@ def test_a_budget_for_a_whole_video_is_shared_by_its_frames() -> None:
         {"max_pixels": "many"},
         {"resized_height": 100},
         {"resized_height": 100, "resized_width": -3},
+        {"resized_height": 10**9, "resized_width": 28},
+        {"min_pixels": 10**12},
+        {"min_pixels": float("nan")},
+        {"max_pixels": float("inf")},
+        {"max_pixels": 10**5000},
+        {"max_pixels": 0.5},
     ],
+    ids=lambda limits: ", ".join(limits),
 )
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises((InputError, MediaError)):
         Vega3DProcessor(FAMILIES["qwen2_5_vl"]).apply_chat_template(user(image(media.photo(), **limits), "?"))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"fps": "x"},
+        {"fps": 0},
+        {"fps": float("nan")},
+        {"num_frames": []},
+        {"nframes": float("nan")},
+        {"nframes": 10**5000},
+        {"nframes": True},
+        {"min_frames": 10**400},
+        {"max_frames": -(10**30)},
+        {"video_start": "0"},
+        {"video_end": float("nan")},
+        {"min_pixels": 10**12},
+        {"resized_height": 10**9, "resized_width": 1},
+        {"resized_height": 10**6, "resized_width": 10**6},
+    ],
+    ids=lambda keys: ", ".join(keys),
+)
+def test_sampling_that_makes_no_sense_is_refused(keys: dict[str, Any], clip: str) -> None:
+    with pytest.raises((InputError, MediaError)):
+        Vega3DProcessor(FAMILIES["qwen2_5_vl"]).apply_chat_template(user(video(clip, **keys), "?"))
+
+
+def test_a_video_may_be_asked_for_to_its_end(clip: str) -> None:
+    keys = {"video_start": 0.5, "video_end": float("inf")}
+    Vega3DProcessor(FAMILIES["qwen2_5_vl"]).apply_chat_template(user(video(clip, **keys), "?"))

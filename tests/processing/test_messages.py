@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -250,8 +251,36 @@ def test_rates_and_metadata_are_one_a_video(qwen: Vega3DProcessor, arguments: di
         qwen("<|video_pad|>", videos=[[media.photo()] * 2], **arguments)
 
 
-def test_missing_media_are_named(qwen: Vega3DProcessor) -> None:
+def test_missing_media_are_named(qwen: Vega3DProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEGA3D_ALLOW_HOSTS", "127.0.0.1")
     with pytest.raises(MediaNotFoundError, match=r"nowhere\.mp4"):
         qwen.apply_chat_template(user(video("nowhere.mp4"), "?"))
     with pytest.raises(MediaNotFoundError, match="is a URL"):
         qwen.apply_chat_template(user(image("http://127.0.0.1:9/a.png"), "?"))
+
+
+@pytest.mark.parametrize("token", ["<|video_pad|>", "<|image_pad|>"])
+def test_a_media_token_that_somebody_writes_is_refused_by_its_name(
+    processor: Vega3DProcessor, picture: Path, token: str
+) -> None:
+    for content in ((image(picture), f"What is {token}?"), (f"What is {token}?",)):
+        with pytest.raises(InputError, match=re.escape(token)):
+            processor.apply_chat_template(user(*content))
+
+
+def test_half_a_character_is_refused(qwen: Vega3DProcessor) -> None:
+    with pytest.raises(InputError, match="half of a character"):
+        qwen.apply_chat_template(user("What is \ud800?"))
+
+
+@pytest.mark.parametrize("entry", [5, None, ["a"], {"type": "text"}, {"type": "text", "text": 5}], ids=str)
+def test_an_entry_that_is_neither_text_nor_a_medium_is_refused(qwen: Vega3DProcessor, entry: Any) -> None:
+    with pytest.raises(InputError, match="neither text nor a medium"):
+        qwen.apply_chat_template([{"role": "user", "content": [entry]}])
+    with pytest.raises(InputError, match="neither text nor a medium"):
+        qwen.apply_chat_template([{"role": "user", "content": 5}])
+
+
+def test_a_title_that_is_not_utf_8_does_not_stop_a_processor(qwen: Vega3DProcessor, tmp_path: Path) -> None:
+    latin = media.write_video(tmp_path / "a.mp4", title="Café", metadata_encoding="latin-1")
+    assert "pixel_values_videos" in qwen.apply_chat_template(user(video(latin), "?"))

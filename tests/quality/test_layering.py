@@ -32,7 +32,7 @@ FLOORS: list[set[str]] = [
     {"geometry", "grid", "image", "marks"},
     {"config"},
     {"registry", "locks"},
-    {"files", "hub", "pico"},
+    {"containers", "files", "hub", "pico", "web"},
     {"errors", "durations", "_torchvision", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}

@@ -9,6 +9,7 @@ This module computes nothing and writes nothing.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,15 +99,21 @@ class Needs:
     factor: int = 2
     marks: MarksSeen = "host"
 
-    def of(self, rows: Iterable[Row]) -> Iterator[list[Job | Problem]]:
-        """For each row its jobs, in order; the same job may be needed by many rows."""
+    def of(self, rows: Iterable[Row | Vega3DError]) -> Iterator[list[Job | Problem]]:
+        """For each row its jobs, in order; the same job may be needed by many rows.
+
+        Args:
+            rows: of ``read_rows``, or of ``tried_rows``, whose errors become problems.
+        """
         rows = iter(rows)
         with ThreadPoolExecutor(THREADS) as pool:
             while part := list(islice(rows, AT_ONCE)):
                 yield from pool.map(self.of_row, part)
 
-    def of_row(self, row: Row) -> list[Job | Problem]:
-        """The jobs of one row."""
+    def of_row(self, row: Row | Vega3DError) -> list[Job | Problem]:
+        """The jobs of one row, or why it is none."""
+        if isinstance(row, Vega3DError):
+            return [Problem("annotations", row)]
         found: list[Job | Problem] = []
         for group in row.groups:
             found += self._guarded(row.where, self._of_pictures, [row.images[at] for at in group])
@@ -176,7 +183,7 @@ class Needs:
 
         A file with many runs is shared out in blocks.
         """
-        first = zlib.crc32(file.encode())
+        first = zlib.crc32(os.fsencode(file))
         return [number for number in range(runs) if (first + number // BLOCK) % self.world == self.rank]
 
     def _grid(self, modality: Modality, size: Size, frames: int, limits: Limits) -> Size | None:

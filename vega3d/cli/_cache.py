@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vega3d.cache import Job, Needs, Problem
     from vega3d.config import Vega3DConfig
     from vega3d.data import Row
+    from vega3d.errors import Vega3DError
     from vega3d.store import FeatureStore
     from vega3d.store.feature_store import Damage
 
@@ -37,13 +38,14 @@ def require_media(arguments: argparse.Namespace) -> None:
         )
 
 
-def rows_of(arguments: argparse.Namespace) -> Iterator[Row]:
-    """Rows of the annotation files and of the media that the options name."""
-    from vega3d.data import media_rows, read_rows
+def rows_of(arguments: argparse.Namespace) -> Iterator[Row | Vega3DError]:
+    """Rows of the annotation files and of the media that the options name; a bad row as its error."""
+    from vega3d.data import media_rows, tried_rows
 
     defaults = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
+    trust = {"allow_urls": arguments.allow_urls, "allow_outside": arguments.allow_outside}
     for file in arguments.annotations:
-        yield from read_rows(file, arguments.root, defaults)
+        yield from tried_rows(file, arguments.root, defaults, **trust)
     yield from media_rows(arguments.media, defaults)
 
 

@@ -97,6 +97,8 @@ def _add_media(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--media", nargs="+", default=[], metavar="FILE", help="videos or pictures themselves"
     )
     parser.add_argument("--root", metavar="FOLDER", help="where relative paths of media start")
+    parser.add_argument("--allow-urls", action="store_true", help="annotations may name http(s) addresses")
+    parser.add_argument("--allow-outside", action="store_true", help="they may name paths outside --root")
     parser.add_argument("--marks", choices=("host", "both"), default="host", help=_MARKS_HELP)
     for name in SAMPLING:
         kind = float if name == "fps" else int

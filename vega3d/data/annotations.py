@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vega3d.arguments import named_groups
-from vega3d.data.conversations import Messages, messages_of
+from vega3d.data.conversations import LOCAL, Allowed, Messages, messages_of
 from vega3d.data.spar import SparMarks, with_marks
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError, Vega3DError
@@ -44,6 +44,9 @@ def read_rows(
     root: str | os.PathLike[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
     spar: SparMarks | None = None,
+    *,
+    allow_urls: bool = False,
+    allow_outside: bool = False,
 ) -> Iterator[Row]:
     """Rows of a JSON or JSONL file, in order.
 
@@ -52,11 +55,13 @@ def read_rows(
         root: folder that relative paths of media start from; None is the file's own.
         defaults: sampling and limits of media that do not state them: ``nframes``, ``fps``, ``max_pixels``.
         spar: how a field ``spar_info`` is understood; None refuses a row that has marks in it.
+        allow_urls: rows may name ``http://`` and ``https://`` addresses, which are fetched.
+        allow_outside: rows may name paths outside ``root``; without a root they always may.
 
     Raises:
         InputError: the file or a row cannot be understood; names the row.
     """
-    for row in tried_rows(path, root, defaults, spar):
+    for row in tried_rows(path, root, defaults, spar, allow_urls=allow_urls, allow_outside=allow_outside):
         if isinstance(row, Vega3DError):
             raise row
         yield row
@@ -67,6 +72,9 @@ def tried_rows(
     root: str | os.PathLike[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
     spar: SparMarks | None = None,
+    *,
+    allow_urls: bool = False,
+    allow_outside: bool = False,
 ) -> Iterator[Row | InputError]:
     """As ``read_rows``, but a row that cannot be understood comes as its error, and the next ones follow.
 
@@ -75,8 +83,9 @@ def tried_rows(
     """
     file = Path(path)
     base = Path(root) if root is not None else file.parent
+    allowed = Allowed(allow_urls, allow_outside or root is None)
     for number, record in enumerate(_records(file)):
-        yield tried_row(record, base, f"{file.name}, row {number}", defaults, spar)
+        yield tried_row(record, base, f"{file.name}, row {number}", defaults, spar, allowed)
 
 
 def tried_row(
@@ -85,6 +94,7 @@ def tried_row(
     where: str,
     defaults: Mapping[str, Any] | None = None,
     spar: SparMarks | None = None,
+    allowed: Allowed = LOCAL,
 ) -> Row | InputError:
     """One record as a row, or why it is none.
 
@@ -94,11 +104,14 @@ def tried_row(
         where: file and number of the row.
         defaults: as for ``read_rows``.
         spar: as for ``read_rows``.
+        allowed: which media it may name.
     """
     try:
         if isinstance(record, Vega3DError):
             raise record
-        return row_of(with_marks(messages_of(record, base), record, spar), where, defaults)
+        return row_of(with_marks(messages_of(record, base, allowed), record, spar), where, defaults)
+    except RecursionError:
+        return InputError(f"{where} cannot be used: it is nested too deeply.", fix="correct the row")
     except Vega3DError as error:
         return InputError(
             f"{where} cannot be used: {error.what}", got=error.got, expected=error.expected, fix=error.fix
@@ -130,7 +143,7 @@ def media_rows(sources: Iterable[str], defaults: Mapping[str, Any] | None = None
     """
     for source in sources:
         kind = "image" if Path(source).suffix.lower() in PICTURES else "video"
-        yield row_of(messages_of({kind: source}, Path()), source, defaults)
+        yield row_of(messages_of({kind: source}, Path(), Allowed(urls=True)), source, defaults)
 
 
 def _records(file: Path) -> Iterator[Any]:
@@ -141,7 +154,7 @@ def _records(file: Path) -> Iterator[Any]:
                 yield from (_line(line) for line in lines if line.strip())
             return
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"The annotation file {str(file)!r} cannot be read.",
             got=f"{type(error).__name__}: {error}",
@@ -150,13 +163,20 @@ def _records(file: Path) -> Iterator[Any]:
         ) from error
     if isinstance(content, Mapping):
         content = next((content[k] for k in ("samples", "data", "annotations") if k in content), [content])
+    if not isinstance(content, list):
+        raise InputError(
+            f"The annotation file {str(file)!r} holds no rows.",
+            got=type(content).__name__,
+            expected="a list of objects",
+            fix="convert the file",
+        )
     yield from content
 
 
 def _line(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return InputError(
             "The line is no JSON.", got=str(error), expected="one JSON object a line", fix="mend the line"
         )

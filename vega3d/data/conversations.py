@@ -13,34 +13,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError
+from vega3d.files import inside
+from vega3d.messages import IMAGE_SOURCES, VIDEO_SOURCES
+from vega3d.web import is_url
 
 Kind = Literal["image", "video"]
 Messages = list[dict[str, Any]]
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 PLACEHOLDER = re.compile(r"<(image|video)>\n?")
+SOURCES = tuple(name for name in dict.fromkeys((*IMAGE_SOURCES, *VIDEO_SOURCES)) if name != "base64")
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
-def messages_of(record: Any, base: Path) -> Messages:
+@dataclass(frozen=True)
+class Allowed:
+    """Which media the rows of a data set may name; whoever wrote the rows is not whoever reads them.
+
+    Attributes:
+        urls: ``http://`` and ``https://`` addresses.
+        outside: paths that lead out of the folder that relative paths start from.
+    """
+
+    urls: bool = False
+    outside: bool = True
+
+
+LOCAL = Allowed()
+
+
+def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
     """A row as a conversation whose media entries name their files.
 
     Args:
         record: the row; a list is taken for messages.
         base: folder that relative paths start from.
+        allowed: which media the row may name.
 
     Raises:
-        InputError: the row is of no known kind, a role is unknown, or placeholders and media do not agree.
+        InputError: the row is of no known kind, a role is unknown, placeholders and media do not agree, or it
+            names a medium that it may not.
     """
     if isinstance(record, list):
         record = {"messages": record}
     if not isinstance(record, Mapping):
         raise _bad_row("is no object", type(record).__name__, "an object", "check the file")
     media = {kind: iter(_media(record, kind)) for kind in ("image", "video")}
+    for name in ("messages", "conversations"):
+        if name in record and not isinstance(record[name], list):
+            raise _bad_row(
+                f"has no list under {name!r}", type(record[name]).__name__, "a list", "check the row"
+            )
     if "messages" in record:
         found = [_filled(message, media) for message in record["messages"]]
     elif "conversations" in record:
@@ -57,7 +86,7 @@ def messages_of(record: Any, base: Path) -> Messages:
                 f"one <{kind}> for each {kind}",
                 f"put <{kind}> where it belongs in the text, or leave the {kind} out",
             )
-    return [_resolved(message, base) for message in found]
+    return [_resolved(message, base, allowed) for message in found]
 
 
 def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
@@ -108,11 +137,15 @@ def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
     if isinstance(content, str):
         has_media = any(PLACEHOLDER.finditer(content))
         return {**message, "role": role, "content": _content(content, media) if has_media else content}
+    if not isinstance(content, list):
+        raise _bad_row(
+            "has a message without content", type(content).__name__, "text or a list", "check the row"
+        )
     return {**message, "role": role, "content": [_entry(entry, media) for entry in content]}
 
 
 def _entry(entry: Any, media: Mapping[str, Iterator[Any]]) -> Any:
-    if isinstance(entry, Mapping) and entry.get("type") in media and len(entry) == 1:
+    if isinstance(entry, Mapping) and len(entry) == 1 and entry.get("type") in list(media):
         return {**entry, entry["type"]: _next(entry["type"], media)}
     return entry
 
@@ -144,31 +177,56 @@ def _next(kind: str, media: Mapping[str, Iterator[Any]]) -> Any:
 
 
 def _role(name: Any) -> str:
-    if name not in ROLES:
+    if not isinstance(name, str) or name not in ROLES:
         raise _bad_row("has an unknown role", name, "one of " + ", ".join(ROLES), "rename the role")
     return ROLES[name]
 
 
-def _resolved(message: dict[str, Any], base: Path) -> dict[str, Any]:
+def _resolved(message: dict[str, Any], base: Path, allowed: Allowed) -> dict[str, Any]:
     if isinstance(message["content"], str):
         return message
-    return {**message, "content": [_with_path(entry, base) for entry in message["content"]]}
+    return {**message, "content": [_with_path(entry, base, allowed) for entry in message["content"]]}
 
 
-def _with_path(entry: Any, base: Path) -> Any:
-    if not isinstance(entry, Mapping) or entry.get("type") not in ("image", "video"):
+def _with_path(entry: Any, base: Path, allowed: Allowed) -> Any:
+    if not isinstance(entry, Mapping) or not {"image", "video", "image_url"} & {
+        *entry,
+        str(entry.get("type")),
+    }:
         return entry
-    names = ("image", "video", "path")
-    return {key: resolved(value, base) if key in names else value for key, value in entry.items()}
+    return {key: resolved(value, base, allowed) if key in SOURCES else value for key, value in entry.items()}
 
 
-def resolved(source: Any, base: Path) -> Any:
-    """A source with its local paths made absolute, so that it means the same in every folder."""
+def resolved(source: Any, base: Path, allowed: Allowed) -> Any:
+    """A source with its local paths made absolute, so that it means the same in every folder.
+
+    Raises:
+        InputError: the source is one that the row may not name.
+    """
     if isinstance(source, list):
-        return [resolved(one, base) for one in source]
-    if not isinstance(source, str) or "://" in source or source.startswith("data:"):
+        return [resolved(one, base, allowed) for one in source]
+    if isinstance(source, Mapping):  # OpenAI's form: {"url": …}
+        return {key: resolved(one, base, allowed) if key == "url" else one for key, one in source.items()}
+    if not isinstance(source, str) or source.startswith("data:"):
         return source
-    return str((base / source).absolute())
+    scheme = SCHEME.match(source)
+    if scheme is not None and scheme[1].lower() != "file":
+        return _address(source, allowed)
+    path = source[scheme.end() :] if scheme is not None else source
+    if allowed.outside:
+        return source if scheme is not None else str((base / path).absolute())
+    return str(inside(base, path, fix="correct the row, or, if you trust the data: allow_outside").absolute())
+
+
+def _address(source: str, allowed: Allowed) -> str:
+    if is_url(source) and allowed.urls:
+        return source
+    raise _bad_row(
+        "names an address",
+        source[:200],
+        "a path, or an http(s) address where addresses are allowed",
+        "download the file, or, if you trust the data: allow_urls",
+    )
 
 
 def _bad_row(problem: str, got: Any, expected: str, fix: str) -> InputError:

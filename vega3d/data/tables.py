@@ -13,6 +13,7 @@ from typing import Any, overload
 from torch.utils.data import IterableDataset
 
 from vega3d.data.annotations import Row, tried_row
+from vega3d.data.conversations import LOCAL, Allowed
 from vega3d.data.spar import SparMarks
 from vega3d.errors import DependencyError, InputError, Vega3DError
 
@@ -29,6 +30,7 @@ class TableRows(Sequence[Row]):
         base: folder that paths in it start from.
         defaults: as for ``read_rows``.
         spar: as for ``read_rows``.
+        allowed: which media its rows may name.
 
     Raises:
         DependencyError: datasets is not installed.
@@ -43,8 +45,9 @@ class TableRows(Sequence[Row]):
         base: Path | None = None,
         defaults: Mapping[str, Any] | None = None,
         spar: SparMarks | None = None,
+        allowed: Allowed = LOCAL,
     ) -> None:
-        self.table = load_table(path, name, split)
+        self.table, self.allowed = load_table(path, name, split), allowed
         self.where, self.base, self.defaults, self.spar = path, base or Path(), defaults, spar
 
     def __len__(self) -> int:
@@ -70,14 +73,16 @@ class TableRows(Sequence[Row]):
     def tried(self, place: int) -> Row | InputError:
         """A row, or why it is none."""
         where = f"{self.where}, row {place}"
-        return tried_row(plain(self.table[place]), self.base, where, self.defaults, self.spar)
+        record = plain(self.table[place])
+        return tried_row(record, self.base, where, self.defaults, self.spar, self.allowed)
 
 
 class StreamedRows(IterableDataset[Row]):
     """Rows of one or several streams, shuffled within a buffer; the same in every run with the same seed.
 
     Args:
-        tables: for each stream its path, name, split, base, defaults and marks, as ``TableRows`` takes them.
+        tables: for each stream its path, name, split, base, defaults, marks and allowed media, as
+            ``TableRows`` takes them.
         shares: how much of the mixture each is; None reads one after the other.
         seed: of shuffling and mixing.
     """
@@ -114,8 +119,8 @@ class StreamedRows(IterableDataset[Row]):
             InputError: one cannot be understood.
         """
         for record in self.stream:
-            path, _, _, base, defaults, spar = self.tables[record.pop(SOURCE)]
-            row = tried_row(plain(record), base or Path(), f"a row of {path}", defaults, spar)
+            path, _, _, base, defaults, spar, allowed = self.tables[record.pop(SOURCE)]
+            row = tried_row(plain(record), base or Path(), f"a row of {path}", defaults, spar, allowed)
             if isinstance(row, Vega3DError):
                 raise row
             yield row

@@ -26,6 +26,7 @@ from vega3d.evaluation.means import mean
 from vega3d.evaluation.suites import Question, Suite, load_suite
 from vega3d.evaluation.suites.hub import folder_of
 from vega3d.evaluation.suites.media import Media, Pictures, sampled
+from vega3d.image import formats
 from vega3d.lmms_eval.messages import CLIP, SAMPLED
 
 DATA = "VEGA3D_EVAL_DATA"
@@ -86,7 +87,9 @@ def doc_to_visual(doc: Doc) -> list[Any]:
     """The simple form: the path of a video, or pictures in memory. Labels of pictures are lost in it."""
     from PIL import Image
 
-    return [Image.open(place) for place in doc["media"]] if doc["pictures"] else list(doc["media"])
+    if not doc["pictures"]:
+        return list(doc["media"])
+    return [Image.open(place, formats=formats()) for place in doc["media"]]
 
 
 def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:

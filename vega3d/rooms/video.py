@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vega3d.containers import open_video
 from vega3d.errors import DependencyError, InputError
 from vega3d.files import make_folder, write_whole
 from vega3d.rooms.scene import ROOMS_VERSION
@@ -66,7 +67,7 @@ def rooms_source(path: str | Path) -> tuple[int, int] | None:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             match = _TAG.match(container.metadata.get("comment", ""))
     except (OSError, ValueError, av.FFmpegError):
         return None

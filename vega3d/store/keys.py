@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,14 +79,20 @@ def identify(source: str | os.PathLike[str] | bytes | Tensor, policy: IdentityPo
         return "sha256:" + hashlib.sha256(source).hexdigest()
     path = Path(os.fspath(source).removeprefix("file://")).absolute()
     try:
-        state = path.stat()
-    except OSError as error:
+        return _of_file(path, policy)
+    except (OSError, ValueError) as error:
         raise MediaNotFoundError(
             f"{source} cannot be identified.",
-            got=error.strerror,
+            got=getattr(error, "strerror", None) or str(error),
             expected="a media file that can be read",
             fix="check the path",
         ) from error
+
+
+def _of_file(path: Path, policy: IdentityPolicy) -> str:
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(f"{path} is not a regular file")  # a pipe would be waited for
     seen = (str(path), state.st_size, state.st_mtime_ns)
     if policy == "stat":
         return "stat:" + hashlib.sha256(repr(seen).encode()).hexdigest()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vega3d.data import Row, messages_of, row_of
+from vega3d.data import Allowed, Row, messages_of, row_of
 from vega3d.errors import InputError
 from vega3d.processing import Vega3DProcessor
 from vega3d.training.labels import IGNORED, assistant_labels
@@ -34,6 +34,7 @@ class Collator:
         max_length: most tokens of a conversation, media included; None is no limit.
         overlong: ``error`` refuses a longer one, ``truncate`` cuts off the end of its text.
         sampling: of media that do not state it: ``nframes``, ``fps``, ``max_pixels``, and others.
+        allow_urls: records may name ``http(s)://`` addresses; rows of ``read_rows`` were checked there.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Collator:
         max_length: int | None = None,
         overlong: Overlong = "error",
         sampling: Mapping[str, Any] | None = None,
+        allow_urls: bool = False,
     ) -> None:
+        self.allowed = Allowed(urls=allow_urls)
         self.processor, self.max_length, self.overlong = processor, max_length, overlong
         self.sampling = dict(sampling or {})
 
@@ -88,7 +91,7 @@ class Collator:
             self._cut(batch, rows, self.max_length)
 
     def _read(self, record: Mapping[str, Any], at: int) -> Row:
-        return row_of(messages_of(record, Path()), f"row {at} of the batch")
+        return row_of(messages_of(record, Path(), self.allowed), f"row {at} of the batch")
 
     def _cut(self, batch: dict[str, Any], rows: Sequence[Row], longest: int) -> None:
         lengths = batch["attention_mask"].sum(dim=1).tolist()

@@ -101,6 +101,8 @@ class DataFile:
         share: how much of an epoch comes from here, as 0.3 or ``30%``; all entries have one, or none.
         sampling: of media that do not state it, over the run's own ``sampling``.
         spar: how marks in a field ``spar_info`` are understood; None refuses rows that have some.
+        allow_urls: rows may name ``http(s)://`` addresses, which are fetched in every epoch.
+        allow_outside: rows may name paths outside ``root``.
     """
 
     file: str | None = None
@@ -113,6 +115,13 @@ class DataFile:
     share: float | str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
     spar: SparSettings | None = None
+    allow_urls: bool = False
+    allow_outside: bool = False
+
+    @property
+    def trust(self) -> dict[str, bool]:
+        """What its rows may name, as keywords of ``read_rows``."""
+        return {"allow_urls": self.allow_urls, "allow_outside": self.allow_outside}
 
     @property
     def source(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from vega3d.data import Row, SparMarks, read_rows, row_of
+from vega3d.data import Allowed, Row, SparMarks, read_rows, row_of
 from vega3d.data.tables import StreamedRows, TableRows
 from vega3d.errors import ConfigError
 from vega3d.training.config import DataFile, fraction
@@ -130,7 +130,7 @@ def opened(one: DataFile, defaults: Mapping[str, Any]) -> Sequence[Row]:
         InputError: it cannot be read.
     """
     if one.file is not None:
-        return Packed(read_rows(one.file, one.root, defaults, spar_of(one)))
+        return Packed(read_rows(one.file, one.root, defaults, spar_of(one), **one.trust))
     return TableRows(*_table(one, defaults))
 
 
@@ -154,7 +154,8 @@ def load_stream(files: Sequence[DataFile], sampling: Mapping[str, Any], seed: in
 
 def _table(one: DataFile, defaults: Mapping[str, Any]) -> tuple[Any, ...]:
     base = Path(one.root) if one.root is not None else None
-    return one.dataset, one.name, one.split, base, defaults, spar_of(one)
+    allowed = Allowed(one.allow_urls, one.allow_outside or base is None)
+    return one.dataset, one.name, one.split, base, defaults, spar_of(one), allowed
 
 
 def spar_of(one: DataFile) -> SparMarks | None:

@@ -200,7 +200,7 @@ def _part(where: str, one: DataFile, defaults: dict[str, Any], findings: Finding
             table = TableRows(str(one.dataset), one.name, one.split, base, defaults, spar_of(one))
             rows: Any = (table.tried(at) for at in range(len(table)))
         else:
-            rows = tried_rows(one.file, one.root, defaults, spar_of(one))
+            rows = tried_rows(one.file, one.root, defaults, spar_of(one), **one.trust)
         kept = []
         for row in rows:
             if isinstance(row, Row):
