@@ -182,7 +182,9 @@ class Vega3DProcessor:
             tokenize: False gives the rendered text.
             return_dict: False gives ``input_ids`` alone.
             padding: as the host's processor.
-            padding_side: ``left`` to generate from a batch, ``right`` to train; None is the tokenizer's own.
+            padding_side: ``left`` or ``right``. None is ``left`` where an answer is to be generated
+                (``add_generation_prompt`` or ``continue_final_message``): with padding between its question and
+                its answer, a row would not answer as it does alone. Otherwise None is the tokenizer's own.
             return_tensors: as the host's processor.
             processor_kwargs: of the host's processor; the same may be given directly.
             kwargs: variables of the chat template, and as in ``__call__``.
@@ -208,6 +210,8 @@ class Vega3DProcessor:
         kwargs.update(padding=padding, return_tensors=return_tensors)
         if padding_side is not None:
             kwargs["padding_side"] = padding_side
+        elif add_generation_prompt or for_template.get("continue_final_message"):
+            _pad_on_the_left(kwargs)
         groups = named_groups([request.clip for request in parsed.images])
         batch = self._encode(text, parsed.images, parsed.videos, groups, kwargs)
         return batch if return_dict else batch["input_ids"]
@@ -376,6 +380,12 @@ class Vega3DProcessor:
 
     def __repr__(self) -> str:
         return f"Vega3DProcessor({type(self.processor).__name__}, {self.config})"
+
+
+def _pad_on_the_left(kwargs: dict[str, Any]) -> None:
+    """Set the padding side in place, unless it is already set here or among the tokenizer's keywords."""
+    if "padding_side" not in kwargs.get("text_kwargs", {}):
+        kwargs.setdefault("padding_side", "left")
 
 
 def _variables(template: str) -> set[str]:
