@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError
+from vega3d.messages import without_none
 
 Kind = Literal["image", "video"]
 Messages = list[dict[str, Any]]
@@ -40,6 +41,7 @@ def messages_of(record: Any, base: Path) -> Messages:
         record = {"messages": record}
     if not isinstance(record, Mapping):
         raise _bad_row("is no object", type(record).__name__, "an object", "check the file")
+    record = without_none(record)  # a table has every key of its rows in every row
     media = {kind: iter(_media(record, kind)) for kind in ("image", "video")}
     if "messages" in record:
         found = [_filled(message, media) for message in record["messages"]]
@@ -64,9 +66,7 @@ def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
     """Sources of one kind; a list of pictures under ``video`` is one video by its frames."""
     found: list[Any] = []
     for name in (kind, f"{kind}s"):
-        value = record.get(name)
-        if value is None:
-            continue
+        value = record.get(name, [])
         if kind == "video" and isinstance(value, list) and _are_pictures(value):
             found.append(value)
         else:
@@ -100,10 +100,11 @@ def _turn(turn: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
 
 def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
     """A message whose media without a source take the next one of the row's own column."""
-    if not isinstance(message, Mapping) or "content" not in message:
+    if not isinstance(message, Mapping) or message.get("content") is None:
         raise _bad_row(
             "has a message without content", message, '{"role": ..., "content": ...}', "check the row"
         )
+    message = without_none(message)
     content, role = message["content"], _role(message.get("role"))
     if isinstance(content, str):
         has_media = any(PLACEHOLDER.finditer(content))
@@ -112,7 +113,10 @@ def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
 
 
 def _entry(entry: Any, media: Mapping[str, Iterator[Any]]) -> Any:
-    if isinstance(entry, Mapping) and entry.get("type") in media and len(entry) == 1:
+    if not isinstance(entry, Mapping):
+        return entry
+    entry = without_none(entry)
+    if entry.get("type") in media and len(entry) == 1:
         return {**entry, entry["type"]: _next(entry["type"], media)}
     return entry
 
