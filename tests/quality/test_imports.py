@@ -12,7 +12,7 @@ import vega3d
 ROOT = Path(__file__).parents[2] / "vega3d"
 # From a video to fused tokens. Not on that way: settings, files, stores, and what only estimates need.
 WAY_IN = ("video", "decoding", "image", "clips", "messages", "arguments", "host_media", "processing")
-CORE = (*WAY_IN, "backbones", "hosts", "grid", "fusion", "encoding", "features", "report", "adapter")
+CORE = (*WAY_IN, "given_frames", "backbones", "hosts", "grid", "fusion", "encoding", "features", "report", "adapter")
 ASIDE = {"weights.py", "prompt.py", "flops.py", "empty.py", "attention.py"}
 
 
@@ -31,9 +31,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(vega3d, "Vega4D")
 
 
-def test_the_core_from_video_to_fused_tokens_stays_under_2500_statements() -> None:
+def test_the_core_from_video_to_fused_tokens_stays_under_2600_statements() -> None:
     files = [path for unit in CORE for path in [ROOT / f"{unit}.py", *(ROOT / unit).rglob("*.py")]]
-    assert sum(statements(path) for path in files if path.is_file() and path.name not in ASIDE) < 2500
+    assert sum(statements(path) for path in files if path.is_file() and path.name not in ASIDE) < 2600
 
 
 def statements(path: Path) -> int:
