@@ -70,15 +70,18 @@ def video_requests(
     """One request for each video.
 
     Args:
-        videos: one video or a list of them; a list of decoded pictures is one video.
+        videos: one video or a list of them; a list of decoded pictures is one video. A video may be a pair of
+            its frames and their metadata.
         metadata: transformers' ``VideoMetadata``, one a video.
         fps: one rate for all videos, or one a video.
         defaults: further keys of media entries, for all videos.
 
     Raises:
-        InputError: ``metadata`` or ``fps`` are not one a video.
+        InputError: ``metadata`` or ``fps`` are not one a video, or a video has metadata of its own too.
     """
     sources = _video_list(videos)
+    if any(map(_is_described, sources)):
+        sources, metadata = _apart(sources, metadata)
     if metadata is None:
         described: list[Mapping[str, Any] | None] = [None] * len(sources)
     else:
@@ -107,6 +110,24 @@ def _video_list(videos: Any) -> list[Any]:
             return list(videos)
         return [videos]
     return [videos] if videos and all(is_picture(item) for item in videos) else list(videos)
+
+
+def _is_described(video: Any) -> bool:
+    """Whether a video is a pair of frames and metadata, as qwen-vl-utils returns them."""
+    is_pair = isinstance(video, (list, tuple)) and len(video) == 2
+    return is_pair and isinstance(video[1], Mapping) and getattr(video[0], "ndim", 0) == 4
+
+
+def _apart(sources: list[Any], metadata: Any) -> tuple[list[Any], list[Any]]:
+    if metadata is not None:
+        raise InputError(
+            "A video is described twice.",
+            got="pairs of frames and metadata, and video_metadata",
+            expected="one of the two",
+            fix="leave video_metadata out, or split the pairs: videos, video_metadata = zip(*videos)",
+        )
+    pairs = [tuple(video) if _is_described(video) else (video, None) for video in sources]
+    return [video for video, _ in pairs], [about for _, about in pairs]
 
 
 def image_groups(

@@ -4,6 +4,9 @@ A clip's *plan* counts frames of the source; its *metadata* is what transformers
 tells the host where in time those frames lie. It is always made here: without it a host's processor takes
 frames for 24 a second. Frames are decoded when they are asked for, all at once.
 
+Floating-point frames in 0..255 are what qwen-vl-utils returns. The host's processor gets them as they are, so
+that it makes of them what it would have made without us; the generator gets them as uint8.
+
 This module knows no host.
 """
 
@@ -23,7 +26,8 @@ from torch import Tensor
 
 from vega3d.decoding import assume_fps, pictures_of
 from vega3d.errors import InputError
-from vega3d.image import as_tensor, image_size, load_image, open_source, shown, to_uint8
+from vega3d.given_frames import pixels_of
+from vega3d.image import as_tensor, image_size, load_image, open_source, shown
 from vega3d.messages import Limits, VideoRequest
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify
 from vega3d.store.lookup import picture_keys, video_keys
@@ -31,6 +35,9 @@ from vega3d.video import FramePlan, frame_range, probe, read_frames, sample_indi
 
 Planner = Callable[[Sequence[int]], FramePlan]
 """Makes the plan of a clip from the source frames that the host sees."""
+
+Guess = Callable[[int], dict[str, Any]]
+"""``VideoMetadata`` that a host's processor assumes of so many frames whose rate is not given."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Clip:
         size: height and width of its frames.
         source: the path of a video or folder, paths of its pictures, a file in memory, or its frames.
         name: what a message calls it.
+        given: its frames (T, 3, H, W) as the host's processor gets them, if they are floating in 0..255.
     """
 
     plan: FramePlan
@@ -72,6 +80,7 @@ class Clip:
     size: tuple[int, int]
     source: str | tuple[str, ...] | io.BytesIO | Tensor
     name: str
+    given: Tensor | None = None
 
     def decode(self, indices: tuple[int, ...] | None = None) -> Frames:
         """Frames by number; by default all that either side needs.
@@ -86,6 +95,17 @@ class Clip:
         if isinstance(self.source, tuple):
             return Frames(wanted, stack_frames([load_image(self.source[at]) for at in wanted], self.name))
         return Frames(wanted, read_frames(self.source, wanted))
+
+    def for_host(self, frames: Frames) -> Tensor:
+        """The host's frames (T, 3, H, W) among decoded ones: uint8, or floating point in 0..255 as given."""
+        return frames.pick(self.plan.host) if self.given is None else self.given[list(self.plan.host)]
+
+    @property
+    def host_metadata(self) -> dict[str, Any]:
+        """``VideoMetadata`` of the host's frames with their size; a copy, which a processor may change."""
+        height, width = self.size
+        frames_indices = list(self.metadata["frames_indices"])
+        return {**self.metadata, "height": height, "width": width, "frames_indices": frames_indices}
 
     @property
     def pictures(self) -> tuple[str, ...] | None:
@@ -113,20 +133,21 @@ class Clip:
         return video_keys(self.plan, identify(content, policy), self.size, grid)
 
 
-def plan_clip(request: VideoRequest, planner: Planner, factor: int = 2) -> Clip:
+def plan_clip(request: VideoRequest, planner: Planner, factor: int = 2, guess: Guess | None = None) -> Clip:
     """Sample and plan one video; of a file only what is needed to count its frames is read.
 
     Args:
         request: source, limits and sampling.
         planner: makes the plan from the frames that the host sees.
         factor: frames that the host merges into one time step.
+        guess: what the host's processor assumes of floating-point frames in 0..255 without a rate.
 
     Raises:
         MediaNotFoundError, MediaError: the source is missing or cannot be decoded.
         InputError: the sampling contradicts itself or the source.
     """
     if _is_frames(request.source):
-        return _from_frames(request, planner)
+        return _from_frames(request, planner, guess)
     return _from_file(request, planner, factor)
 
 
@@ -149,19 +170,28 @@ def _from_file(request: VideoRequest, planner: Planner, factor: int) -> Clip:
     return Clip(planner(host), metadata, request.limits, (info.height, info.width), source, info.path)
 
 
-def _from_frames(request: VideoRequest, planner: Planner) -> Clip:
-    frames = _paths(request.source) or _stacked(request.source)
+def _from_frames(request: VideoRequest, planner: Planner, guess: Guess | None) -> Clip:
+    paths = _paths(request.source)
+    frames, given = (paths, None) if paths is not None else _stacked(request.source)
     for key in request.sampling:
         if key not in ("fps", "sample_fps", "raw_fps"):
             raise _wrong_key(key, request, "a video file", "pick the frames before passing them")
-    plan, name = planner(range(len(frames))), _shown(request.source)
     size = image_size(frames[0]) if isinstance(frames, tuple) else (frames.shape[2], frames.shape[3])
+    host: Sequence[int] = range(len(frames))
     if request.metadata is not None:
         metadata = _given_metadata(request.metadata, len(frames))
-        return Clip(plan, metadata, request.limits, size, frames, name)
-    fps = request.sampling.get("sample_fps", request.sampling.get("fps"))
-    fps = float(fps) if fps is not None else assume_fps(f"a clip of {len(frames)} frames")
-    raw = float(request.sampling.get("raw_fps", fps))
+    elif given is not None and guess is not None and not request.sampling:
+        metadata = guess(len(frames))
+        host = metadata["frames_indices"]
+    else:
+        metadata = _rated_metadata(request.sampling, len(frames), _shown(request.source))
+    return Clip(planner(host), metadata, request.limits, size, frames, _shown(request.source), given)
+
+
+def _rated_metadata(sampling: Mapping[str, Any], count: int, name: str) -> dict[str, Any]:
+    fps = sampling.get("sample_fps", sampling.get("fps"))
+    fps = float(fps) if fps is not None else assume_fps(f"a clip of {count} frames")
+    raw = float(sampling.get("raw_fps", fps))
     if not (0 < fps < math.inf and 0 < raw < math.inf):
         raise InputError(
             f"Invalid rate of {name}.",
@@ -169,9 +199,7 @@ def _from_frames(request: VideoRequest, planner: Planner) -> Clip:
             expected="positive numbers of frames a second",
             fix="pass the rate at which the frames were taken",
         )
-    places = [round(at * raw / fps) for at in range(len(frames))]
-    metadata = _metadata(places, len(frames) / fps * raw, raw)
-    return Clip(plan, metadata, request.limits, size, frames, name)
+    return _metadata([round(at * raw / fps) for at in range(count)], count / fps * raw, raw)
 
 
 def _metadata(places: Sequence[int], total: float, fps: float) -> dict[str, Any]:
@@ -210,10 +238,10 @@ def _paths(source: Any) -> tuple[str, ...] | None:
     return tuple(map(str, opened)) if len(opened) == len(source) and opened else None
 
 
-def _stacked(source: Any) -> Tensor:
-    """uint8 (T, 3, H, W) from an array or a list of pictures."""
+def _stacked(source: Any) -> tuple[Tensor, Tensor | None]:
+    """uint8 (T, 3, H, W) from an array or a list of pictures; and the array if it is floating in 0..255."""
     if isinstance(source, (list, tuple)):
-        return stack_frames([load_image(frame) for frame in source])
+        return stack_frames([load_image(frame) for frame in source]), None
     array = as_tensor(source)
     if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.numel():
         raise InputError(
@@ -223,7 +251,8 @@ def _stacked(source: Any) -> Tensor:
             fix="stack the frames along a new first axis",
         )
     channels_first = array if array.shape[1] == 3 else array.permute(0, 3, 1, 2)
-    return to_uint8(channels_first).cpu().contiguous()
+    pixels, given = pixels_of(channels_first)
+    return pixels.cpu().contiguous(), given
 
 
 def _wrong_key(key: str, request: VideoRequest, meant_for: str, fix: str) -> InputError:

@@ -143,6 +143,31 @@ def check_aspect(width: int, height: int, name: str) -> None:
         )
 
 
+def check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
+    """Raise if a picture is a strip, or if pictures of one clip differ in size.
+
+    Raises:
+        MediaError: as above.
+    """
+    sizes = [(picture.shape[2], picture.shape[1]) for picture in pictures]
+    for number, size in enumerate(sizes):
+        check_aspect(*size, f"Image {number}")
+    for group in groups:
+        if len({sizes[index] for index in group}) > 1:
+            raise MediaError(
+                f"Images {list(group)} are declared one clip and differ in size.",
+                got=", ".join("{}x{}".format(*sizes[index]) for index in group),
+                expected="one width and height for all images of a clip",
+                fix="resize or crop them before, or do not declare them one clip",
+            )
+
+
+def at_least(frames: Tensor, merged: int) -> Tensor:
+    """At least one full time step: Qwen3-VL refuses fewer frames, the others repeat the last themselves."""
+    missing = max(0, merged - len(frames))
+    return torch.cat([frames, *[frames[-1:]] * missing]) if missing else frames
+
+
 def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:
     """The host's processor, or a shallow copy of it that honours these limits, one entry a medium."""
     if not any(images) and not any(videos):

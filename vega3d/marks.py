@@ -97,6 +97,7 @@ def identify_drawn(media: str, marks: Sequence[Mark]) -> str:
 def _parsed(entry: Any) -> Mark:
     if not isinstance(entry, Mapping) or not set(entry) <= {*SHAPES, "colour", "unit"}:
         raise _bad_mark(entry)
+    entry = {key: value for key, value in entry.items() if value is not None}  # as tables have absent keys
     shapes = [shape for shape in SHAPES if shape in entry]
     colour, unit = entry.get("colour", "red"), entry.get("unit", UNITS[0])
     if unit not in UNITS:

@@ -1,7 +1,8 @@
 """Conversations as pictures and videos to load, and the messages that are left for the chat template.
 
 Reads transformers' form and qwen-vl-utils' form of a media entry. A key that nobody reads is an error that
-names the nearest one: a misspelt ``nframes`` would otherwise silently change what the model sees.
+names the nearest one: a misspelt ``nframes`` would otherwise silently change what the model sees. A key whose
+value is None is as good as absent: a table has every key of its rows in every row.
 
 This module knows no host and decodes nothing.
 """
@@ -125,10 +126,15 @@ def _not_messages(got: object) -> InputError:
     )
 
 
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that have a value."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _bare(
     message: Mapping[str, Any], row: int, parsed: Conversations, defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    message = {key: value for key, value in message.items() if value is not None}
+    message = without_none(message)
     content = message.get("content", "")
     if not isinstance(content, (str, list, tuple)):
         raise _no_content(content)
@@ -142,6 +148,7 @@ def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, A
         return {"type": "text", "text": entry}
     if not isinstance(entry, Mapping):
         raise _no_content(entry)
+    entry = without_none(entry)
     kind = _kind(entry)
     if kind == "text" and not isinstance(entry.get("text"), str):
         raise _no_content(entry)
@@ -149,7 +156,7 @@ def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, A
         parsed.images.append(_image(entry, row, defaults))
     elif kind == "video":
         parsed.videos.append(_video(entry, defaults))
-    return dict(entry) if kind == "text" else {"type": kind}
+    return entry if kind == "text" else {"type": kind}
 
 
 def _no_content(got: Any) -> InputError:

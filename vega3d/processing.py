@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from jinja2 import Environment, meta
 from torch import Tensor
 
@@ -29,10 +29,13 @@ from vega3d.arguments import image_groups as group_images
 from vega3d.arguments import video_requests as request_videos
 from vega3d.clips import Clip, Frames, plan_clip
 from vega3d.config import Vega3DConfig
-from vega3d.errors import HostError, InputError, MediaError, UnknownKeywordError
+from vega3d.errors import HostError, InputError, UnknownKeywordError
+from vega3d.given_frames import assumed_metadata, warn_of_size
 from vega3d.host_media import (
     NoVideoProcessor,
+    at_least,
     check_aspect,
+    check_pictures,
     load_host_processor,
     sized,
     videos_need_torchvision,
@@ -78,6 +81,7 @@ class Vega3DProcessor:
         self.config = config if config is not None else Vega3DConfig()
         self.store = store
         self.features = StoredFeatures(store, self.config.backbone)
+        self._warned_of_size = False
 
     @classmethod
     def from_pretrained(
@@ -123,7 +127,9 @@ class Vega3DProcessor:
         Args:
             text: one prompt or several.
             images: pictures of the whole batch in order, flat or one list a row; each as for ``load_image``.
-            videos: one video, or several in order: a path, an array (T, 3, H, W), or a list of pictures.
+            videos: one video, or several in order: a path, an array (T, 3, H, W), or a list of pictures; also
+                what ``process_vision_info`` of qwen-vl-utils returns, floating point in 0..255. The host's
+                processor gets such frames as they are, and its own assumptions where they have no rate.
             video_metadata: transformers' ``VideoMetadata`` of each video, for frames sampled before.
             fps: rate to sample files at, or the rate of given frames; one for all, or one a video.
             image_groups: images declared one clip, as lists of indices; the others stand alone.
@@ -182,7 +188,9 @@ class Vega3DProcessor:
             tokenize: False gives the rendered text.
             return_dict: False gives ``input_ids`` alone.
             padding: as the host's processor.
-            padding_side: ``left`` to generate from a batch, ``right`` to train; None is the tokenizer's own.
+            padding_side: ``left`` or ``right``. None is ``left`` where an answer is to be generated
+                (``add_generation_prompt`` or ``continue_final_message``), because padding between question
+                and answer changes the answer. Otherwise None is the tokenizer's own.
             return_tensors: as the host's processor.
             processor_kwargs: of the host's processor; the same may be given directly.
             kwargs: variables of the chat template, and as in ``__call__``.
@@ -208,6 +216,8 @@ class Vega3DProcessor:
         kwargs.update(padding=padding, return_tensors=return_tensors)
         if padding_side is not None:
             kwargs["padding_side"] = padding_side
+        elif add_generation_prompt or for_template.get("continue_final_message"):
+            _pad_on_the_left(kwargs)
         groups = named_groups([request.clip for request in parsed.images])
         batch = self._encode(text, parsed.images, parsed.videos, groups, kwargs)
         return batch if return_dict else batch["input_ids"]
@@ -227,17 +237,16 @@ class Vega3DProcessor:
         groups: list[list[int]],
         kwargs: dict[str, Any],
     ) -> BatchFeature:
+        sampled = kwargs.get("do_sample_frames") is False
         self._check_keywords(kwargs)
         check_text(text, {self.processor.image_token: len(images), self.processor.video_token: len(videos)})
         if videos and isinstance(getattr(self.processor, "video_processor", None), NoVideoProcessor | None):
             raise videos_need_torchvision()
         pictures = [load_image(request.source) for request in images]
         drawn = [draw(picture, request.marks) for picture, request in zip(pictures, images, strict=True)]
-        _check_pictures(pictures, groups)
+        check_pictures(pictures, groups)
         merged = getattr(self.processor.image_processor, "temporal_patch_size", 2)
-        clips = [plan_clip(request, self._plan, merged) for request in videos]
-        for number, clip in enumerate(clips):
-            check_aspect(clip.size[1], clip.size[0], f"Video {number}")
+        clips = self._clips(videos, merged, sampled)
         early = self.features.of_clips(clips)
         frames = [
             clip.decode(None if self._wants_frames(found) else clip.plan.host)
@@ -252,6 +261,18 @@ class Vega3DProcessor:
         if clips:
             self._add_videos(batch, clips, frames, early)
         return batch
+
+    def _clips(self, requests: Sequence[VideoRequest], merged: int, sampled: bool) -> list[Clip]:
+        """Planned videos; warns once if one of them was resized before."""
+        guess = partial(assumed_metadata, self.processor, sampled=sampled)
+        clips = [plan_clip(request, self._plan, merged, guess) for request in requests]
+        for number, clip in enumerate(clips):
+            check_aspect(clip.size[1], clip.size[0], f"Video {number}")
+        resized = next((clip.size for clip in clips if clip.given is not None), None)
+        if resized is not None and not self._warned_of_size:
+            warn_of_size(*resized, getattr(self.config.backbone, "mode", "frame"))
+            self._warned_of_size = True
+        return clips
 
     def _add_images(
         self,
@@ -306,15 +327,15 @@ class Vega3DProcessor:
         own = self.processor.video_processor
         inputs: dict[str, Any] = {
             "videos": [
-                _at_least(decoded.pick(clip.plan.host), merged)
-                for clip, decoded in zip(clips, frames, strict=True)
+                at_least(clip.for_host(decoded), merged) for clip, decoded in zip(clips, frames, strict=True)
             ],
-            "video_metadata": [VideoMetadata(**_with_size(clip)) for clip in clips],
+            "video_metadata": [VideoMetadata(**clip.host_metadata) for clip in clips],
             "do_sample_frames": False,
         }
         if (
             "cap_pixels_per_frame" in own.valid_kwargs.__annotations__
             and "cap_pixels_per_frame" not in kwargs
+            and any(clip.given is None for clip in clips)  # else nothing but what the caller says
         ):
             set_by_host = own.cap_pixels_per_frame
             inputs["cap_pixels_per_frame"] = True if set_by_host is None else set_by_host
@@ -379,33 +400,13 @@ class Vega3DProcessor:
         return f"Vega3DProcessor({type(self.processor).__name__}, {self.config})"
 
 
+def _pad_on_the_left(kwargs: dict[str, Any]) -> None:
+    """Set the padding side in place, unless it is already set here or among the tokenizer's keywords."""
+    if "padding_side" not in kwargs.get("text_kwargs", {}):
+        kwargs.setdefault("padding_side", "left")
+
+
 def _variables(template: str) -> set[str]:
     """Names that a chat template reads; ``generation`` is a tag of transformers' own."""
     known = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
     return meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known))
-
-
-def _check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
-    sizes = [(picture.shape[2], picture.shape[1]) for picture in pictures]
-    for number, size in enumerate(sizes):
-        check_aspect(*size, f"Image {number}")
-    for group in groups:
-        if len({sizes[index] for index in group}) > 1:
-            raise MediaError(
-                f"Images {list(group)} are declared one clip and differ in size.",
-                got=", ".join("{}x{}".format(*sizes[index]) for index in group),
-                expected="one width and height for all images of a clip",
-                fix="resize or crop them before, or do not declare them one clip",
-            )
-
-
-def _at_least(frames: Tensor, merged: int) -> Tensor:
-    """At least one full time step: Qwen3-VL refuses fewer frames, the others repeat the last themselves."""
-    missing = max(0, merged - len(frames))
-    return torch.cat([frames, *[frames[-1:]] * missing]) if missing else frames
-
-
-def _with_size(clip: Clip) -> dict[str, Any]:
-    height, width = clip.size
-    frames_indices = list(clip.metadata["frames_indices"])  # Qwen3-VL's processor lengthens it in place
-    return {**clip.metadata, "height": height, "width": width, "frames_indices": frames_indices}

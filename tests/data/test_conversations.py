@@ -235,3 +235,25 @@ def test_an_annotation_file_without_rows_is_an_error(tmp_path: Path, content: st
     (tmp_path / "train.json").write_text(content)
     with pytest.raises(InputError, match="holds no rows"):
         list(read_rows(tmp_path / "train.json"))
+
+
+# ---------------------------------------------------------------- keys without a value, as tables have them
+
+ABSENT = {"image": None, "video": None, "text": None, "fps": None}
+
+
+def test_keys_without_a_value_are_ignored_in_messages() -> None:
+    content = [{**ABSENT, **entry} for entry in ({"type": "image"}, A, CLIP, text("Where?"))]
+    row = {
+        "messages": [{"role": "user", "content": content, "name": None}],
+        "conversations": None,
+        "images": ["b.png"],
+        "video": None,
+    }
+    assert messages_of(row, BASE) == [user(B, A, CLIP, text("Where?"))]
+
+
+def test_messages_without_a_value_are_no_messages() -> None:
+    row = {"messages": None, "image": "a.png", "conversations": [{**human("<image>\nWhat?"), "weight": None}]}
+    assert messages_of(row, BASE) == [user(A, text("What?"))]
+    assert messages_of({"messages": None, "conversations": None, "image": "a.png"}, BASE) == [user(A)]

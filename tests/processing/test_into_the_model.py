@@ -35,7 +35,7 @@ def test_a_mixed_batch_goes_straight_into_forward_and_generate(
         user(video([media.frame(number) for number in range(3)], fps=2.0), "An odd number."),
     ]
     own_processor = processors.host_processor(family, host.config.vision_config.patch_size)
-    batch = Vega3DProcessor(own_processor).apply_chat_template(rows, padding_side="left")
+    batch = Vega3DProcessor(own_processor).apply_chat_template(rows)
     own = {key: value for key, value in batch.items() if key not in OURS}
     with torch.no_grad():
         assert torch.equal(adapter(**batch).logits, host(**own).logits)  # an untrained fusion is the identity

@@ -15,6 +15,7 @@ import torch
 from tests import media
 from tests.processing.helpers import image, prompt, user, video
 from vega3d.errors import InputError, MediaError, MediaNotFoundError, UnknownKeywordError
+from vega3d.messages import parse
 from vega3d.processing import Vega3DProcessor
 
 
@@ -162,6 +163,41 @@ def test_a_list_of_pictures_is_one_video_and_a_list_of_lists_several(qwen: Vega3
     assert len(qwen("<|video_pad|>", videos=photos, fps=2.0)["generative_videos"]) == 1
     batch = qwen("<|video_pad|>" * 2, videos=[photos[:2], photos[2:]], fps=[2.0, 4.0])
     assert batch["second_per_grid_ts"].tolist() == pytest.approx([1.0, 0.5])
+
+
+# --- keys without a value, as tables have them for absent ones
+
+ABSENT = {"image": None, "video": None, "text": None, "fps": None, "nframes": None, "max_pixels": None}
+ABSENT |= {"clip": None, "marks": None, "url": None, "whatever_other_rows_have": None}
+
+
+def test_a_key_of_an_entry_whose_value_is_none_is_ignored(qwen: Vega3DProcessor, picture: Path) -> None:
+    bare = user(image(str(picture)), video([str(picture)] * 2, fps=1.0), "Both?")
+    padded = [{**bare[0], "content": [{**ABSENT, **entry} for entry in bare[0]["content"]], "name": None}]
+    ours, theirs = qwen.apply_chat_template(padded), qwen.apply_chat_template(bare)
+    assert set(ours) == set(theirs)
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value) if isinstance(value, torch.Tensor) else True, key
+
+
+def test_the_template_never_gets_a_key_whose_value_is_none() -> None:
+    entry = {**ABSENT, "type": "text", "text": "Hello?"}
+    message = {"role": "user", "content": [entry], "name": None, "tool_calls": None}
+    assert parse([message]).messages == [[{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]]
+    assert parse([{"role": "assistant", "content": None}]).messages == [[{"role": "assistant"}]]
+
+
+def test_an_entry_without_a_limit_of_its_own_takes_that_of_the_call() -> None:
+    entry = {"type": "image", "image": "a.png", "max_pixels": None}
+    assert parse(user(entry), {"max_pixels": 784}).images[0].limits.max_pixels == 784
+
+
+def test_a_source_or_a_mark_may_have_keys_without_a_value() -> None:
+    mark = {"point": None, "box": [0, 0, 4, 4], "colour": None, "unit": None}
+    entry = {"type": None, "image_url": {"url": "a.png", "detail": None}, "marks": [mark]}
+    request = parse(user(entry)).images[0]
+    assert request.source == "a.png"
+    assert request.marks == parse(user(image("a.png", marks=[{"box": [0, 0, 4, 4]}]))).images[0].marks
 
 
 # --- refused

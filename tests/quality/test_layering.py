@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     # what processing and adapter are made of, in their own order of use
     {"arguments", "host_media", "encoding", "stored", "pretrained"},
     {"clips", "report", "features"},
-    {"messages", "host_surface", "inputs"},
+    {"messages", "host_surface", "inputs", "given_frames"},
     {"hosts", "backbones", "fusion", "store", "rooms", "checkpoint", "keywords"},
     # what a checkpoint is made of
     {"model_card"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,28 @@ def test_annotation_rows_are_taken_as_they_are_read(tmp_path: Path, processor: V
     (tmp_path / "train.json").write_text(json.dumps([row]))
     batch = Collator(processor)(list(read_rows(tmp_path / "train.json")))
     assert trained_text(processor, batch, 0) == "A lamp.<|im_end|>"
+
+
+def test_rows_of_a_table_are_what_they_were_before_it(tmp_path: Path, processor: Vega3DProcessor) -> None:
+    clip, picture = media.write_video(tmp_path / "a.mp4", 12), str(tmp_path / "a.png")
+    media.photo().save(picture)
+    seen = [
+        {"type": "video", "video": clip, "nframes": 4},
+        {"type": "image", "image": picture, "marks": [{"box": [0, 0, 9, 9], "colour": "blue"}]},
+    ]
+    asked = {"role": "user", "content": [{"type": "image"}]}
+    rows: list[dict[str, Any]] = [
+        {"messages": [asked, turn("assistant", "A photo.")], "images": [picture]},
+        *({"messages": [turn("user", "What?", entry), turn("assistant", "That.")]} for entry in seen),
+    ]
+    table = Dataset.from_list(rows)
+    assert table[1]["images"] is None
+    assert table[1]["messages"][0]["content"][0]["image"] is None
+    ours, theirs = Collator(processor)(list(table)), Collator(processor)(rows)
+    assert torch.equal(ours["input_ids"], theirs["input_ids"])
+    assert torch.equal(ours["labels"], theirs["labels"])
+    assert torch.equal(ours["pixel_values"], theirs["pixel_values"])
+    assert torch.equal(ours["pixel_values_videos"], theirs["pixel_values_videos"])
 
 
 # ---------------------------------------------------------------- what cannot be trained on

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError
 from vega3d.files import inside
-from vega3d.messages import IMAGE_SOURCES, VIDEO_SOURCES
+from vega3d.messages import IMAGE_SOURCES, VIDEO_SOURCES, without_none
 from vega3d.web import is_url
 
 Kind = Literal["image", "video"]
@@ -64,6 +64,7 @@ def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
         record = {"messages": record}
     if not isinstance(record, Mapping):
         raise _bad_row("is no object", type(record).__name__, "an object", "check the file")
+    record = without_none(record)  # a table has every key of its rows in every row
     media = {kind: iter(_media(record, kind)) for kind in ("image", "video")}
     for name in ("messages", "conversations"):
         if name in record and not isinstance(record[name], list):
@@ -93,9 +94,7 @@ def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
     """Sources of one kind; a list of pictures under ``video`` is one video by its frames."""
     found: list[Any] = []
     for name in (kind, f"{kind}s"):
-        value = record.get(name)
-        if value is None:
-            continue
+        value = record.get(name, [])
         if kind == "video" and isinstance(value, list) and _are_pictures(value):
             found.append(value)
         else:
@@ -129,10 +128,11 @@ def _turn(turn: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
 
 def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
     """A message whose media without a source take the next one of the row's own column."""
-    if not isinstance(message, Mapping) or "content" not in message:
+    if not isinstance(message, Mapping) or message.get("content") is None:
         raise _bad_row(
             "has a message without content", message, '{"role": ..., "content": ...}', "check the row"
         )
+    message = without_none(message)
     content, role = message["content"], _role(message.get("role"))
     if isinstance(content, str):
         has_media = any(PLACEHOLDER.finditer(content))
@@ -145,7 +145,10 @@ def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
 
 
 def _entry(entry: Any, media: Mapping[str, Iterator[Any]]) -> Any:
-    if isinstance(entry, Mapping) and len(entry) == 1 and entry.get("type") in list(media):
+    if not isinstance(entry, Mapping):
+        return entry
+    entry = without_none(entry)
+    if len(entry) == 1 and entry.get("type") in list(media):
         return {**entry, entry["type"]: _next(entry["type"], media)}
     return entry
 

@@ -20,7 +20,7 @@ from vega3d.doctor import Check
 
 OPTIONAL = {
     "peft": ("LoRA", "pip install 'vega3d[train]'"),
-    "qwen-vl-utils": ("reading messages with qwen-vl-utils yourself", "pip install --no-deps qwen-vl-utils"),
+    "qwen-vl-utils": ("scripts from Qwen's model cards", "pip install 'vega3d[qwen]'"),
     "flash-attn": ("attention on a GPU; torch's own is used without it", "pip install flash-attn"),
     "deepspeed": ("ZeRO, training on several GPUs", "pip install deepspeed"),
 }

@@ -89,7 +89,7 @@ def test_questions_about_a_prepared_clip_are_what_the_processor_would_give(
         ]
         for question in batch
     ]
-    theirs = pico.processor.apply_chat_template(messages, padding_side="left")
+    theirs = pico.processor.apply_chat_template(messages)
     assert {name for name in theirs if name not in GENERATIVE} == set(ours)
     for name, value in ours.items():
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs[name])), name
