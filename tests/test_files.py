@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from vega3d import files
-from vega3d.errors import CheckpointError, StoreError, WriteError
+from vega3d.errors import CheckpointError, InputError, StoreError, WriteError
 
 
 def full(part: Path) -> None:
@@ -97,3 +97,65 @@ def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     flipped[-1] ^= 1
     (tmp_path / "b").write_bytes(flipped)
     assert files.digest(tmp_path / "a") != files.digest(tmp_path / "b")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data set, and a private file beside it."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "a.mp4").write_text("private")
+    (tmp_path / "data" / "clips").mkdir(parents=True)
+    (tmp_path / "data" / "clips" / "a.mp4").write_text("public")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    "name", ["../private/a.mp4", "clips/../../private/a.mp4", "/etc/passwd", "..", "clips/../..", "a\0b"]
+)
+def test_a_name_that_leads_out_of_the_folder_is_refused(data: Path, name: str) -> None:
+    for follow_links in (False, True):
+        with pytest.raises(InputError, match="Invalid path"):
+            files.inside(data, name, follow_links=follow_links)
+
+
+def test_a_name_inside_the_folder_is_its_path_and_need_not_exist(data: Path) -> None:
+    assert files.inside(data, "clips/a.mp4") == data / "clips" / "a.mp4"
+    assert files.inside(data, "clips/../clips/none.mp4") == data / "clips" / "none.mp4"
+    assert files.inside(data, str(data / "clips" / "a.mp4")) == data / "clips" / "a.mp4"
+    assert files.inside(data, "..a") == data / "..a"
+
+
+def test_a_link_inside_the_folder_that_leads_out_is_refused_unless_links_are_followed(data: Path) -> None:
+    (data / "clips" / "file.mp4").symlink_to(data.parent / "private" / "a.mp4")
+    (data / "clips" / "folder").symlink_to(data.parent / "private")
+    (data / "file.mp4").symlink_to(data.parent / "private" / "a.mp4")
+    (data / "clips" / "near.mp4").symlink_to("a.mp4")
+    for name in ("clips/file.mp4", "clips/folder/a.mp4", "file.mp4"):
+        with pytest.raises(InputError, match=r"a link leads to .*private"):
+            files.inside(data, name, fix="mend it")
+        assert files.inside(data, name, follow_links=True).read_text() == "private"
+    assert files.inside(data, "clips/near.mp4").read_text() == "public"
+
+
+def test_media_may_lie_on_another_disk_behind_a_link_at_the_top(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "b.mp4").write_text("far")
+    (data / "videos").symlink_to(tmp_path / "disk")
+    (tmp_path / "link").symlink_to(data)
+    for root in (data, tmp_path / "link"):
+        assert files.inside(root, "videos/b.mp4").read_text() == "far"
+        assert files.inside(root, str(data / "clips" / "a.mp4")).read_text() == "public"
+    with pytest.raises(InputError):
+        files.inside(data, "videos/../../private/a.mp4")
+    (tmp_path / "disk" / "c.mp4").symlink_to(tmp_path / "private" / "a.mp4")
+    with pytest.raises(InputError, match="a link leads to"):
+        files.inside(data, "videos/c.mp4")
+
+
+def test_links_of_a_hub_snapshot_to_its_blobs_are_followed(tmp_path: Path) -> None:
+    cache = tmp_path / "datasets--a--b"
+    (cache / "blobs").mkdir(parents=True)
+    (cache / "snapshots" / "1" / "clips").mkdir(parents=True)
+    (cache / "blobs" / "9f").write_text("blob")
+    (cache / "snapshots" / "1" / "clips" / "a.mp4").symlink_to("../../../blobs/9f")
+    assert files.inside(cache / "snapshots" / "1", "clips/a.mp4").read_text() == "blob"

@@ -2,7 +2,7 @@
 
 A file is written beside its place, synchronised to disk and renamed into it: a killed process, or a power
 cut, leaves the old one or the new one. Files that cannot be read are named, and a pickle is never read where
-safetensors is expected.
+safetensors is expected. A path that a data set names stays inside the data set's folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import xxhash
 from safetensors import SafetensorError
 
-from vega3d.errors import CheckpointError, Vega3DError, WriteError
+from vega3d.errors import CheckpointError, InputError, Vega3DError, WriteError
 
 _UMASK = os.umask(0)  # can only be read by setting it
 os.umask(_UMASK)
@@ -162,3 +162,65 @@ def damaged(file: Path, error: Exception) -> CheckpointError:
         expected="a whole file, as it was saved (a pickle under the name of safetensors is refused too)",
         fix="copy or download it again",
     )
+
+
+def inside(
+    root: Path,
+    name: str | os.PathLike[str],
+    *,
+    follow_links: bool = False,
+    fix: str = "correct the record",
+    error: type[Vega3DError] = InputError,
+) -> Path:
+    """Path that a record of a data set names, checked to lie below the data set's folder.
+
+    ``root`` itself may be a link, and so may a folder directly below it: users keep media on another disk
+    that way. A link further down may come with the data set, so it may not lead out. The hub's cache links
+    each file of a snapshot to a blob beside it; these links are followed.
+
+    Args:
+        root: folder that the record may name files of.
+        name: as the record gives it: relative to ``root``, or absolute and below it. It need not exist.
+        follow_links: follow links that lead out of the folder.
+        fix: advice of the error.
+        error: class of the error.
+
+    Returns:
+        ``root`` joined with the name, without ``..`` in the name.
+
+    Raises:
+        Vega3DError: of class ``error``; the name leads out of the folder, or no file can have it.
+    """
+    try:
+        relative = _relative(root, os.fspath(name))
+        place = root / relative
+        target = _target_outside(root, relative)
+    except ValueError as problem:  # a null byte, or a character that file names cannot hold
+        raise _outside(root, ascii(name), str(problem), fix, error) from None
+    if relative.parts[:1] == ("..",):
+        raise _outside(root, repr(os.fspath(name)), "it leads out of the folder", fix, error)
+    if target is not None and not follow_links:
+        raise _outside(root, repr(os.fspath(name)), f"a link leads to {target}", fix, error)
+    return place
+
+
+def _relative(root: Path, name: str) -> Path:
+    """``name`` from ``root``, normalised; begins with ``..`` where it leads out."""
+    if not os.path.isabs(name):
+        return Path(os.path.normpath(name))
+    bases = (os.path.abspath(root), os.path.realpath(root))
+    ways = [Path(os.path.relpath(name, base)) for base in bases]
+    return next((way for way in ways if way.parts[:1] != ("..",)), ways[0])
+
+
+def _target_outside(root: Path, relative: Path) -> str | None:
+    """Target of a path whose links lead out of the folder; None where they do not."""
+    target = Path(os.path.realpath(root / relative))
+    top = root / relative.parts[0] if len(relative.parts) > 1 else root
+    is_blob = target.parent.name == "blobs" and (target.parent.parent / "snapshots").is_dir()
+    below = any(target.is_relative_to(os.path.realpath(folder)) for folder in (root, top))
+    return None if below or is_blob else str(target)
+
+
+def _outside(root: Path, name: str, why: str, fix: str, error: type[Vega3DError]) -> Vega3DError:
+    return error(f"Invalid path in a data set: {name}.", got=why, expected=f"a path below {root}", fix=fix)
