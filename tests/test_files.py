@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -159,3 +162,65 @@ def test_links_of_a_hub_snapshot_to_its_blobs_are_followed(tmp_path: Path) -> No
     (cache / "blobs" / "9f").write_text("blob")
     (cache / "snapshots" / "1" / "clips" / "a.mp4").symlink_to("../../../blobs/9f")
     assert files.inside(cache / "snapshots" / "1", "clips/a.mp4").read_text() == "blob"
+
+
+def old(file: Path, seconds: float = 2 * files.ABANDONED) -> Path:
+    os.utime(file, (time.time() - seconds,) * 2)
+    return file
+
+
+def left_by(pid: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: pid)
+        part = files.part_of(folder / "a.json")
+    part.touch()
+    return part
+
+
+def ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_part_of_an_ended_process_is_swept_and_that_of_a_live_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, mine = left_by(ended_process(), tmp_path, monkeypatch), files.part_of(tmp_path / "a.json")
+    mine.touch()
+    assert files.sweep_parts(tmp_path) == 1
+    assert not ended.exists()
+    assert mine.exists()
+
+
+def test_the_part_of_another_machine_is_swept_when_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = ended_process()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "machine", lambda: "0123abcd")
+        part = left_by(pid, tmp_path, monkeypatch)
+    assert files.sweep_parts(tmp_path) == 0
+    old(part)
+    assert files.sweep_parts(tmp_path) == 1
+
+
+def test_the_parts_of_version_0_1_are_swept_when_they_are_old(tmp_path: Path) -> None:
+    young, late = tmp_path / f".run.json.{ended_process()}.part", tmp_path / ".report.md.7.part"
+    young.touch()
+    late.touch()
+    old(late)
+    assert files.sweep_parts(tmp_path) == 1
+    assert young.exists()
+
+
+def test_sweeping_takes_neither_other_files_nor_folders_nor_a_folder_that_is_not_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".a.1.part").mkdir()
+    (tmp_path / "a.part").touch()
+    for entry in tmp_path.iterdir():
+        old(entry)
+    assert files.sweep_parts(tmp_path) == 0
+    assert files.sweep_parts(tmp_path / "none") == 0
+    assert len(list(tmp_path.iterdir())) == 2

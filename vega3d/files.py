@@ -11,8 +11,12 @@ import contextlib
 import errno
 import json
 import os
+import platform
+import re
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,8 @@ CHUNK = 1 << 20  # bytes that are read and summed at a time
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)  # the file system has none
 # torch's zip writer raises a RuntimeError without an errno when the disk is full; its texts name these.
 _TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "unexpected pos")
+ABANDONED = 24 * 3600.0  # seconds after which a part of a process that cannot be looked up has no writer
+_PART = re.compile(r"\..+\.(?P<pid>\d+)(?:-(?P<machine>[0-9a-f]{8})[0-9a-f]{8})?\.part")
 
 
 def write_whole(
@@ -45,8 +51,7 @@ def write_whole(
     Raises:
         Vega3DError: of class ``error``; the folder cannot be written; an older ``file`` is then still whole.
     """
-    # A process id alone is not unique: two containers that share a folder both have a process 7.
-    part = file.with_name(f".{file.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    part = part_of(file)
     try:
         with writing(file, error=error):
             write(part)
@@ -58,6 +63,57 @@ def write_whole(
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return file
+
+
+def part_of(file: Path) -> Path:
+    """A hidden name beside ``file`` that no other writer uses; ``sweep_parts`` removes what stays of it."""
+    # A process id alone is not unique: two containers that share a folder both have a process 7.
+    return file.with_name(f".{file.name}.{os.getpid()}-{machine()}{uuid.uuid4().hex[:8]}.part")
+
+
+def sweep_parts(folder: Path, *, older: float = ABANDONED) -> int:
+    """Remove what ended writers left in a folder: half-written files that nobody completes.
+
+    A part is removed if its process ran on this machine and has ended, or if it is old.
+
+    Args:
+        folder: whose own files are looked at; nothing below it, nothing if it is not there.
+        older: age in seconds at which a part goes whose writer cannot be looked up, or still runs.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):  # another one swept it, its writer renamed it, or it is no file
+            if is_abandoned(part, older=older):
+                part.unlink()
+                removed += 1
+    return removed
+
+
+def is_abandoned(part: Path, *, older: float = ABANDONED) -> bool:
+    """True if a part's process ran on this machine and has ended, or if the part is older than ``older`` s.
+
+    Raises:
+        OSError: the part is gone.
+    """
+    import psutil  # type: ignore[import-untyped]
+
+    named = _PART.fullmatch(part.name)
+    if named is not None and named["machine"] == machine() and not psutil.pid_exists(int(named["pid"])):
+        return True
+    return part.stat().st_mtime < time.time() - older
+
+
+@cache
+def machine() -> str:
+    """Eight hexadecimal digits that are equal where process ids have one meaning: one boot, one container."""
+    marks = [platform.node()]
+    with contextlib.suppress(OSError):  # Linux only
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        marks.append(os.readlink("/proc/self/ns/pid"))
+    return xxhash.xxh32_hexdigest("\n".join(marks).encode())
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import resource
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 import torch
 
 from tests.store.conftest import BACKBONE, create, feature_map, fill, key
+from vega3d import files
 from vega3d.errors import StoreError
 from vega3d.store import FeatureStore, Form
 
@@ -105,6 +108,18 @@ def test_only_what_an_old_writer_left_is_swept_up(made: Made, age: float, left: 
     os.utime(part, (time.time() - age,) * 2)
     store.compact()
     assert part.exists() is left
+
+
+def test_what_a_killed_writer_left_is_swept_up_at_once(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = made()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: ended.pid)
+        part = files.part_of(store.new_shard())
+    part.write_bytes(b"half")
+    store.compact()
+    assert not part.exists()
 
 
 def test_a_damaged_shard_is_not_joined(made: Made) -> None:

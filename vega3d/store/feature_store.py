@@ -20,6 +20,7 @@ from typing import Any
 
 from vega3d.config import FREE
 from vega3d.errors import StoreError
+from vega3d.files import sweep_parts
 from vega3d.grid import FeatureMap
 from vega3d.store import about, shards
 from vega3d.store.forms import Form
@@ -28,7 +29,6 @@ from vega3d.store.writer import SHARD_BYTES, StoreWriter
 
 PATTERN = "*.safetensors"
 SMALL_BYTES = SHARD_BYTES // 8  # smaller shards are joined
-ABANDONED = 24 * 3600.0  # seconds after which a half-written file has no writer any more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,9 +295,7 @@ class FeatureStore:
             if (files is None or file in files) and 0 < _size(file) < SMALL_BYTES:
                 alike.setdefault(_provenance_or_none(file), []).append(file)
         gone = sum(self._join(batch) for group in alike.values() for batch in _filled(group))
-        for part in self.path.glob(".*.part"):
-            if 0 < _changed(part) < time.time() - ABANDONED:
-                part.unlink(missing_ok=True)
+        sweep_parts(self.path)
         return gone
 
     def _join(self, files: list[Path]) -> int:
@@ -376,13 +374,6 @@ def _filled(group: Sequence[Path]) -> Iterator[list[Path]]:
             batch = []
         batch.append(file)
     yield batch
-
-
-def _changed(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:  # its writer has just renamed it
-        return 0.0
 
 
 def _size(file: Path) -> int:
