@@ -4,10 +4,6 @@ Source: huggingface.co/datasets/nyu-visionx/VSI-Bench (5,130 rows), thinking-in-
 each sent as a picture, 16 new tokens. A scene's name can look like a number and is text all the same. The
 debiased set is the same file without the ids in `pruned_ids.txt`, which stands beside it on the hub
 (arXiv:2511.04655, `create_pq.py` there).
-
-lmms-eval takes the blanks around an answer away before any task sees it, so an answer " B" is right there and
-wrong in the official scripts. The scorers are held to the published functions and see answers as they are
-given; what lmms-eval's own run would hand to them is made here.
 """
 
 from __future__ import annotations
@@ -38,11 +34,6 @@ def read(root: Path) -> list[Question]:
         )
         for number, row in enumerate(rows)
     ]
-
-
-def stripped(record: Mapping[str, Any], output: str) -> dict[str, Any]:
-    """``prediction`` as lmms-eval hands it to a task."""
-    return {"prediction": output.strip()}
 
 
 def chance(record: Mapping[str, Any]) -> float | None:
@@ -93,8 +84,4 @@ SUITE = Suite(
     merged=dict.fromkeys(DIRECTIONS, "object_rel_direction"),
 )
 DEBIASED = replace(SUITE, read=read_debiased, official=None, layout=f"{SUITE.layout}; {PRUNED}")
-OTHERS = {
-    "vsibench/lmms-eval": replace(SUITE, fields=stripped),
-    "vsibench/debiased": DEBIASED,
-    "vsibench/debiased-lmms-eval": replace(DEBIASED, fields=stripped),
-}
+OTHERS = {"vsibench/debiased": DEBIASED, "vsibench/debiased-lmms-eval": DEBIASED}
