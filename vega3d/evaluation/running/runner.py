@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ from typing import Any
 
 from vega3d.errors import ConfigError, InputError, MediaError, MediaNotFoundError
 from vega3d.evaluation.running.answerer import Answerer, Asked
-from vega3d.evaluation.running.journal import Journal, write_json
+from vega3d.evaluation.running.journal import Journal
 from vega3d.evaluation.running.result import belongs, result_of
+from vega3d.evaluation.running.written import write_result
 from vega3d.evaluation.suites import Question, Suite
 from vega3d.evaluation.suites.media import Media, signature, written
 from vega3d.evaluation.task import Task
-from vega3d.files import write_whole
 
 Progress = Callable[[int, int, float], None]
 FAILURES = (MediaError, MediaNotFoundError, InputError)
@@ -72,6 +73,7 @@ def run(
 
     Raises:
         ConfigError: two questions have one id, or the folder holds another run.
+        WriteError: the disk is full; what was answered is kept.
     """
     share = share or Share()
     questions = [question for question in questions if belongs(task, question)]
@@ -88,6 +90,8 @@ def run(
     known = journal.samples()
     share.wait()  # nobody writes before all have read
     todo = [b for b in batches_of(questions, batch_size) if any(q.id not in known for q in b)]
+    if share.rank == 0 and todo and journal.damaged:
+        _warn_of_damage(journal)
     mine = _part(todo, share)
     start = time.monotonic()
     for number, batch in enumerate(mine, 1):
@@ -174,10 +178,17 @@ def _finish(
     task: Task, suite: Suite, questions: Sequence[Question], journal: Journal, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     result, rows = result_of(task, suite, questions, journal.samples(), settings)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_whole(journal.folder / "samples.jsonl", lambda part: part.write_text(lines, encoding="utf-8"))
-    write_json(journal.folder / "result.json", result)
+    write_result(journal.folder, result, rows)
     return result
+
+
+def _warn_of_damage(journal: Journal) -> None:
+    count, places = len(journal.damaged), ", ".join(journal.damaged[:5])
+    warnings.warn(
+        f"{count} line{'s' if count > 1 else ''} of {journal.folder / 'parts'} damaged: {places}"
+        f"{', ...' if count > 5 else ''}. Their questions are asked again.",
+        stacklevel=3,
+    )
 
 
 def _require_unique(questions: Sequence[Question]) -> None:
