@@ -2,8 +2,8 @@
 
 Decision: batches are fixed by the questions alone (by clip, in the order of the suite), and a batch that was
 cut short is asked again as a whole. So an answer does not depend on where a run was killed or on how many
-processes shared it: each takes a run of consecutive batches. A question whose clip is broken becomes a
-recorded error. Settings name what decides an answer; the journal refuses to mix two runs.
+processes shared it: each takes a run of consecutive batches. A question that cannot be asked becomes a
+recorded error (`asking`). Settings name what decides an answer; the journal refuses to mix two runs.
 
 Under `accelerate launch` each process asks its share, and the first one writes the result.
 """
@@ -14,22 +14,22 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vega3d.errors import ConfigError, InputError, MediaError, MediaNotFoundError
-from vega3d.evaluation.running.answerer import Answerer, Asked
+from vega3d.errors import ConfigError
+from vega3d.evaluation.running.answerer import Answerer
+from vega3d.evaluation.running.asking import Faults, ask
 from vega3d.evaluation.running.journal import Journal
 from vega3d.evaluation.running.result import belongs, result_of
 from vega3d.evaluation.running.written import write_result
 from vega3d.evaluation.suites import Question, Suite
-from vega3d.evaluation.suites.media import Media, signature, written
+from vega3d.evaluation.suites.media import Media, signature
 from vega3d.evaluation.task import Task
 
 Progress = Callable[[int, int, float], None]
-FAILURES = (MediaError, MediaNotFoundError, InputError)
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def run(
 
     Raises:
         ConfigError: two questions have one id, or the folder holds another run.
+        InputError: no question can be prepared.
         WriteError: the disk is full; what was answered is kept.
     """
     share = share or Share()
@@ -94,13 +95,19 @@ def run(
         _warn_of_damage(journal)
     mine = _part(todo, share)
     start = time.monotonic()
+    faults = Faults(works=bool(known))
     for number, batch in enumerate(mine, 1):
-        for sample in _ask(task, suite, batch, answerer, donors):
-            if sample["key"] not in known:
-                journal.add(sample)
+        _record(journal, faults.settled(*ask(task, suite, batch, answerer, donors)), known)
         progress(number, len(mine), (time.monotonic() - start) / number * (len(mine) - number))
+    _record(journal, faults.rest(), known)
     share.wait()
     return _finish(task, suite, questions, journal, settings) if share.rank == 0 else None
+
+
+def _record(journal: Journal, samples: Sequence[Mapping[str, Any]], known: Collection[str]) -> None:
+    for sample in samples:
+        if sample["key"] not in known:
+            journal.add(sample)
 
 
 def _part(batches: list[list[Question]], share: Share) -> list[list[Question]]:
@@ -141,37 +148,6 @@ def data_digest(questions: Sequence[Question]) -> str:
         row = [question.id, dict(question.record), question.scene, signature(question.media)]
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())
     return digest.hexdigest()
-
-
-def _ask(
-    task: Task, suite: Suite, batch: Sequence[Question], answerer: Answerer, donors: Mapping[Media, Media]
-) -> list[dict[str, Any]]:
-    """Samples of a batch; one clip is behind all of its questions, so they fail together."""
-    prompt = suite.prompt or task.prompt
-    assert prompt is not None
-    asked = [Asked(prompt(q.record), q.media, suite.system, donors.get(q.media)) for q in batch]
-    try:
-        answerer.check(asked[0])
-        prompts = [answerer.prompt(one) for one in asked]
-        outputs, error = answerer.answer(asked), None
-    except FAILURES as failure:
-        nothing: list[Any] = [None] * len(batch)
-        prompts, outputs, error = (
-            [one.prompt for one in asked],
-            nothing,
-            f"{type(failure).__name__}: {failure}",
-        )
-    return [
-        {
-            "key": question.id,
-            "media": written(one.media),
-            "donor": written(one.donor) if one.donor else None,
-            "prompt": prompt,
-            "output": output,
-            "error": error,
-        }
-        for question, one, prompt, output in zip(batch, asked, prompts, outputs, strict=True)
-    ]
 
 
 def _finish(
