@@ -118,7 +118,8 @@ def test_lone_surrogates_anywhere_are_written_into_every_file(tmp_path: Path) ->
         assert "ud83d" in content
         assert "ud800" in content
     row = read(tmp_path / "run")[0]
-    assert (row["output"], row["question"][:20]) == ("\ud83d \udc00|", SURROGATE[:20])
+    assert row["output"] == "\ud83d \udc00|"
+    assert row["question"].startswith(SURROGATE)
     assert run(data, tmp_path / "run", Odd())["count"]["answered"] == 12
 
 
