@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+FOLLOW_LINKS = (
+    "follow links below DIR that lead out of it; a link that stands in DIR itself is followed anyway"
+)
+
 
 def add_more(actions: Any) -> None:
     """Register the actions."""
@@ -28,6 +32,7 @@ def add_more(actions: Any) -> None:
     )
     check.add_argument("benchmark", metavar="BENCHMARK", help="the first part of a task's name")
     check.add_argument("--data", required=True, metavar="DIR", help="its folder, or hub:OWNER/NAME")
+    check.add_argument("--follow-links", action="store_true", help=FOLLOW_LINKS)
     check.add_argument("--json", action="store_true", help="everything, as JSON")
     check.set_defaults(run=run_check)
     report = actions.add_parser("report", help="write the pages of a finished run again")
@@ -62,7 +67,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     from vega3d.evaluation.running.check import check
     from vega3d.evaluation.suites.hub import folder_of
 
-    found = check(arguments.benchmark, folder_of(arguments.data))
+    found = check(arguments.benchmark, folder_of(arguments.data), follow_links=arguments.follow_links)
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0 if found["ready"] else 1

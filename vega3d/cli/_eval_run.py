@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vega3d.cli._eval_more import FOLLOW_LINKS
+
 
 def add_run(actions: Any) -> None:
     """Register the action."""
@@ -28,6 +30,7 @@ def add_run(actions: Any) -> None:
         metavar="DIR",
         help="the benchmark's folder (see eval check), or hub:OWNER/NAME",
     )
+    parser.add_argument("--follow-links", action="store_true", help=FOLLOW_LINKS)
     parser.add_argument("--download", action="store_true", help="fetch a hub: data set that is not here")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="the run's folder; one folder a task in it"
@@ -84,8 +87,8 @@ def _questions(arguments: argparse.Namespace, task: Any, suite: Any) -> list[Any
     from vega3d.evaluation.suites.hub import folder_of
 
     root = folder_of(arguments.data, download=arguments.download)
-    found = [question for question in suite.read(root) if belongs(task, question)]
-    return found[: arguments.limit]
+    questions = suite.read(root, follow_links=arguments.follow_links)
+    return [question for question in questions if belongs(task, question)][: arguments.limit]
 
 
 def _run_task(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.evaluation.running.fakes import Fake, read, write_benchmark
 from vega3d.errors import ConfigError
-from vega3d.evaluation import load_task
+from vega3d.evaluation import load_task, score
 from vega3d.evaluation.running import runner
 from vega3d.evaluation.running.runner import Share, batches_of, donors_of
 from vega3d.evaluation.suites import load_suite
@@ -135,6 +135,30 @@ def test_every_kept_answer_of_the_debiased_set_has_its_own_score(
     rows = read(folder / "run")
     assert {int(row["id"]) for row in rows} == set(range(12)) - pruned
     assert all(row["score"] == float(int(row["id"]) % 4 % 2) for row in rows)
+
+
+class Untidy(Fake):
+    """Answers in forms that protocols read differently."""
+
+    def answer(self, batch: Any) -> list[str]:
+        rooms = [int(asked.prompt.split("room ")[1].split("?")[0]) for asked in batch]
+        return [(" B", "B.\n", " about 4.")[room] for room in rooms]
+
+
+@pytest.mark.parametrize(
+    "name", ["vsibench", "vsibench/lmms-eval", "vsibench/debiased", "vsibench/debiased-lmms-eval"]
+)
+def test_a_protocol_scores_an_answer_alike_in_a_run_and_in_a_file(tmp_path: Path, name: str) -> None:
+    data = write_benchmark(tmp_path / "data")
+    (data / "pruned_ids.txt").write_text("3\n")
+    suite, task = load_suite(name), load_task(name)
+    model: Any = Untidy()
+    questions = suite.read(data)
+    runner.run(task, suite, questions, model, tmp_path / "run", SETTINGS)
+    rows = read(tmp_path / "run")
+    records = {question.id: question.record for question in questions}
+    scored = score(name, [{**records[row["id"]], "prediction": row["output"]} for row in rows])
+    assert [row["score"] for row in rows] == [row["score"] for row in scored["per_sample"]]
 
 
 def test_a_task_that_drops_samples_is_named_and_not_mixed_up(tmp_path: Path) -> None:

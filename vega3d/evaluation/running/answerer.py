@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,13 +74,14 @@ class Answerer:
         return str(self._rendered(asked, content, tokenize=False))
 
     def check(self, asked: Asked) -> None:
-        """Prepare what would be seen, so that a broken clip is found before a batch is made of it.
+        """Prepare what would be seen, so that a broken clip or text is found before a batch is made of it.
 
         Raises:
             MediaError, MediaNotFoundError: a clip is broken, or not there.
-            InputError: the donor has another number of frames.
+            InputError: the text cannot be cut into tokens, or the donor has another number of frames.
         """
         own = self._clip(asked)
+        texts_of(own, self.assistant.processor.processor, [self.prompt(asked)])
         if asked.donor is not None and (other := self._clip(_donor(asked))).frames != own.frames:
             raise InputError(
                 "A clip cannot give its features to another one.",
@@ -162,6 +163,7 @@ class Answerer:
         return found
 
     def _prepare(self, asked: Asked) -> Prepared:
+        asked = replace(asked, prompt="?")  # a clip does not depend on the first question about it
         content: list[dict[str, Any]]
         if self._as_video(asked.media):
             count = min(self.frames, length(asked.media))

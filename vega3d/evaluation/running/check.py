@@ -14,15 +14,20 @@ from vega3d.evaluation.suites import load_suite
 from vega3d.evaluation.suites.media import missing
 
 
-def check(benchmark: str, root: Path) -> dict[str, Any]:
+def check(benchmark: str, root: Path, *, follow_links: bool = False) -> dict[str, Any]:
     """The state of a benchmark's folder, JSON-ready.
+
+    Args:
+        benchmark: first part of a task's name.
+        root: the folder.
+        follow_links: follow links that lead out of the folder.
 
     Raises:
         ConfigError: no such benchmark can be run.
     """
     suite = load_suite(benchmark)
     try:
-        questions, problem = suite.read(root), None
+        questions, problem = suite.read(root, follow_links=follow_links), None
     except Vega3DError as error:
         questions, problem = [], error.what
     clips = list(dict.fromkeys(question.media for question in questions))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import InputError
-from vega3d.evaluation.running.report import read_run
+from vega3d.evaluation.running.written import read_result
 from vega3d.evaluation.suites import load_suite
 
 DRAWS = 10_000
@@ -43,7 +43,7 @@ def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> 
     Raises:
         InputError: a run is not finished, or the two do not compare.
     """
-    (one, rows_one), (two, rows_two) = read_run(first), read_run(second)
+    (one, rows_one), (two, rows_two) = read_result(first), read_result(second)
     _require_same(one, two)
     pairs = paired(rows_one, rows_two)
     merged = load_suite(one["task"]).merged

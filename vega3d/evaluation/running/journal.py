@@ -1,8 +1,9 @@
 """The samples of a run on disk: one JSON line each, written when it is known and never changed.
 
 Decision: a run is its folder. `run.json` says what was asked for; a second run with other settings is refused
-there, so that no result mixes two models. Each process appends to a file of its own; a line that a killed
-process has left half written is dropped when the run is taken up again, and its question is asked again.
+there, so that no result mixes two models. Each process appends to a file of its own. A line that a killed
+process has left half written, and a line whose checksum differs, is dropped when the run is taken up again,
+and its question is asked again.
 
 This module knows no model and no benchmark.
 """
@@ -16,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from vega3d.errors import ConfigError
-from vega3d.files import write_whole
+from vega3d.evaluation.running.sums import encoded, summed, unsummed, write_json
+from vega3d.files import sweep_parts, sync, writing
 
 Sample = dict[str, Any]
+NAMES = frozenset(("key", "media", "donor", "prompt", "output", "error"))  # of the values of a sample
+CUT = b"#cut"  # closes a line that a killed process has left half written
 
 
 class Journal:
@@ -29,42 +33,66 @@ class Journal:
         settings: all that decides an answer, JSON-ready.
         rank: number of this process; each writes its own file.
 
+    Attributes:
+        damaged: file and number of each line that the last call of ``samples`` found damaged.
+
     Raises:
-        ConfigError: the folder holds a run with other settings.
+        ConfigError: the folder holds a run with other settings, or its settings are damaged.
+        WriteError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], rank: int = 0) -> None:
         self.folder, self.rank = folder, rank
-        (folder / "parts").mkdir(parents=True, exist_ok=True)
+        self.damaged: list[str] = []
+        with writing(folder):
+            (folder / "parts").mkdir(parents=True, exist_ok=True)
+        sweep_parts(folder)
         self._require_same(json.loads(json.dumps(settings)))
 
     def samples(self) -> dict[str, Sample]:
         """Every whole sample of every process by its key; the first line of a key counts."""
-        found: dict[str, Sample] = {}
+        samples: dict[str, Sample] = {}
+        self.damaged = []
         for file in sorted((self.folder / "parts").glob("*.jsonl")):
-            for line in file.read_bytes().split(b"\n")[:-1]:  # what follows the last line break is not whole
-                sample = _parsed(line)
-                if sample is not None:
-                    found.setdefault(str(sample.get("key")), sample)
-        return found
+            lines = file.read_bytes().split(b"\n")[:-1]  # what follows the last line break is not whole
+            for number, line in enumerate(lines, 1):
+                if (sample := _sample(line)) is not None:
+                    samples.setdefault(sample["key"], sample)
+                elif line and not line.endswith(CUT):
+                    self.damaged.append(f"{file.name} line {number}")
+        return samples
 
     def add(self, sample: Mapping[str, Any]) -> None:
-        """Append one sample and wait until the disk has it."""
+        """Append one sample and wait until the disk has it.
+
+        Raises:
+            WriteError: the disk is full; samples that were added before are whole.
+        """
         file = self.folder / "parts" / f"{self.rank:04d}.jsonl"
-        line = json.dumps(sample, ensure_ascii=False).encode() + b"\n"
-        with file.open("a+b") as opened:
-            if opened.tell() and not _ends_with_break(opened):
-                line = b"\n" + line  # a killed process left half a line: close it
+        line = encoded(json.dumps(summed(sample), ensure_ascii=False)) + b"\n"
+        with writing(file), file.open("a+b") as opened:
+            is_new = opened.tell() == 0
+            if not is_new and not _ends_with_break(opened):
+                line = CUT + b"\n" + line
             opened.write(line)
             opened.flush()
             os.fsync(opened.fileno())
+            if is_new:
+                sync(file.parent)
 
     def _require_same(self, settings: dict[str, Any]) -> None:
         file = self.folder / "run.json"
         if not file.is_file():
             write_json(file, settings)
             return
-        known = _parsed(file.read_bytes()) or {}
+        known = unsummed(file.read_bytes())
+        if known is None:
+            raise ConfigError(
+                f"{file} is damaged.",
+                got="no JSON, or values that its checksum is not of",
+                expected="the settings of the run, as it wrote them",
+                fix="delete it and give exactly the command of that run, or pass another --out",
+            )
         names = sorted({*known, *settings})
         if differing := [name for name in names if known.get(name) != settings.get(name)]:
             raise ConfigError(
@@ -75,20 +103,16 @@ class Journal:
             )
 
 
-def write_json(file: Path, value: object) -> Path:
-    """Write strict JSON, whole or not at all."""
-    content = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_whole(file, lambda part: part.write_text(content, encoding="utf-8"))
-
-
 def _ends_with_break(opened: Any) -> bool:
     opened.seek(-1, os.SEEK_END)
     return bool(opened.read(1) == b"\n")
 
 
-def _parsed(line: bytes) -> Sample | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
+def _sample(line: bytes) -> Sample | None:
+    """The sample of a line: an answer or an error, under the known names; None where it is damaged."""
+    values = unsummed(line)
+    if values is None or set(values) != NAMES or not isinstance(values["key"], str):
         return None
-    return value if isinstance(value, dict) else None
+    output, error = values["output"], values["error"]
+    is_one = (isinstance(output, str) and error is None) or (isinstance(error, str) and output is None)
+    return values if is_one else None

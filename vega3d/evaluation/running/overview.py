@@ -7,13 +7,14 @@ folders alone, as a task's own report is, and can be made again at any time.
 from __future__ import annotations
 
 import html
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vega3d.errors import InputError
-from vega3d.evaluation.running.report import anchor, document, read_run, section
-from vega3d.files import write_whole
+from vega3d.evaluation.running.report import anchor, document, section
+from vega3d.evaluation.running.sums import write_text
+from vega3d.evaluation.running.written import read_result
+from vega3d.files import sweep_parts
 
 
 def runs_of(folder: Path) -> list[Path]:
@@ -29,7 +30,7 @@ def write_overview(folder: Path) -> Path:
     Raises:
         InputError: no task of it is finished.
     """
-    found = [read_run(task) for task in runs_of(folder)]
+    found = [read_result(task) for task in runs_of(folder)]
     if not found:
         raise InputError(
             f"{folder} holds no finished run.",
@@ -41,7 +42,8 @@ def write_overview(folder: Path) -> Path:
     head = "<tr><th>task</th><th>number</th><th></th><th>answered</th><th>errors</th><th>official</th></tr>"
     body = f"<h1>{len(found)} tasks</h1><table>{head}{names}</table>"
     content = document("vega3d eval", body + "".join(section(*one) for one in found))
-    return write_whole(folder / "report.html", partial(_write, content))
+    sweep_parts(folder)
+    return write_text(folder / "report.html", content)
 
 
 def _rows(result: dict[str, Any]) -> str:
@@ -57,7 +59,3 @@ def _rows(result: dict[str, Any]) -> str:
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-def _write(content: str, file: Path) -> None:
-    file.write_text(content, encoding="utf-8")

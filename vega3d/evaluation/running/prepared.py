@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vega3d.errors import InputError
+
 TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 
@@ -68,9 +70,12 @@ def texts_of(one: Prepared, processor: Any, texts: Sequence[str]) -> dict[str, T
 
     Raises:
         ValueError: a question does not begin with the clip's head.
+        InputError: a question holds a lone surrogate, or the placeholder of a medium.
     """
     if not all(text.startswith(one.head) for text in texts):
         raise ValueError("not about this clip, or with another system prompt")
+    for text in texts:
+        _require_plain(text[len(one.head) :], (processor.image_token, processor.video_token))
     tails = [processor.tokenizer(text[len(one.head) :], add_special_tokens=False) for text in texts]
     rows = [torch.cat([one.ids, torch.tensor(tail["input_ids"], dtype=one.ids.dtype)]) for tail in tails]
     longest = max(map(len, rows))
@@ -91,6 +96,18 @@ def repeated(media: Mapping[str, Any], times: int) -> dict[str, Any]:
         name: torch.cat([value] * times) if isinstance(value, Tensor) else list(value) * times
         for name, value in media.items()
     }
+
+
+def _require_plain(text: str, placeholders: Sequence[str]) -> None:
+    """Refuse text that the tokenizer does not take, or that it would take for a medium."""
+    odd = [name for name in placeholders if name in text] + [c for c in text if "\ud800" <= c <= "\udfff"]
+    if odd:
+        raise InputError(
+            "A question cannot be cut into tokens.",
+            got=f"{odd[0]!r} in {text[:200]!r}",
+            expected="Unicode text without the placeholder of a picture or video",
+            fix="correct the question",
+        )
 
 
 def _left(row: Tensor, longest: int, value: int) -> Tensor:

@@ -13,16 +13,16 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
-from vega3d.errors import InputError, Vega3DError
+from vega3d.errors import Vega3DError
+from vega3d.evaluation.running.sums import write_text
+from vega3d.evaluation.running.written import read_result
 from vega3d.evaluation.suites.media import from_written, length, read, spread
-from vega3d.files import write_whole
 
 SHOWN = 12  # failures
 FRAMES = 4
@@ -43,36 +43,13 @@ _LEGEND = (
 )
 
 
-def read_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Result and samples of a finished run.
-
-    Raises:
-        InputError: the folder holds none.
-    """
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
-        return result, [json.loads(line) for line in lines if line]
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder} holds no finished run.",
-            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            expected="result.json and samples.jsonl, as `vega3d eval run` writes them (one folder a task)",
-            fix="finish the run: give its command again",
-        ) from None
-
-
 def write_report(folder: Path) -> tuple[Path, Path]:
     """Write ``report.md`` and ``report.html`` into a run's folder; returns both paths."""
-    result, rows = read_run(folder)
+    result, rows = read_result(folder)
     pages = {"report.md": markdown(result, rows), "report.html": page(result, rows)}
     for name, content in pages.items():
-        write_whole(folder / name, partial(_write, content))
+        write_text(folder / name, content)
     return folder / "report.md", folder / "report.html"
-
-
-def _write(content: str, file: Path) -> None:
-    file.write_text(content, encoding="utf-8")
 
 
 def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 Decision: batches are fixed by the questions alone (by clip, in the order of the suite), and a batch that was
 cut short is asked again as a whole. So an answer does not depend on where a run was killed or on how many
-processes shared it: each takes a run of consecutive batches. A question whose clip is broken becomes a
-recorded error. Settings name what decides an answer; the journal refuses to mix two runs.
+processes shared it: each takes a run of consecutive batches. A question that cannot be asked becomes a
+recorded error (`asking`). Settings name what decides an answer; the journal refuses to mix two runs.
 
 Under `accelerate launch` each process asks its share, and the first one writes the result.
 """
@@ -13,22 +13,23 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vega3d.errors import ConfigError, InputError, MediaError, MediaNotFoundError
-from vega3d.evaluation.running.answerer import Answerer, Asked
-from vega3d.evaluation.running.journal import Journal, write_json
+from vega3d.errors import ConfigError
+from vega3d.evaluation.running.answerer import Answerer
+from vega3d.evaluation.running.asking import Faults, ask
+from vega3d.evaluation.running.journal import Journal
 from vega3d.evaluation.running.result import belongs, result_of
+from vega3d.evaluation.running.written import write_result
 from vega3d.evaluation.suites import Question, Suite
-from vega3d.evaluation.suites.media import Media, signature, written
+from vega3d.evaluation.suites.media import Media, signature
 from vega3d.evaluation.task import Task
-from vega3d.files import write_whole
 
 Progress = Callable[[int, int, float], None]
-FAILURES = (MediaError, MediaNotFoundError, InputError)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def run(
 
     Raises:
         ConfigError: two questions have one id, or the folder holds another run.
+        InputError: no question can be prepared.
+        WriteError: the disk is full; what was answered is kept.
     """
     share = share or Share()
     questions = [question for question in questions if belongs(task, question)]
@@ -88,15 +91,23 @@ def run(
     known = journal.samples()
     share.wait()  # nobody writes before all have read
     todo = [b for b in batches_of(questions, batch_size) if any(q.id not in known for q in b)]
+    if share.rank == 0 and todo and journal.damaged:
+        _warn_of_damage(journal)
     mine = _part(todo, share)
     start = time.monotonic()
+    faults = Faults(works=bool(known))
     for number, batch in enumerate(mine, 1):
-        for sample in _ask(task, suite, batch, answerer, donors):
-            if sample["key"] not in known:
-                journal.add(sample)
+        _record(journal, faults.settled(*ask(task, suite, batch, answerer, donors)), known)
         progress(number, len(mine), (time.monotonic() - start) / number * (len(mine) - number))
+    _record(journal, faults.rest(), known)
     share.wait()
     return _finish(task, suite, questions, journal, settings) if share.rank == 0 else None
+
+
+def _record(journal: Journal, samples: Sequence[Mapping[str, Any]], known: Collection[str]) -> None:
+    for sample in samples:
+        if sample["key"] not in known:
+            journal.add(sample)
 
 
 def _part(batches: list[list[Question]], share: Share) -> list[list[Question]]:
@@ -139,45 +150,21 @@ def data_digest(questions: Sequence[Question]) -> str:
     return digest.hexdigest()
 
 
-def _ask(
-    task: Task, suite: Suite, batch: Sequence[Question], answerer: Answerer, donors: Mapping[Media, Media]
-) -> list[dict[str, Any]]:
-    """Samples of a batch; one clip is behind all of its questions, so they fail together."""
-    prompt = suite.prompt or task.prompt
-    assert prompt is not None
-    asked = [Asked(prompt(q.record), q.media, suite.system, donors.get(q.media)) for q in batch]
-    try:
-        answerer.check(asked[0])
-        prompts = [answerer.prompt(one) for one in asked]
-        outputs, error = answerer.answer(asked), None
-    except FAILURES as failure:
-        nothing: list[Any] = [None] * len(batch)
-        prompts, outputs, error = (
-            [one.prompt for one in asked],
-            nothing,
-            f"{type(failure).__name__}: {failure}",
-        )
-    return [
-        {
-            "key": question.id,
-            "media": written(one.media),
-            "donor": written(one.donor) if one.donor else None,
-            "prompt": prompt,
-            "output": output,
-            "error": error,
-        }
-        for question, one, prompt, output in zip(batch, asked, prompts, outputs, strict=True)
-    ]
-
-
 def _finish(
     task: Task, suite: Suite, questions: Sequence[Question], journal: Journal, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     result, rows = result_of(task, suite, questions, journal.samples(), settings)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_whole(journal.folder / "samples.jsonl", lambda part: part.write_text(lines, encoding="utf-8"))
-    write_json(journal.folder / "result.json", result)
+    write_result(journal.folder, result, rows)
     return result
+
+
+def _warn_of_damage(journal: Journal) -> None:
+    count, places = len(journal.damaged), ", ".join(journal.damaged[:5])
+    warnings.warn(
+        f"{count} line{'s' if count > 1 else ''} of {journal.folder / 'parts'} damaged: {places}"
+        f"{', ...' if count > 5 else ''}. Their questions are asked again.",
+        stacklevel=3,
+    )
 
 
 def _require_unique(questions: Sequence[Question]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vega3d.evaluation.suites.choices import chance, rows_of_parts
+from vega3d.evaluation.suites.rows import sentence
 from vega3d.evaluation.suites.suite import Question, Suite
 from vega3d.evaluation.tasks.blink_spatial import SUB_TASKS
 
@@ -18,9 +19,12 @@ ROOMS = "blink/val.jsonl"
 COLUMNS = ("image_1", "image_2", "image_3", "image_4")
 
 
-def read(root: Path) -> list[Question]:
+REQUIRED = (sentence("prompt"),)
+
+
+def read(root: Path, *, follow_links: bool = False) -> list[Question]:
     """Questions of the sub-tasks that are there (the count says if one is missing)."""
-    rows = rows_of_parts(root, FILES, ROOMS, COLUMNS, "blink_spatial")
+    rows = rows_of_parts(root, FILES, ROOMS, COLUMNS, "blink_spatial", REQUIRED, follow_links=follow_links)
     return [
         Question(
             id=str(record.get("idx", number)),

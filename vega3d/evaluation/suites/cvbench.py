@@ -9,15 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from vega3d.evaluation.suites.choices import chance, rows_of_parts
+from vega3d.evaluation.suites.rows import CHOICES, sentence
 from vega3d.evaluation.suites.suite import Question, Suite
 
 FILES = ("test_2d.parquet", "test_3d.parquet")
 ROOMS = "cvbench/test.jsonl"
 
 
-def read(root: Path) -> list[Question]:
+REQUIRED = (sentence("question"), CHOICES)
+
+
+def read(root: Path, *, follow_links: bool = False) -> list[Question]:
     """Questions of both files; of one alone if the other is not there (the count says so)."""
-    rows = rows_of_parts(root, FILES, ROOMS, ("image",), "cvbench")
+    rows = rows_of_parts(root, FILES, ROOMS, ("image",), "cvbench", REQUIRED, follow_links=follow_links)
     return [
         Question(
             id=f"{record.get('type')}-{record.get('idx', number)}",

@@ -7,13 +7,15 @@ the same form. Source: LaVi-Lab/VG-LLM (README, converters), data set zd11024/VG
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vega3d.errors import InputError
+from vega3d.evaluation.records import Field
+from vega3d.evaluation.suites.rows import are_paths, identifier, rows_of
 from vega3d.evaluation.suites.scannet import TERMS, listed_media
-from vega3d.evaluation.suites.suite import Question, rows_of
+from vega3d.evaluation.suites.suite import Question, Reader
 
 WHERE = (
     "huggingface.co/datasets/zd11024/VG-LLM-Data; www.scan-net.org for the scenes; or `vega3d rooms export`"
@@ -26,24 +28,35 @@ def layout(task: str) -> str:
     return f"evaluation/{task}/*val*.json (one file), and the frames that it names, below media/ or beside"
 
 
-def reader(task: str, kind: Callable[[dict[str, Any]], str]) -> Callable[[Path], list[Question]]:
+IMAGES = Field("images", are_paths, "a list of paths")
+
+
+def reader(
+    task: str,
+    kind: Callable[[dict[str, Any]], str],
+    required: Sequence[Field] = (),
+    optional: Sequence[Field] = (),
+) -> Reader:
     """A reader of the one file of validation records of a task.
 
     Args:
         task: its folder under `evaluation/`.
         kind: the kind of question of a record.
+        required: fields that each record has, beside its images.
+        optional: fields that are usable where a record has them.
     """
 
-    def read(root: Path) -> list[Question]:
+    def read(root: Path, *, follow_links: bool = False) -> list[Question]:
+        rows = rows_of(_only_file(root, task), (IMAGES, *required), (identifier("id"), *optional), ("id",))
         return [
             Question(
                 id=str(row.get("id", number)),
                 record={**row, "question": row.get("prompt")},
-                media=listed_media(root, row.get("images")),
+                media=listed_media(root, row["images"], follow_links=follow_links),
                 scene=_scene(row),
                 kind=kind(row),
             )
-            for number, row in enumerate(rows_of(_only_file(root, task)))
+            for number, row in enumerate(rows)
         ]
 
     return read
@@ -56,8 +69,7 @@ def question_type(row: dict[str, Any]) -> str:
 
 
 def _scene(row: dict[str, Any]) -> str:
-    images = row.get("images")
-    return str(Path(str(images[0])).parent.name) if isinstance(images, list) and images else "none"
+    return Path(row["images"][0]).parent.name or "none"
 
 
 def _only_file(root: Path, task: str) -> Path:

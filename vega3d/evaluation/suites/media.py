@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from torch import Tensor
 
 from vega3d.decoding import probe, read_frames
 from vega3d.errors import DependencyError, MediaError, MediaNotFoundError
+from vega3d.files import inside
 from vega3d.image import load_image
 
+FIX = "correct the record; if you set the link yourself, pass --follow-links"
 EMBEDDED = re.compile(r"(?P<file>.+\.parquet)#(?P<row>\d+)/(?P<column>.+)")
 
 
@@ -96,6 +99,41 @@ def missing(media: Media) -> list[str]:
         return [] if media.exists() else [str(media)]
     files = (EMBEDDED.fullmatch(place) for place in media.places)
     return [p for p, f in zip(media.places, files, strict=True) if not Path(f["file"] if f else p).exists()]
+
+
+def named(root: Path, name: str, *, follow_links: bool = False) -> Path:
+    """Place below a folder that a record names; of a folder of pictures, each of them is below it, too.
+
+    Args:
+        root: folder of media; it may be a link.
+        name: as the record gives it; it need not exist.
+        follow_links: follow links that lead out of the folder.
+
+    Raises:
+        InputError: the place is outside the folder.
+    """
+    options: dict[str, Any] = {"follow_links": follow_links, "fix": FIX}
+    place = inside(root, name, **options)
+    if place.is_dir() and not follow_links:
+        with os.scandir(place) as entries:
+            links = [entry.name for entry in entries if entry.is_symlink()]
+        for link in links:
+            inside(root, f"{name}/{link}", **options)
+    return place
+
+
+def named_pictures(
+    root: Path, names: Sequence[str], *, clip: bool = True, follow_links: bool = False
+) -> Pictures:
+    """Pictures below a folder that a record names one by one.
+
+    Raises:
+        InputError: one of them is outside the folder.
+    """
+    for name in names:
+        found = EMBEDDED.fullmatch(name)
+        named(root, found["file"] if found else name, follow_links=follow_links)
+    return Pictures(tuple(str(root / os.path.normpath(name)) for name in names), clip)
 
 
 def written(media: Media) -> str | list[str]:

@@ -9,7 +9,6 @@ and scores 0; it is not taken for "nothing there". `multi3drefer/vega` needs sco
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -18,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from vega3d.evaluation.literals import lines_within_fence
-from vega3d.evaluation.records import Array, matrix
-from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, first_camera, scene_media
-from vega3d.evaluation.suites.suite import Question, Suite, first_of, rows_of
+from vega3d.evaluation.records import Array, Field, is_list, matrix
+from vega3d.evaluation.suites.media import Media
+from vega3d.evaluation.suites.rows import read_json, rows_of, scene_name, sentence, unreadable
+from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, Matrix, first_camera, media_of_scenes
+from vega3d.evaluation.suites.suite import Question, Suite, first_of
 from vega3d.evaluation.suites.threedod import TEXT
 from vega3d.evaluation.tasks import multi3drefer
 from vega3d.evaluation.tasks.scanrefer_textbox import to_room
@@ -32,12 +33,24 @@ BOXES = "metadata/scannet_val_gt_box.json"
 CORNERS = np.array(list(product((-0.5, 0.5), repeat=3)))
 
 
-def read(root: Path) -> list[Question]:
+REQUIRED = (
+    scene_name("scene_id"),
+    sentence("description"),
+    Field("object_ids", is_list, "a list of numbers"),
+)
+
+
+def read(root: Path, *, follow_links: bool = False) -> list[Question]:
     """Questions with the true boxes of `metadata/scannet_val_gt_box.json`."""
-    rows = rows_of(first_of(root, FILES, "multi3drefer"))
-    boxes = _boxes(root)
-    cameras = {scene: first_camera(root, scene) for scene in {row.get("scene_id") for row in rows}}
-    return [_question(root, number, row, boxes, cameras) for number, row in enumerate(rows)]
+    rows = rows_of(first_of(root, FILES, "multi3drefer"), REQUIRED)
+    boxes, scenes = first_of(root, (BOXES,), "multi3drefer"), {row["scene_id"] for row in rows}
+    known = _boxes(boxes)
+    media = media_of_scenes(root, scenes, follow_links=follow_links)
+    cameras = {scene: first_camera(root, scene, follow_links=follow_links) for scene in scenes}
+    return [
+        _question(number, row, _wanted(row, known, boxes), cameras[row["scene_id"]], media[row["scene_id"]])
+        for number, row in enumerate(rows)
+    ]
 
 
 def prompt(record: Mapping[str, Any]) -> str:
@@ -65,20 +78,30 @@ def _is_empty_list(output: str) -> bool:
     return [line.strip() for line in lines_within_fence(output.strip())] == ["[]"]
 
 
-def _boxes(root: Path) -> dict[str, Any]:
-    content = json.loads(first_of(root, (BOXES,), "multi3drefer").read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+def _boxes(file: Path) -> dict[str, list[Any]]:
+    content = read_json(file)
+    if not isinstance(content, dict) or not all(isinstance(boxes, list) for boxes in content.values()):
+        raise unreadable(file, "something else than a list of boxes for each scene")
+    return content
+
+
+def _wanted(row: Mapping[str, Any], boxes: Mapping[str, list[Any]], file: Path) -> list[Any]:
+    """The true boxes of a question: its objects' places in the list of their scene."""
+    scene = f"scannet/{row['scene_id']}"
+    known, places = boxes.get(scene, []), row["object_ids"]
+    for place in places:
+        if type(place) is not int or not 0 <= place < len(known):
+            raise unreadable(file, f"no box of object {place!r} of {scene}")
+    return [known[place] for place in places]
 
 
 def _question(
-    root: Path, number: int, row: dict[str, Any], boxes: dict[str, Any], cameras: dict[Any, Any]
+    number: int, row: dict[str, Any], wanted: list[Any], camera: Matrix | None, media: Media
 ) -> Question:
-    scene, kind = row.get("scene_id"), str(row.get("eval_type"))
-    known, camera = boxes.get(f"scannet/{scene}", []), cameras[scene]
-    wanted = [known[i] for i in row.get("object_ids", ()) if isinstance(i, int) and i < len(known)]
-    more = {"id": number, "question_type": kind, "gt_boxes": wanted, "question": row.get("description")}
+    kind = str(row.get("eval_type"))
+    more = {"id": number, "question_type": kind, "gt_boxes": wanted, "question": row["description"]}
     record = {**row, **more, "camera": None if camera is None else camera.tolist()}
-    return Question(str(number), record, scene_media(root, scene), str(scene), kind)
+    return Question(str(number), record, media, str(row["scene_id"]), kind)
 
 
 SUITE = Suite(

@@ -12,17 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 from vega3d.evaluation.suites.grounded import LICENCE, WHERE, layout, question_type, reader
+from vega3d.evaluation.suites.rows import sentence
 from vega3d.evaluation.suites.suite import Suite
 
 
 def prompt(record: Mapping[str, Any]) -> str:
     """The record's own text, which names the point."""
-    return str(record.get("prompt", ""))
+    return str(record["prompt"])
 
 
 SUITE = Suite(
     name="scan2cap",
-    read=reader("scan2cap", question_type),
+    read=reader("scan2cap", question_type, required=(sentence("prompt"),)),
     official=2068,
     value="rouge_l",
     frames=32,

@@ -9,39 +9,65 @@ This module knows no benchmark.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.evaluation.suites.media import Media, Pictures
+from vega3d.evaluation.suites.media import Media, Pictures, named, named_pictures
 
 LAYOUT = "scannet/<scene_id>.mp4, scannet/<scene_id>/*.jpg or scannet/posed_images/<scene_id>/*.jpg"
 TERMS = "scenes under ScanNet's terms of use, to be signed"
 Matrix = NDArray[np.float64]
 
 
-def scene_media(root: Path, scene: object) -> Media:
-    """The frames of a scene; the first place of all where there are none."""
-    posed = root / "scannet" / "posed_images" / str(scene)
-    for place in (root / "scannet" / f"{scene}.mp4", root / "scannet" / str(scene)):
+def media_of_scenes(root: Path, scenes: Iterable[object], *, follow_links: bool = False) -> dict[Any, Media]:
+    """The frames of each scene.
+
+    Raises:
+        InputError: a scene is outside the folder.
+    """
+    return {scene: scene_media(root, scene, follow_links=follow_links) for scene in set(scenes)}
+
+
+def scene_media(root: Path, scene: object, *, follow_links: bool = False) -> Media:
+    """The frames of a scene; the first place of all where there are none.
+
+    Raises:
+        InputError: the scene is outside the folder.
+    """
+    video = named(root / "scannet", f"{scene}.mp4", follow_links=follow_links)
+    folder = named(root / "scannet", str(scene), follow_links=follow_links)
+    posed = named(root / "scannet" / "posed_images", str(scene), follow_links=follow_links)
+    for place in (video, folder):
         if place.exists():
             return place
     frames = sorted(posed.glob("*.jpg"))
-    return Pictures(tuple(map(str, frames))) if frames else root / "scannet" / f"{scene}.mp4"
+    return Pictures(tuple(map(str, frames))) if frames else video
 
 
-def listed_media(root: Path, images: object) -> Pictures:
-    """Frames that a record names one by one, below the folder or below its `media/`."""
-    names = [str(name) for name in images] if isinstance(images, list) else []
+def listed_media(root: Path, images: Sequence[str], *, follow_links: bool = False) -> Pictures:
+    """Frames that a record names one by one, below the folder or below its `media/`.
+
+    Raises:
+        InputError: a frame is outside the folder.
+    """
     base = root / "media" if (root / "media").is_dir() else root
-    return Pictures(tuple(str(base / name) for name in names))
+    return named_pictures(base, images, follow_links=follow_links)
 
 
-def first_camera(root: Path, scene: object) -> Matrix | None:
-    """(4, 4) from the first frame's camera to the axis-aligned room; None where a file is missing."""
-    posed = sorted((root / "scannet" / "posed_images" / str(scene)).glob("*.jpg"))
-    align = root / "scannet" / "scans" / str(scene) / f"{scene}.txt"
+def first_camera(root: Path, scene: object, *, follow_links: bool = False) -> Matrix | None:
+    """(4, 4) from the first frame's camera to the axis-aligned room; None where a file is missing.
+
+    Raises:
+        InputError: the scene is outside the folder.
+    """
+    posed = sorted(
+        named(root / "scannet" / "posed_images", str(scene), follow_links=follow_links).glob("*.jpg")
+    )
+    align = named(root / "scannet" / "scans", f"{scene}/{scene}.txt", follow_links=follow_links)
     if not posed:
         return None
     try:

@@ -10,22 +10,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, scene_media
-from vega3d.evaluation.suites.suite import Question, Suite, first_of, rows_of
+from vega3d.evaluation.suites.rows import identifier, rows_of, scene_name, sentence
+from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, media_of_scenes
+from vega3d.evaluation.suites.suite import Question, Suite, first_of
 
 FILES = ("ScanQA_v1.0_val.json", "benchmark/scanqa/ScanQA_v1.0_val.json")
 
 
-def read(root: Path) -> list[Question]:
+REQUIRED = (scene_name("scene_id"), sentence("question"))
+ID = "question_id"
+
+
+def read(root: Path, *, follow_links: bool = False) -> list[Question]:
     """Questions of ``ScanQA_v1.0_val.json`` about scenes below ``scannet/``."""
-    rows = rows_of(first_of(root, FILES, "scanqa"))
+    rows = rows_of(first_of(root, FILES, "scanqa"), REQUIRED, (identifier(ID),), unique=(ID,))
+    media = media_of_scenes(root, (row["scene_id"] for row in rows), follow_links=follow_links)
     return [
         Question(
-            id=str(row.get("question_id", number)),
+            id=str(row.get(ID, number)),
             record=row,
-            media=scene_media(root, row.get("scene_id")),
-            scene=str(row.get("scene_id")),
-            kind=(str(row.get("question", "")).split() or ["none"])[0].lower(),
+            media=media[row["scene_id"]],
+            scene=str(row["scene_id"]),
+            kind=row["question"].split()[0].lower(),
         )
         for number, row in enumerate(rows)
     ]

@@ -7,11 +7,12 @@ be run on it. Source: VG-LLM (24 frames for ScanRefer, `Frame-0: <image>`, 100 n
 from __future__ import annotations
 
 from vega3d.evaluation.suites.grounded import LICENCE, WHERE, layout, question_type, reader
+from vega3d.evaluation.suites.rows import sentence
 from vega3d.evaluation.suites.suite import Suite
 
 SUITE = Suite(
     name="scanrefer",
-    read=reader("scanrefer", question_type),
+    read=reader("scanrefer", question_type, required=(sentence("prompt", "description"),)),
     official=9508,
     value="iou25",
     frames=32,

@@ -9,26 +9,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, scene_media
-from vega3d.evaluation.suites.suite import Question, Suite, first_of, rows_of
+from vega3d.evaluation.suites.rows import identifier, rows_of, scene_name, sentence
+from vega3d.evaluation.suites.scannet import LAYOUT, TERMS, media_of_scenes
+from vega3d.evaluation.suites.suite import Question, Suite, first_of
 
 QUESTIONS = "balanced/v1_balanced_questions_test_scannetv2.json"
 ANSWERS = "balanced/v1_balanced_sqa_annotations_test_scannetv2.json"
 KINDS = ("what", "is", "how", "can", "which")
 
 
-def read(root: Path) -> list[Question]:
+ID = "question_id"
+REQUIRED = (identifier(ID), scene_name("scene_id"), sentence("situation"), sentence("question"))
+
+
+def read(root: Path, *, follow_links: bool = False) -> list[Question]:
     """Questions of the balanced test split about ``<root>/scannet/<scene_id>``."""
-    asked = rows_of(first_of(root, _places(QUESTIONS), "sqa3d"))
-    answers = {row.get("question_id"): row for row in rows_of(first_of(root, _places(ANSWERS), "sqa3d"))}
-    joined = [(row, answers[row.get("question_id")]) for row in asked if row.get("question_id") in answers]
+    asked = rows_of(first_of(root, _places(QUESTIONS), "sqa3d"), REQUIRED, unique=(ID,))
+    answered = rows_of(first_of(root, _places(ANSWERS), "sqa3d"), (identifier(ID),), unique=(ID,))
+    answers = {row[ID]: row for row in answered}
+    joined = [(row, answers[row[ID]]) for row in asked if row[ID] in answers]
+    media = media_of_scenes(root, (row["scene_id"] for row in asked), follow_links=follow_links)
     return [
         Question(
-            id=str(row.get("question_id")),
-            record={**row, "id": row.get("question_id"), "gt_response": _truth(answer)},
-            media=scene_media(root, row.get("scene_id")),
-            scene=str(row.get("scene_id")),
-            kind=_kind(str(row.get("question", ""))),
+            id=str(row[ID]),
+            record={**row, "id": row[ID], "gt_response": _truth(answer)},
+            media=media[row["scene_id"]],
+            scene=str(row["scene_id"]),
+            kind=_kind(row["question"]),
         )
         for row, answer in joined
     ]

@@ -8,14 +8,13 @@ This module knows no benchmark and no model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vega3d.errors import InputError
-from vega3d.evaluation.suites.media import Media, parquet
+from vega3d.evaluation.suites.media import Media
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,16 @@ class Question:
     media: Media
     scene: str
     kind: str
+
+
+class Reader(Protocol):
+    """Reads the questions of a folder.
+
+    Records name files below the folder only. A link that leads out of it is refused, unless ``follow_links``.
+    """
+
+    def __call__(self, root: Path, *, follow_links: bool = False) -> list[Question]:
+        """Questions in the order of the benchmark's own file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +72,7 @@ class Suite:
     """
 
     name: str
-    read: Callable[[Path], list[Question]]
+    read: Reader
     official: int | None
     value: str | Callable[[Mapping[str, Any]], float | None]
     frames: int
@@ -107,36 +116,3 @@ def first_of(root: Path, names: tuple[str, ...], suite: str) -> Path:
         expected="one of these files",
         fix=f"`vega3d eval check {suite} --data {root}` says where they come from",
     )
-
-
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON list, of JSON Lines or of a parquet file.
-
-    Raises:
-        InputError: the file cannot be read as such.
-        DependencyError: it is parquet, and pyarrow is not installed.
-    """
-    try:
-        if file.suffix == ".parquet":
-            found: list[dict[str, Any]] = parquet().read_table(file).to_pylist()
-            return found
-        content = file.read_text(encoding="utf-8-sig")
-        lines = content.splitlines() if file.suffix == ".jsonl" else []
-        rows = [json.loads(line) for line in lines if line.strip()] if lines else json.loads(content)
-    except (OSError, ValueError) as error:
-        raise _unreadable(file, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from None
-    if isinstance(rows, dict):  # SQA3D wraps its list
-        rows = next((value for value in rows.values() if isinstance(value, list)), [])
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _unreadable(file, "something else than a list of objects")
-    return rows
-
-
-def media_of(root: Path, places: tuple[str, ...]) -> Path:
-    """The first place that exists, or the first of all: a missing clip is an error of its question only."""
-    return next((root / place for place in places if (root / place).exists()), root / places[0])
-
-
-def _unreadable(file: Path, got: str) -> InputError:
-    expected = "a JSON list, JSON Lines or parquet, one object a question"
-    return InputError(f"{file} cannot be read.", got=got, expected=expected, fix="get the file again")

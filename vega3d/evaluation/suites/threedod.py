@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vega3d.evaluation.suites.grounded import LICENCE, WHERE, layout, reader
+from vega3d.evaluation.suites.rows import sentence
 from vega3d.evaluation.suites.suite import Suite
 
 
@@ -34,7 +35,7 @@ TEXT = (
 )
 SUITE = Suite(
     name="threedod",
-    read=reader("threedod", lambda row: f"{len(row.get('images', ()))} frames"),
+    read=reader("threedod", lambda row: f"{len(row['images'])} frames", optional=(sentence("prompt"),)),
     official=None,
     value=f1,
     frames=32,

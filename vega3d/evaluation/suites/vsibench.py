@@ -4,10 +4,6 @@ Source: huggingface.co/datasets/nyu-visionx/VSI-Bench (5,130 rows), thinking-in-
 each sent as a picture, 16 new tokens. A scene's name can look like a number and is text all the same. The
 debiased set is the same file without the ids in `pruned_ids.txt`, which stands beside it on the hub
 (arXiv:2511.04655, `create_pq.py` there).
-
-lmms-eval takes the blanks around an answer away before any task sees it, so an answer " B" is right there and
-wrong in the official scripts. The scorers are held to the published functions and see answers as they are
-given; what lmms-eval's own run would hand to them is made here.
 """
 
 from __future__ import annotations
@@ -18,31 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from vega3d.errors import InputError
-from vega3d.evaluation.suites.suite import Question, Suite, first_of, media_of, rows_of
+from vega3d.evaluation.suites.media import Media, named
+from vega3d.evaluation.suites.rows import OPTIONS, identifier, read_text, rows_of, scene_name, sentence
+from vega3d.evaluation.suites.suite import Question, Suite, first_of
 from vega3d.evaluation.tasks.vsibench import DIRECTIONS
 
 FILES = ("test.jsonl", "test-00000-of-00001.parquet")
 PRUNED = "pruned_ids.txt"
+REQUIRED = (scene_name("dataset"), scene_name("scene_name"), sentence("question"), sentence("question_type"))
+OPTIONAL = (OPTIONS, identifier("id"))
 
 
-def read(root: Path) -> list[Question]:
+def read(root: Path, *, follow_links: bool = False) -> list[Question]:
     """Questions of ``<root>/test.jsonl`` about ``<root>/<dataset>/<scene_name>.mp4``."""
-    rows = marked(rows_of(first_of(root, FILES, "vsibench")), root / PRUNED)
+    rows = rows_of(first_of(root, FILES, "vsibench"), REQUIRED, OPTIONAL, unique=("id",))
+    media: dict[str, Media] = {
+        name: named(root, name, follow_links=follow_links) for name in map(_clip, rows)
+    }
     return [
         Question(
             id=str(row.get("id", number)),
             record=row,
-            media=media_of(root, (f"{row.get('dataset')}/{row.get('scene_name')}.mp4",)),
-            scene=f"{row.get('dataset')}/{row.get('scene_name')}",
-            kind=str(row.get("question_type")),
+            media=media[_clip(row)],
+            scene=_clip(row).removesuffix(".mp4"),
+            kind=row["question_type"],
         )
-        for number, row in enumerate(rows)
+        for number, row in enumerate(marked(rows, root / PRUNED))
     ]
 
 
-def stripped(record: Mapping[str, Any], output: str) -> dict[str, Any]:
-    """``prediction`` as lmms-eval hands it to a task."""
-    return {"prediction": output.strip()}
+def _clip(row: Mapping[str, Any]) -> str:
+    return f"{row['dataset']}/{row['scene_name']}.mp4"
 
 
 def chance(record: Mapping[str, Any]) -> float | None:
@@ -51,13 +53,13 @@ def chance(record: Mapping[str, Any]) -> float | None:
     return 1 / len(options) if isinstance(options, list) and options else None
 
 
-def read_debiased(root: Path) -> list[Question]:
+def read_debiased(root: Path, *, follow_links: bool = False) -> list[Question]:
     """The same questions, each with its mark ``pruned``.
 
     Raises:
         InputError: nobody is marked, so that the whole benchmark would go by the name of the debiased one.
     """
-    questions = read(root)
+    questions = read(root, follow_links=follow_links)
     if questions and not any("pruned" in question.record for question in questions):
         raise InputError(
             f"{root} does not say which questions the debiased set leaves out.",
@@ -72,7 +74,7 @@ def marked(rows: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
     """Rows with ``pruned`` as the file of ids says; as they are where there is no file."""
     if not file.is_file():
         return rows
-    pruned = set(file.read_text(encoding="utf-8").split())
+    pruned = set(read_text(file).split())
     return [{**row, "pruned": str(row.get("id")) in pruned} for row in rows]
 
 
@@ -93,8 +95,4 @@ SUITE = Suite(
     merged=dict.fromkeys(DIRECTIONS, "object_rel_direction"),
 )
 DEBIASED = replace(SUITE, read=read_debiased, official=None, layout=f"{SUITE.layout}; {PRUNED}")
-OTHERS = {
-    "vsibench/lmms-eval": replace(SUITE, fields=stripped),
-    "vsibench/debiased": DEBIASED,
-    "vsibench/debiased-lmms-eval": replace(DEBIASED, fields=stripped),
-}
+OTHERS = {"vsibench/debiased": DEBIASED, "vsibench/debiased-lmms-eval": DEBIASED}

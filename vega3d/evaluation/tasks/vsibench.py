@@ -4,6 +4,9 @@ Four protocols: the official one (the same in VEGA-3D and VG-LLM), lmms-eval 0.7
 anywhere), and both on the debiased set. On untidy answers the two readers of numbers disagree on about every
 seventh question.
 
+Answers are scored as they are given, as the published functions do. lmms-eval strips whitespace from a
+model's answer before it calls its function: there a model's " B" is right; the function alone finds it wrong.
+
 Beyond the reference: a question type that is missing is left out of the mean (the reference raises), a
 question of an unknown type has no score, a true value of 0 scores 0 (the reference divides by it). Source:
 arXiv:2412.14171; vision-x-nyu/thinking-in-space ``lmms_eval/tasks/vsibench``; lmms-eval 0.7.3; debiased set:
@@ -134,12 +137,14 @@ _DEBIASED = "arXiv:2511.04655, huggingface.co/datasets/nyu-visionx/VSI-Bench (cr
 _LMMS_CODE = "pypi.org/project/lmms-eval 0.7.3, tasks/vsibench"
 
 
-def _task(name: str, title: str, protocol: str, sources: tuple[str, ...], **rest: Any) -> Task:
+def _task(
+    name: str, title: str, protocol: str, sources: tuple[str, ...], version: str = "1", **rest: Any
+) -> Task:
     return Task(
         name=name,
         title=title,
         protocol=protocol,
-        version="1",
+        version=version,
         sources=sources,
         fields=FIELDS,
         prompt=prompt,
@@ -148,7 +153,8 @@ def _task(name: str, title: str, protocol: str, sources: tuple[str, ...], **rest
 
 
 _X100: Mapping[str, Any] = {"headline": (("aggregate_x100", "overall"),)}
-_FRACTION: Mapping[str, Any] = {"headline": (("aggregate_fraction", "overall"),)}
+# Version 2: `eval run` no longer strips answers, so that it scores them as `eval score` does.
+_FRACTION: Mapping[str, Any] = {"version": "2", "headline": (("aggregate_fraction", "overall"),)}
 OFFICIAL = _task("vsibench", "VSI-Bench", _OFFICIAL, (_PAPER, _CODE), score=score_official, **_X100)
 LMMS_EVAL = _task(
     "vsibench/lmms-eval", "VSI-Bench", _LMMS, (_PAPER, _LMMS_CODE), score=score_lmms_eval, **_FRACTION

@@ -1,0 +1,72 @@
+"""Checksums inside JSON records, so that a damaged record is found before its values are used.
+
+Decision: the sum is taken over values, not over bytes, and stands in the record itself. So a record can be
+written on one line or on many, and one that was written without a sum (version 0.1) is still read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from vega3d.files import write_whole
+
+SUM = "xxh3"  # its name in a record
+
+
+def summed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as JSON holds it, with its sum as last value.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    values: dict[str, Any] = json.loads(json.dumps(record, allow_nan=False))
+    return {**values, SUM: _sum_of(values)}
+
+
+def unsummed(text: bytes) -> dict[str, Any] | None:
+    """Values of a written record without their sum; None where they are damaged.
+
+    Args:
+        text: JSON. A record without a sum is taken as it is.
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    expected = record.pop(SUM, None)
+    return record if expected is None or expected == _sum_of(record) else None
+
+
+def write_text(file: Path, text: str) -> Path:
+    """Write text whole or not at all; a lone surrogate as the escape that JSON has for it.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    content = encoded(text)
+    return write_whole(file, lambda part: part.write_bytes(content))
+
+
+def write_json(file: Path, record: Mapping[str, Any]) -> Path:
+    """Write a record with its sum as strict JSON, whole or not at all.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    return write_text(file, json.dumps(summed(record), indent=1, ensure_ascii=False) + "\n")
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8; of a lone surrogate, which UTF-8 cannot hold, the six characters of its escape."""
+    return text.encode(errors="backslashreplace")
+
+
+def _sum_of(values: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(values, sort_keys=True).encode())
