@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
@@ -259,3 +260,13 @@ def test_metadata_that_are_no_numbers_are_refused(metadata: dict[str, object]) -
     frames = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     with pytest.raises(InputError, match="video_metadata"):
         plan_clip(VideoRequest(frames, metadata=metadata), FramePlan.per_frame)
+
+
+def test_a_log_callback_that_could_block_the_decoder_is_taken_away(tmp_path: Path) -> None:
+    media.write_video(tmp_path / "a.mp4", 3)
+    av.logging.set_level(av.logging.ERROR)  # as torchvision.io did
+    try:
+        probe(tmp_path / "a.mp4")
+        assert av.logging.get_level() is None
+    finally:
+        av.logging.set_level(None)

@@ -32,6 +32,9 @@ def open_video(file: str | os.PathLike[str] | io.BytesIO) -> Any:
     """
     import av
 
+    # A log callback in Python (older torchvision asks PyAV for one) needs the interpreter's lock, which
+    # the thread that closes a decoder holds while it waits for the decoder's threads: a deadlock.
+    av.logging.set_level(None)
     # An absolute path begins with no protocol: "concat:a|b" in the current folder is a file of that name.
     place = file if isinstance(file, io.BytesIO) else os.path.abspath(file)
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}

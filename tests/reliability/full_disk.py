@@ -1,8 +1,8 @@
 """A disk that fills up: a typed error, nothing lost, and the same command succeeds once there is room.
 
 ``python -m tests.reliability.full_disk --count 5 --command rooms``. Each trial gives a command less room than
-it needs, of a random size: by a limit on the size of each file and, where root can mount, by a small file system
-in memory. Then the command runs again with enough room.
+it needs, of a random size: by a limit on the size of each file and, where root can mount, by a small file
+system in memory. Then the command runs again with enough room.
 """
 
 from __future__ import annotations
