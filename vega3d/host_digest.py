@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
 import xxhash
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
+from torch import Tensor, nn
 
 SIZES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}  # bytes of an element, by safetensors' names
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # the same in memory
 RUNS, RUN = 4, 1024  # places of a tensor that are sampled, and elements at each
 _CONFIG, _WHOLE, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
@@ -38,12 +41,45 @@ def host_digest(path: str | os.PathLike[str] | None, revision: str | None = None
         path: folder, or hub id whose files are in the cache; nothing is downloaded.
         revision: of the hub repository; a commit's hash.
     """
+    signs = _signs_on_disk(path, revision)
+    return xxhash.xxh3_128_hexdigest(b"".join(sorted(signs))) if signs else None
+
+
+def changed_weights(host: nn.Module, path: str | None, revision: str | None = None) -> list[str]:
+    """Names of a host's weights that are not those of its files, by the same sample.
+
+    Args:
+        host: in memory. Adapters in it, quantised, sharded and offloaded weights are left out.
+        path: of its checkpoint, as for ``host_digest``; without files nothing is compared.
+        revision: of the hub repository.
+    """
+    signs = _signs_on_disk(path, revision)
+    if not signs or getattr(host, "hf_quantizer", None) is not None:
+        return []
+    weights = ((name, weight) for name, weight in host.named_parameters() if _is_plain(name, weight))
+    return [name for name, weight in weights if _signs_in_memory(weight.detach()) not in signs]
+
+
+def _is_plain(name: str, weight: Tensor) -> bool:
+    is_adapter = ".lora_" in name or ".modules_to_save." in name
+    is_here = type(weight.data) is Tensor and not weight.is_meta and not hasattr(weight, "ds_id")
+    return is_here and not is_adapter and weight.dtype in DTYPES
+
+
+def _signs_in_memory(weight: Tensor) -> bytes:
+    """As ``_signs_of``, of one tensor."""
+    flat, (firsts, length) = weight.reshape(-1), _sample(weight.numel())
+    bits = torch.cat([torch.signbit(flat[first : first + length]) for first in firsts]).cpu()
+    return _digest(list(weight.shape), np.packbits(bits.numpy()).tobytes())
+
+
+def _signs_on_disk(path: str | os.PathLike[str] | None, revision: str | None) -> set[bytes]:
+    """A digest for each tensor of a host's checkpoint; empty where it cannot be computed."""
     try:
         shards = _shards(str(path), revision) if path else []
-        signs = {digest for shard in shards for digest in _signs_of(shard)}
+        return {digest for shard in shards for digest in _signs_of(shard)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, HFValidationError):
-        return None  # no host, or one that is damaged: loading it is what reports that
-    return xxhash.xxh3_128_hexdigest(b"".join(sorted(signs))) if signs else None
+        return set()  # no host, or one that is damaged: loading it is what reports that
 
 
 def _shards(path: str, revision: str | None) -> list[Path]:
@@ -80,7 +116,7 @@ def _signs_of(shard: Path) -> Iterator[bytes]:
             if name != "__metadata__" and entry["dtype"] in SIZES:
                 file_start = 8 + length + entry["data_offsets"][0]
                 signs = _signs(file, file_start, math.prod(entry["shape"]), SIZES[entry["dtype"]])
-                yield xxhash.xxh3_128_digest(json.dumps(entry["shape"]).encode() + signs)
+                yield _digest(entry["shape"], signs)
 
 
 def _signs(file: BinaryIO, start: int, count: int, size: int) -> bytes:
@@ -92,13 +128,23 @@ def _signs(file: BinaryIO, start: int, count: int, size: int) -> bytes:
         count: elements of the tensor.
         size: bytes of an element.
     """
-    small = count <= RUNS * RUN
-    firsts = [0] if small else [run * (count - RUN) // (RUNS - 1) for run in range(RUNS)]
+    firsts, length = _sample(count)
     parts = []
     for first in firsts:
         file.seek(start + first * size)
-        parts.append(file.read((count if small else RUN) * size))
+        parts.append(file.read(length * size))
     last_bytes = np.frombuffer(b"".join(parts), np.uint8)[
         size - 1 :: size
     ]  # little-endian: the sign is there
     return np.packbits(last_bytes >> 7).tobytes()
+
+
+def _sample(count: int) -> tuple[list[int], int]:
+    """First elements of the places that are sampled in a tensor of ``count`` elements, and their length."""
+    if count <= RUNS * RUN:
+        return [0], count
+    return [run * (count - RUN) // (RUNS - 1) for run in range(RUNS)], RUN
+
+
+def _digest(shape: list[int], signs: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(json.dumps(shape).encode() + signs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -18,7 +19,7 @@ from vega3d.backbones import Backbone
 from vega3d.backbones.loading import load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import ConfigError, HostError
-from vega3d.host_digest import host_digest
+from vega3d.host_digest import changed_weights, host_digest
 from vega3d.hosts import family_of
 from vega3d.lora import carried_lora, load_lora, without_peft
 
@@ -87,7 +88,8 @@ class Pretrained(nn.Module):
         """Write settings, projector, fusion, and the LoRA that the host carries to the folder ``path``.
 
         A host that was trained itself (``export``, ``merge``) is copied from the folder that it was loaded
-        from. Any other host is named; its weights in memory, and those of the backbone, are not written.
+        from. Any other host is named; its weights in memory, and those of the backbone, are not written. If
+        they are not those of its files (trained, or merged with LoRA), a warning says so.
 
         Args:
             path: folder; made if it is not there. LoRA of an earlier checkpoint in it is removed.
@@ -103,6 +105,7 @@ class Pretrained(nn.Module):
         tensors = self._all_state() if state_dict is None else state_dict
         own, lora = self.own_state(tensors), carried_lora(self, tensors)
         checkpoint.require_real(own)
+        _warn_of_changed_host(self)
         config, host = self.vega3d_config, checkpoint.trained_host(self.vega3d_config)
         if host is not None:
             named = dataclasses.replace(config.host, path=checkpoint.copy_host(host, path))
@@ -119,6 +122,7 @@ class Pretrained(nn.Module):
         """
         tensors = self._all_state()
         own, lora = self.own_state(tensors), carried_lora(self, tensors)
+        _warn_of_changed_host(self)
         return checkpoint.push(repo, self.vega3d_config, own, lora=lora, private=private, token=token)
 
     def own_state(self, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -141,6 +145,19 @@ class Pretrained(nn.Module):
                 with align_module_device(module, "cpu"):
                     tensors |= {f"{name}.{key}": value.clone() for key, value in module.state_dict().items()}
         return tensors
+
+
+def _warn_of_changed_host(model: Any) -> None:
+    named = model.vega3d_config.host
+    changed = changed_weights(model.host, named.path, named.revision)
+    if changed:
+        names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+        warnings.warn(
+            f"Weights of the host differ from {named.path!r}, which the checkpoint names, and are not saved: "
+            f"{names}. To keep them, model.host.save_pretrained(FOLDER) with the host's processor, and wrap "
+            "the host from there.",
+            stacklevel=3,
+        )
 
 
 def load_host(host: HostConfig) -> nn.Module:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from tests import tiny
@@ -16,6 +18,7 @@ from tests.adapter.conftest import wrap
 from vega3d import Vega3DAdapter, WanBackbone, checkpoint
 from vega3d.errors import CheckpointError
 from vega3d.lora import Lora
+from vega3d.training.config import Recipe
 from vega3d.training.trained import adapter_of, write_trained
 
 
@@ -122,6 +125,29 @@ def test_lora_in_the_projector_is_refused_before_anything_is_written(
     with pytest.raises(CheckpointError, match="merge_and_unload"):
         adapter_of(model).save_pretrained(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_host_as_its_files_have_it_is_saved_without_a_warning(
+    kind: str, checkpoints: dict[str, Path], backbone: WanBackbone, tmp_path: Path
+) -> None:
+    model = load(checkpoints[kind], backbone)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.save_pretrained(tmp_path)
+        model.bfloat16().save_pretrained(tmp_path)
+        cpu_offload(model.host, torch.device("cpu"))
+        model.save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["full", "lora"])
+def test_a_host_that_was_trained_or_merged_in_memory_is_a_warning(
+    recipe: Recipe, host: Path, backbone: WanBackbone, tmp_path: Path
+) -> None:
+    model: Any = trained(host, backbone, recipe)
+    adapter = model.merge_and_unload() if recipe == "lora" else model
+    with pytest.warns(UserWarning, match=r"not saved: model\.language_model(?s:.)*host\.save_pretrained"):
+        adapter.save_pretrained(tmp_path)
 
 
 def test_two_adapters_in_one_host_are_refused_by_name(

@@ -62,6 +62,17 @@ def trained_adapter(name: str, backbone: WanBackbone) -> Vega3DAdapter:
     return adapter
 
 
+def adapted(backbone: WanBackbone, folder: Path) -> Any:
+    """A model with LoRA, and its checkpoint."""
+    model = prepared(wrap(make_host("qwen2_5_vl"), backbone), "lora", LoraSettings(rank=2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    write_trained(folder, model)
+    return model
+
+
 @pytest.mark.parametrize("name", HOSTS)
 def test_an_offloaded_host_gives_the_same_logits(
     name: str, move: Move, backbone: WanBackbone, tmp_path: Path
@@ -98,12 +109,7 @@ def test_a_checkpoint_loads_onto_a_host_that_is_offloaded_already(
 def test_lora_reaches_an_offloaded_host_or_is_refused(
     move: Move, backbone: WanBackbone, tmp_path: Path
 ) -> None:
-    model = prepared(wrap(make_host("qwen2_5_vl"), backbone), "lora", LoraSettings(rank=2))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    write_trained(tmp_path / "saved", model)
+    model = adapted(backbone, tmp_path / "saved")
     host = make_host("qwen2_5_vl")
     move(host, tmp_path)
     try:
@@ -129,6 +135,16 @@ def test_an_offloaded_model_is_saved_with_its_weights(backbone: WanBackbone, tmp
     cpu_offload(adapter, CPU)
     adapter.save_pretrained(tmp_path / "saved")
     assert torch.equal(logits(load(tmp_path / "saved", backbone, host=make_host("qwen2_5_vl"))), expected)
+
+
+def test_an_offloaded_host_is_saved_with_its_lora(backbone: WanBackbone, tmp_path: Path) -> None:
+    adapter = adapted(backbone, tmp_path / "saved")
+    again = load(tmp_path / "saved", backbone, host=make_host("qwen2_5_vl"))
+    cpu_offload(again.host, CPU)
+    assert torch.equal(logits(again), logits(adapter))
+    again.save_pretrained(tmp_path / "again")
+    lora = "lora/adapter_model.safetensors"
+    assert (tmp_path / "again" / lora).read_bytes() == (tmp_path / "saved" / lora).read_bytes()
 
 
 def test_loading_onto_a_host_without_weights_is_refused(backbone: WanBackbone, tmp_path: Path) -> None:

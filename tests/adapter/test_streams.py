@@ -372,7 +372,8 @@ def test_a_checkpoint_of_before_streams_still_loads(backbone: WanBackbone, tmp_p
     file = tmp_path / checkpoint.CONFIG_FILE
     record = json.loads(file.read_text())
     assert record["semantic_streams"] == []
-    file.write_text(json.dumps(record | {"format": "1.0"}))
+    older = {name: value for name, value in record.items() if name not in ("files", "checksum")}
+    file.write_text(json.dumps(older | {"format": "1.0"}))
     again = Vega3DAdapter.from_pretrained(tmp_path, host=host, backbone=backbone).eval()
     batch = make_batch(host, MIXED)
     assert torch.equal(logits(again, batch), logits(model, batch))
@@ -382,6 +383,7 @@ def test_a_stream_that_the_weights_do_not_have_is_named(saved: Path) -> None:
     tensors = saved / checkpoint.WEIGHTS_FILE
     record = json.loads((saved / checkpoint.CONFIG_FILE).read_text())
     record["semantic_streams"].append(record["semantic_streams"][0])
+    del record["checksum"]
     (saved / checkpoint.CONFIG_FILE).write_text(json.dumps(record))
     assert tensors.exists()
     with pytest.raises(CheckpointError, match=r"missing(?s:.)*fusion\.streams\.2"):
