@@ -170,19 +170,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_rooms_go_on_after_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
-    command = [
-        "rooms",
-        "make",
-        "--scenes",
-        "3",
-        "--size",
-        "64",
-        "--frames",
-        "8",
-        "--workers",
-        workers,
-        "--out",
-    ]
+    scenes = ["--scenes", "3", "--size", "64", "--frames", "8"]
+    command = ["rooms", "make", *scenes, "--workers", workers]
     with monkeypatch.context() as patch:
         patch.setattr("vega3d.cli.rooms._progress", terminate_once)
         assert main([*command, "--out", str(tmp_path / "ended")]) == 143
