@@ -68,7 +68,7 @@ def filled(
     sizes = [path.stat().st_size for path in whole.rglob("*") if path.is_file()]
     figures = {"typed error": 0, "there was room": 0, "other end": 0, "resumed equal": 0, "differing": 0}
     for number in range(count):
-        place = folder / f"{kind} {number}"
+        place = folder / f"{kind.replace(' ', '-')}-{number}"
         place.mkdir()
         if kind == "tmpfs":
             room = int(sum(sizes) * dice.uniform(0.02, 0.95))

@@ -167,6 +167,7 @@ def _child(
     code = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(THREADS)
         os.dup2(output, 1)
         os.dup2(output, 2)

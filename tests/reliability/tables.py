@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +62,7 @@ def command(
     arguments = parser.parse_args(words)
     chosen = {name: arguments.count or counts[name] for name in counts if name in (arguments.part or counts)}
     failures: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was mounted is unmounted
     with tempfile.TemporaryDirectory() as folder:
         show(rows(Path(folder), chosen, arguments.seed, failures), failures, arguments.json)
     return 1 if failures else 0
