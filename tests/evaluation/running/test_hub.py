@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from vega3d.errors import InputError
+from tests.evaluation.running.test_damage import files_below
+from vega3d.errors import InputError, WriteError
 from vega3d.evaluation.suites import hub, load_suite
 from vega3d.evaluation.suites.media import length, missing
+from vega3d.files import part_of
 
 NAME = "nyu-visionx/VSI-Bench"
 
@@ -101,6 +106,32 @@ def test_a_damaged_zip_is_named_and_leaves_nothing_that_looks_whole(
     with pytest.raises(InputError, match=r"rooms\.zip cannot be unpacked"):
         hub.folder_of(f"hub:{NAME}")
     shutil.rmtree(snapshot)
+
+
+def test_what_a_killed_process_had_half_unpacked_is_swept_and_what_a_live_one_unpacks_stays(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, snapshot)
+    target = hub.folder_of(f"hub:{NAME}")
+    shutil.rmtree(target)
+    live, killed = part_of(target), part_of(target)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed = killed.with_name(killed.name.replace(f".{os.getpid()}-", f".{ended.pid}-"))
+    for part in (live, killed):
+        (part / "rooms").mkdir(parents=True)
+    assert hub.folder_of(f"hub:{NAME}") == target
+    assert (live.exists(), killed.exists()) == (True, False)
+
+
+def test_a_disk_that_is_full_while_clips_are_unpacked_is_a_typed_error(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, snapshot)
+    with files_below(100), pytest.raises(WriteError, match="Cannot write"):
+        hub.folder_of(f"hub:{NAME}")
+    folder = hub.folder_of(f"hub:{NAME}")
+    assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_plain_path_is_a_folder_and_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import PIL.Image
 
 from vega3d.errors import Vega3DError
+from vega3d.evaluation.running.markdown import escaped
 from vega3d.evaluation.running.sums import write_text
 from vega3d.evaluation.running.written import read_result
 from vega3d.evaluation.suites.media import from_written, length, read, spread
@@ -107,7 +108,13 @@ def failures(rows: Sequence[Mapping[str, Any]], most: int = SHOWN) -> list[Mappi
 
 def markdown(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The report as Markdown."""
-    lines = [f"# {result['task']}", "", *(f"> {text}\n" for text in warnings(result)), "| | |", "|---|---|"]
+    lines = [
+        f"# {_cell(result['task'])}",
+        "",
+        *(f"> {text}\n" for text in warnings(result)),
+        "| | |",
+        "|---|---|",
+    ]
     lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in facts(result)]
     lines += ["", "| kind | mean | chance | constant | questions | scenes |", "|---|---|---|---|---|---|"]
     for kind, mean in result["kinds"].items():
@@ -223,4 +230,4 @@ def _text(value: object) -> str:
 
 
 def _cell(value: object) -> str:
-    return _text(value).replace("|", "\\|").replace("\n", " ").replace("\r", " ")
+    return escaped(_shown(value))

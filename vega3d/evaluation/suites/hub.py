@@ -12,17 +12,20 @@ Python's own unpacking keeps every file inside the folder. This module knows no 
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from vega3d.errors import InputError
+from vega3d.files import is_abandoned, part_of, writing
 
 PREFIX = "hub:"
+_NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: a password, an unknown method
 DONE = ".unpacked"
 
 
@@ -64,20 +67,33 @@ def unpacked(snapshot: Path, name: str) -> Path:
 
     Raises:
         InputError: a zip file is damaged.
+        WriteError: the disk is full.
     """
     zips = sorted(snapshot.glob("*.zip"))
     if not zips:
         return snapshot
     target = Path(constants.HF_HOME) / "vega3d" / name.replace("/", "--") / snapshot.name
     if not (target / DONE).is_file():
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        _fill(part, snapshot, zips)
-        (part / DONE).touch()
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
+        _sweep(target)
+        part = part_of(target)
+        try:
+            with writing(target):
+                part.mkdir(parents=True)
+                _fill(part, snapshot, zips)
+                (part / DONE).touch()
+                shutil.rmtree(target, ignore_errors=True)
+                part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     return target
+
+
+def _sweep(target: Path) -> None:
+    """Remove the folders that ended processes have left half unpacked."""
+    for part in target.parent.glob(f".{target.name}.*.part"):
+        with contextlib.suppress(OSError):  # its process has just renamed it
+            if is_abandoned(part):
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
@@ -85,7 +101,7 @@ def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
         try:
             with zipfile.ZipFile(file) as opened:
                 opened.extractall(folder)
-        except zipfile.BadZipFile as problem:
+        except _NO_ZIP as problem:
             raise InputError(
                 f"{file.name} cannot be unpacked.",
                 got=str(problem),
