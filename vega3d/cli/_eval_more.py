@@ -58,7 +58,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     for name in ("macro", "micro"):
         print(f"{name:8} {_line(found[name])}")
     for kind, difference in found["kinds"].items():
-        print(f"  {kind:32} {100 * difference:+.2f}")
+        print(f"  {_printable(kind):32} {100 * difference:+.2f}")
     return 0
 
 
@@ -77,7 +77,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     print(f"  questions {found['questions']} of {found['official'] or '?'} official")
     print(f"  clips {found['clips']}, missing {len(found['missing_clips'])}")
     for clip in found["missing_clips"][:5]:
-        print(f"    {clip}")
+        print(f"    {_printable(clip)}")
     for name in ("layout", "where", "licence"):
         print(f"  {name}: {found[name]}")
     return 0 if found["ready"] else 1
@@ -95,6 +95,11 @@ def run_report(arguments: argparse.Namespace) -> int:
     for path in write_report(folder) if tasks == [folder] else (write_overview(folder),):
         print(path)
     return 0
+
+
+def _printable(text: str) -> str:
+    """Text of a data set, which may hold a lone surrogate that no terminal takes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _line(found: dict[str, Any]) -> str:

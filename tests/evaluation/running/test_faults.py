@@ -16,6 +16,7 @@ from vega3d.errors import DependencyError, InputError
 from vega3d.evaluation.running.answerer import Answerer, Asked
 from vega3d.evaluation.running.asking import MOST_FAULTS
 from vega3d.evaluation.running.report import write_report
+from vega3d.evaluation.running.written import read_result, write_result
 from vega3d.rooms import export_rooms
 
 SURROGATE = "how many \ud800 chairs?"
@@ -121,6 +122,15 @@ def test_lone_surrogates_anywhere_are_written_into_every_file(tmp_path: Path) ->
     assert row["output"] == "\ud83d \udc00|"
     assert row["question"].startswith(SURROGATE)
     assert run(data, tmp_path / "run", Odd())["count"]["answered"] == 12
+
+
+def test_kinds_with_lone_surrogates_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(write_benchmark(tmp_path / "data"), tmp_path / "run", Fake(), settings={"data": "one"})
+    result, rows = read_result(tmp_path / "run")
+    write_result(tmp_path / "run", result, [{**row, "kind": "kind \ud800"} for row in rows])
+    folder = str(tmp_path / "run")
+    assert main(["eval", "compare", folder, folder, "--draws", "100"]) == 0
+    assert "kind \\ud800" in capsys.readouterr().out
 
 
 def test_an_odd_question_is_its_own_error_with_the_shipped_models(

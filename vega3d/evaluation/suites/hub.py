@@ -13,6 +13,7 @@ Python's own unpacking keeps every file inside the folder. This module knows no 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import zipfile
 import zlib
