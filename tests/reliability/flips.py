@@ -134,6 +134,8 @@ def resume(commands: Mapping[str, Command], folder: Path) -> Place:
     shutil.copytree(folder / "whole", run)
     for name in ("final", "checkpoint-12"):
         shutil.rmtree(run / name)
+    shutil.copytree(run, folder / "intact")
+    usual = finished(one.into(folder / "intact"))[1].count("checkpoint-10")
 
     def outcome(copy: Path) -> tuple[str, str]:
         code, output = finished(one.into(copy))
@@ -141,7 +143,7 @@ def resume(commands: Mapping[str, Command], folder: Path) -> Place:
             return _refused(output)
         if one.results(copy) != expected:
             return "silent", output
-        return "detected" if "checkpoint-10" in output else "harmless", output
+        return "detected" if output.count("checkpoint-10") > usual else "harmless", output
 
     return Place(run, ("checkpoint-10/[!R]*.*", "checkpoint-10/lora/*.*", "train_config.json"), outcome)
 

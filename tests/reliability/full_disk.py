@@ -78,7 +78,7 @@ def filled(
                 second = finished(one.into(place / "out"))
                 found = one.results(place / "out") if second[0] == 0 else {}
         else:
-            room = int(max(sizes) * dice.random())
+            room = int(max(sizes) * dice.random() ** 3)
             first = finished(one.into(place / "out"), lambda room=room: limit(room))
             second = finished(one.into(place / "out"))
             found = one.results(place / "out") if second[0] == 0 else {}
