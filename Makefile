@@ -57,7 +57,7 @@ tests: $(READY)
 
 check-full: quality ## also the long forms of the tests
 	$(BIN)/python -m pytest
-	$(MAKE) exact
+	$(MAKE) exact resolve
 
 exact: $(READY) ## the bit-equality tests under every instruction set and number of threads
 	$(BIN)/python -m tests.exact_matrix
