@@ -224,3 +224,14 @@ def test_links_of_a_hub_snapshot_to_its_blobs_are_followed(tmp_path: Path) -> No
     (cache / "blobs" / "9f").write_text("blob")
     (cache / "snapshots" / "1" / "clips" / "a.mp4").symlink_to("../../../blobs/9f")
     assert files.inside(cache / "snapshots" / "1", "clips/a.mp4").read_text() == "blob"
+
+
+def test_the_first_of_several_writers_wins_with_and_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("linked", "renamed"):
+        for text in ("first", "second"):
+            files.write_first(tmp_path / name, lambda part, text=text: part.write_text(text))  # type: ignore[misc]
+        assert (tmp_path / name).read_text() == "first"
+        monkeypatch.delattr(os, "link", raising=False)
+    assert sorted(os.listdir(tmp_path)) == ["linked", "renamed"]

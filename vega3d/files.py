@@ -37,7 +37,11 @@ _PART = re.compile(r"\..+\.(?P<pid>\d+)(?:-(?P<machine>[0-9a-f]{8})[0-9a-f]{8})?
 
 
 def write_whole(
-    file: Path, write: Callable[[Path], object], *, error: type[Vega3DError] = WriteError
+    file: Path,
+    write: Callable[[Path], object],
+    *,
+    error: type[Vega3DError] = WriteError,
+    place: Callable[[Path, Path], object] | None = None,
 ) -> Path:
     """Call ``write`` with a path beside ``file``, then rename the written file into place.
 
@@ -47,6 +51,7 @@ def write_whole(
         file: the final path.
         write: writes the file at the path that it is given.
         error: class of the error that is raised.
+        place: gives the written file its final name; None replaces an older file.
 
     Raises:
         Vega3DError: of class ``error``; the folder cannot be written; an older ``file`` is then still whole.
@@ -57,12 +62,35 @@ def write_whole(
             write(part)
             part.chmod(0o666 & ~_UMASK)  # safetensors makes its files readable for their owner only
             sync(part)
-            os.replace(part, file)
+            (place or os.replace)(part, file)
             sync(file.parent)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return file
+
+
+def write_first(
+    file: Path, write: Callable[[Path], object], *, error: type[Vega3DError] = WriteError
+) -> None:
+    """Write ``file`` as ``write_whole`` does, unless it is there; of several writers the first one wins.
+
+    Raises:
+        Vega3DError: of class ``error``; the folder cannot be written.
+    """
+    if not file.exists():
+        write_whole(file, write, error=error, place=_link)
+
+
+def _link(part: Path, file: Path) -> None:
+    """Give ``part`` the name ``file`` unless another file has it."""
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        pass
+    except (OSError, AttributeError):  # a file system, or a system, without hard links
+        if not file.exists():
+            os.replace(part, file)
 
 
 def make_folder(folder: Path, *, error: type[Vega3DError] = WriteError) -> Path:

@@ -249,3 +249,22 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StoreError, match="Cannot write"):
         create(tmp_path / "file" / "store")
+
+
+def test_of_two_generators_that_make_one_store_at_once_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(fingerprint: str) -> FeatureStore:
+        return FeatureStore.create(tmp_path / "store", fingerprint=fingerprint, backbone={"type": "any"})
+
+    link = os.link
+
+    def late(*paths: Path) -> None:  # the other one is done between our look and our write
+        monkeypatch.setattr(os, "link", link)
+        assert make("first").fingerprint == "first"
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(StoreError, match="another generator"):
+        make("second")
+    assert FeatureStore(tmp_path / "store").fingerprint == "first"

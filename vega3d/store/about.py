@@ -25,7 +25,7 @@ def exists(folder: Path) -> bool:
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
-    """Make a store: its folder and its description.
+    """Make a store: its folder and its description. A description that is there, or that comes first, stays.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -34,7 +34,7 @@ def write(folder: Path, record: Mapping[str, Any]) -> None:
     text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
     with files.writing(folder, error=StoreError):
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_whole(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"))
+        files.write_first(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -92,21 +92,17 @@ class FeatureStore:
             StoreError: the folder holds another store, or cannot be written.
         """
         form, folder = form or Form(), Path(path)
-        if about.exists(folder):
-            store = cls(folder)
-            store.require_fingerprint(fingerprint, backbone)
-            store._require_form(form, identity)
-            return store
-        about.write(
-            folder,
-            {
-                "fingerprint": fingerprint,
-                "backbone": dict(backbone),
-                "form": dataclasses.asdict(form),
-                "identity": identity,
-            },
-        )
-        return cls(folder)
+        record = {
+            "fingerprint": fingerprint,
+            "backbone": dict(backbone),
+            "form": dataclasses.asdict(form),
+            "identity": identity,
+        }
+        about.write(folder, record)
+        store = cls(folder)  # of two processes that make a store at once, one reads what the other wrote
+        store.require_fingerprint(fingerprint, backbone)
+        store._require_form(form, identity)
+        return store
 
     # ---------------------------------------------------------------- whose features
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.evaluation.running.fakes import Fake, read, write_benchmark
 from vega3d.errors import ConfigError
 from vega3d.evaluation import load_task, score
 from vega3d.evaluation.running import runner
+from vega3d.evaluation.running.journal import Journal
 from vega3d.evaluation.running.runner import Share, batches_of, donors_of
 from vega3d.evaluation.suites import load_suite
 
@@ -199,3 +201,18 @@ def _nothing() -> Any:
     import contextlib
 
     return contextlib.nullcontext()
+
+
+def test_of_two_runs_that_begin_in_one_folder_at_once_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def late(*paths: Path) -> None:  # the other one is done between our look and our write
+        monkeypatch.setattr(os, "link", link)
+        Journal(tmp_path, {"frames": 4})
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(ConfigError, match="frames: 8"):
+        Journal(tmp_path, {"frames": 8})

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from vega3d.errors import ConfigError
-from vega3d.evaluation.running.sums import encoded, summed, unsummed, write_json
-from vega3d.files import sweep_parts, sync, writing
+from vega3d.evaluation.running.sums import encoded, summed, unsummed
+from vega3d.files import sweep_parts, sync, write_first, writing
 
 Sample = dict[str, Any]
 NAMES = frozenset(("key", "media", "donor", "prompt", "output", "error"))  # of the values of a sample
@@ -82,10 +82,9 @@ class Journal:
 
     def _require_same(self, settings: dict[str, Any]) -> None:
         file = self.folder / "run.json"
-        if not file.is_file():
-            write_json(file, settings)
-            return
-        known = unsummed(file.read_bytes())
+        text = encoded(json.dumps(summed(settings), indent=1, ensure_ascii=False) + "\n")
+        write_first(file, lambda part: part.write_bytes(text))
+        known = unsummed(file.read_bytes())  # of two runs that begin at once, one reads what the other wrote
         if known is None:
             raise ConfigError(
                 f"{file} is damaged.",
