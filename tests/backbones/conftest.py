@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,12 @@ LAYOUTS = ("diffusers", "original")
 GOLDEN = WanConfig.reference(block=4, size=(96, 64))
 VACE_MODES = ("vace_no_reference", "vace_reference")
 PICO = WanConfig(block=3, pixels=64 * 64)
+ANY_PLACE = pytest.mark.xfail(
+    os.environ.get("MKL_CBWR") == "COMPATIBLE",
+    reason="MKL's compatible kernels round a row of a matrix by its place in it (docs/branch.md)",
+    strict=False,
+)
+"""Tests that a feature does not depend on its place in a micro-batch."""
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.backbones.conftest import PICO, VACE_MODES, random_frames
+from tests.backbones.conftest import ANY_PLACE, PICO, VACE_MODES, random_frames
 from vega3d import FramePlan, WanBackbone, WanConfig
 from vega3d.backbones.diffusion import content_noise, shared_noise
 from vega3d.backbones.wan.runs import Run, steps
@@ -146,6 +146,7 @@ def test_without_a_reference_frames_stand_alone(make: Make) -> None:
     assert torch.equal(mapped(wan, frames).features[:, 1:], mapped(wan, frames[1:]).features)
 
 
+@ANY_PLACE
 @pytest.mark.exact
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("micro_batch", [1, 3])

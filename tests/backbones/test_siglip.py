@@ -20,7 +20,7 @@ from transformers import SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from tests.adapter.siglips import SHAPE, make_tower, save_siglip
-from tests.backbones.conftest import random_frames
+from tests.backbones.conftest import ANY_PLACE, random_frames
 from vega3d import SiglipBackbone, SiglipConfig
 from vega3d.backbones.siglip.weights import Preprocessing
 from vega3d.errors import BackboneError, CheckpointError, ConfigError, InputError
@@ -108,12 +108,14 @@ def batched(request: pytest.FixtureRequest, folder: Path) -> SiglipBackbone:
     return SiglipBackbone.from_pretrained(folder, config=SiglipConfig(micro_batch=request.param))
 
 
+@ANY_PLACE
 @pytest.mark.exact
 def test_the_order_of_frames_changes_no_bit(batched: SiglipBackbone) -> None:
     order = torch.tensor([3, 5, 0, 1, 4, 2])
     assert torch.equal(features(batched, FRAMES[order])[0], features(batched, FRAMES)[0][:, order])
 
 
+@ANY_PLACE
 @pytest.mark.exact
 def test_what_else_is_in_the_call_changes_no_bit(batched: SiglipBackbone) -> None:
     alone = features(batched, FRAMES[:1])[0]
