@@ -13,7 +13,7 @@ Answer = Callable[[socket.socket], None]
 
 @dataclass
 class Server:
-    """Where it listens, and the paths that were asked for, in order."""
+    """The address of the server, and the paths of its requests in order."""
 
     port: int
     asked: list[str] = field(default_factory=list)

@@ -113,7 +113,7 @@ def _video_list(videos: Any) -> list[Any]:
 
 
 def _is_described(video: Any) -> bool:
-    """Whether a video is a pair of frames and metadata, as qwen-vl-utils returns them."""
+    """True if a video is a pair of frames and metadata, as qwen-vl-utils returns them."""
     is_pair = isinstance(video, (list, tuple)) and len(video) == 2
     return is_pair and isinstance(video[1], Mapping) and getattr(video[0], "ndim", 0) == 4
 

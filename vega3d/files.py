@@ -111,7 +111,7 @@ def part_of(file: Path) -> Path:
 
 
 def sweep_parts(folder: Path, *, older: float = ABANDONED) -> int:
-    """Remove what ended writers left in a folder: half-written files that nobody completes.
+    """Remove the half-written files of ended writers from a folder.
 
     A part is removed if its process ran on this machine and has ended, or if it is old.
 

@@ -2,7 +2,7 @@
 
 A script from a Qwen model card calls it, and hands the frames to the host's processor. With ours in its place
 the host's inputs have to stay what they were, so the host's processor gets such frames untouched, together
-with what it assumes about their times where nobody says them. The generator gets them as uint8.
+with the times that it assumes if none are given. The generator gets them as uint8.
 
 This module knows no clips and no messages.
 """

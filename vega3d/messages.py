@@ -253,7 +253,7 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a number of a size that can be computed with; NaN is not."""
+    """True if a value is a number of a size that can be computed with; NaN is not."""
     if isinstance(value, bool):
         return False
     is_number = isinstance(value, Real)

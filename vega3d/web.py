@@ -36,7 +36,7 @@ _CHUNK = 1 << 20
 
 
 def is_url(source: object) -> bool:
-    """Whether a source is an address that ``fetch`` takes."""
+    """True if a source is an address that ``fetch`` takes."""
     return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
 
 
@@ -67,7 +67,7 @@ def fetch(url: str) -> io.BytesIO:
 
 
 def refused(address: Address) -> bool:
-    """Whether an address is private, loopback, link-local, reserved, multicast or unspecified."""
+    """True if an address is private, loopback, link-local, reserved, multicast or unspecified."""
     inner = _embedded(address)
     if inner is not None:
         return refused(inner)
@@ -123,7 +123,7 @@ class _Download:
                     connection.shutdown(socket.SHUT_RDWR)
 
     def opener(self) -> urllib.request.OpenerDirector:
-        """What follows proxies of the environment and redirects to http(s), and opens nothing else."""
+        """An opener that follows proxies of the environment and redirects to http(s), and nothing else."""
         opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),

@@ -35,7 +35,7 @@ def host_of(folder: Path) -> nn.Module:
 
 
 def trained(host: Path, backbone: WanBackbone, recipe: Recipe) -> nn.Module:
-    """What a recipe trains, each trained tensor moved as training would."""
+    """The parts that a recipe trains, each trained tensor moved as training would."""
     model = prepared(wrap(host_of(host), backbone), recipe, LoraSettings(rank=2))
     with torch.no_grad():
         for parameter in model.parameters():

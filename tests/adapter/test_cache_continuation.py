@@ -1,4 +1,4 @@
-"""A second turn goes on from the first one's cache, as it does with the bare host."""
+"""A second turn continues from the cache of the first, as it does with the bare host."""
 
 from __future__ import annotations
 

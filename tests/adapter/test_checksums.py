@@ -52,7 +52,7 @@ def read(folder: Path) -> Content:
 
 
 def same(one: Content, other: Content) -> bool:
-    """Whether two contents make the same model."""
+    """True if two contents make the same model."""
     return (
         one[0] == other[0]
         and one[1].keys() == other[1].keys()

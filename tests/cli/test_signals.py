@@ -1,4 +1,4 @@
-"""A signal ends a command and everything that it started; the same command then goes on."""
+"""A signal ends a command and every process that it started; the same command then resumes."""
 
 from __future__ import annotations
 

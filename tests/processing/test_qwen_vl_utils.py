@@ -110,7 +110,7 @@ def assert_equal(ours: Any, theirs: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """What is said about sizes and rates is tested where it is asked for."""
+    """Warnings about sizes and rates have tests of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -122,7 +122,7 @@ def every_file(out: Path) -> Results:
 
 
 def parts(out: Path) -> int:
-    """Number of files that were left half-written, under names that nobody reads."""
+    """Number of half-written files that are left under names that are never read."""
     return sum(path.name.endswith(".part") for path in out.rglob("*"))
 
 

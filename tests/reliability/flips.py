@@ -5,8 +5,8 @@ intact files, and gives the copy to its reader:
 
 - ``store``: all features are read; a flip is silent if one of them is another number.
 - ``checkpoint``: the trained model is loaded; silent if a tensor or a setting is another one.
-- ``resume``: the run goes on from its last checkpoint; silent if the trained weights are others.
-- ``journal``: the evaluation goes on; silent if result, samples or reports are others.
+- ``resume``: the run resumes from its last checkpoint; silent if the trained weights are others.
+- ``journal``: the evaluation resumes; silent if result, samples or reports are others.
 - ``result``: two evaluations are compared; silent if the comparison says something else.
 """
 

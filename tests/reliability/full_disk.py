@@ -37,7 +37,7 @@ def rows(folder: Path, counts: Mapping[str, int], seed: int, failures: list[str]
 
 
 def can_mount(folder: Path) -> bool:
-    """Whether this user may mount a file system in memory."""
+    """True if this user may mount a file system in memory."""
     place = folder / "mount"
     place.mkdir(exist_ok=True)
     with contextlib.suppress(OSError, subprocess.CalledProcessError), tmpfs(place, 64 * PAGE):

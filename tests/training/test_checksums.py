@@ -32,7 +32,7 @@ def settings_of(annotations: Path, out: Path, **trainer: object) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def whole(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps with checkpoints at 2 and 4; nobody changes it."""
+    """A run of four steps with checkpoints at 2 and 4; tests do not change it."""
     folder = tmp_path_factory.mktemp("whole")
     train(settings_of(annotations, folder))
     return folder

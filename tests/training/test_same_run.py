@@ -41,7 +41,7 @@ def rows(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps with checkpoints at 2 and 4; nobody changes it."""
+    """A run of four steps with checkpoints at 2 and 4; tests do not change it."""
     folder = tmp_path_factory.mktemp("finished")
     train(settings_of(rows, folder, trainer={"hub_token": "hf_secret"}))
     return folder

@@ -58,7 +58,7 @@ def run_all(job: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: in
 
 
 def _end_with(lifeline: Connection) -> None:
-    """Run in a worker: end it when nobody holds the other end of the pipe any more.
+    """Run in a worker: end it when the other end of the pipe is closed.
 
     The system closes that end however the parent dies, on every platform. Ctrl-C in a terminal reaches every
     process; the parent alone decides what it means.

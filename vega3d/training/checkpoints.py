@@ -50,12 +50,12 @@ def unmark(folder: str | os.PathLike[str]) -> None:
 
 
 def is_marked(folder: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint was once written to its end."""
+    """True if a checkpoint was once written to its end."""
     return (Path(folder) / MARK).exists()
 
 
 def is_complete(folder: str | os.PathLike[str]) -> bool:
-    """Whether every file that a checkpoint names is there in full; reads none of them."""
+    """True if every file that a checkpoint names is there in full; reads none of them."""
     return is_marked(folder) and _first_damage(Path(folder), with_checksums=False) is None
 
 

@@ -120,7 +120,7 @@ class DataFile:
 
     @property
     def trust(self) -> dict[str, bool]:
-        """What its rows may name, as keywords of ``read_rows``."""
+        """Media that its rows may name, as keywords of ``read_rows``."""
         return {"allow_urls": self.allow_urls, "allow_outside": self.allow_outside}
 
     @property

@@ -76,7 +76,7 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
 
     Args:
         folder: of the run.
-        config: of the run that would go on there.
+        config: of the run that would resume there.
         rows: of a batch over all processes; None compares those of one device instead.
 
     Raises:
@@ -86,7 +86,7 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
         raise ConfigError(
             "The folder of the run holds checkpoints of an earlier one.",
             got=f"resume=false and {checkpoints(folder)[-1]}",
-            expected="an empty folder, or resume=true to go on",
+            expected="an empty folder, or resume=true",
             fix="choose another trainer.output_dir, or delete the old one",
         )
     if not checkpoints(folder) and not (folder / FINAL).exists():
@@ -103,7 +103,7 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
             f"{folder} holds another run.",
             got=_shown(current, names),
             expected=_shown(known, names),
-            fix="choose another trainer.output_dir; the same settings and data go on with that run",
+            fix="choose another trainer.output_dir; the same settings and data resume that run",
         )
 
 

@@ -14,7 +14,7 @@ MASK = "<hidden>"
 
 
 def is_secret(name: str) -> bool:
-    """Whether a setting of this name holds a secret: ``hub_token``, ``api_key``, ``password``."""
+    """True if a setting of this name holds a secret: ``hub_token``, ``api_key``, ``password``."""
     return _SECRET.search(name) is not None
 
 

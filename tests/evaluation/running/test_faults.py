@@ -23,7 +23,7 @@ SURROGATE = "how many \ud800 chairs?"
 
 
 class Faulty(Fake):
-    """Some questions fail while they are prepared, with an error that nobody expects of a clip."""
+    """Some questions fail while they are prepared, with an error of an unexpected class."""
 
     def __init__(self, *texts: str, error: BaseException | None = None, dies: int | None = None) -> None:
         super().__init__(dies=dies)

@@ -2,7 +2,7 @@
 
 Decision: a clip or a text that cannot be used is an error of its question, which is recorded. So is an error
 of another class while a question is prepared (decoded, rendered, cut into tokens): one odd row must not stop
-a run. Such an error may also be a fault of the setup that hits every question. Therefore these samples are
+a run. Such an error may also come from the setup and hit every question. Therefore these samples are
 held back until a later question is answered; after `MOST_FAULTS` clips in a row without an answer the run
 ends, and none of them is recorded. Everything else ends the run at once: no memory, a full disk, a missing
 package, a fault while the model answers.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vega3d.errors import ConfigError
-from vega3d.evaluation.running.sums import encoded, summed, unsummed
+from vega3d.evaluation.running.sums import as_json, encoded, summed, unsummed
 from vega3d.files import sweep_parts, sync, write_first, writing
 
 Sample = dict[str, Any]
@@ -82,8 +82,7 @@ class Journal:
 
     def _require_same(self, settings: dict[str, Any]) -> None:
         file = self.folder / "run.json"
-        text = encoded(json.dumps(summed(settings), indent=1, ensure_ascii=False) + "\n")
-        write_first(file, lambda part: part.write_bytes(text))
+        write_first(file, lambda part: part.write_bytes(encoded(as_json(settings))))
         known = unsummed(file.read_bytes())  # of two runs that begin at once, one reads what the other wrote
         if known is None:
             raise ConfigError(

@@ -60,7 +60,12 @@ def write_json(file: Path, record: Mapping[str, Any]) -> Path:
     Raises:
         WriteError: the file cannot be written.
     """
-    return write_text(file, json.dumps(summed(record), indent=1, ensure_ascii=False) + "\n")
+    return write_text(file, as_json(record))
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """A record with its sum, as the text of its file."""
+    return json.dumps(summed(record), indent=1, ensure_ascii=False) + "\n"
 
 
 def encoded(text: str) -> bytes:

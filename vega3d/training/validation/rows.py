@@ -148,7 +148,7 @@ def _has_answer(row: Row) -> bool:
 
 
 def _has_empty_answer(row: Row) -> bool:
-    """Whether an answer is there and has no text: the model would be trained to end its turn at once."""
+    """True if there is an answer without text: the model would be trained to end its turn at once."""
     answers = [message.get("content") for message in row.messages if message["role"] == "assistant"]
     return any(not "".join(texts_of(answer)).strip() for answer in answers)
 
