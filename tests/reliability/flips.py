@@ -138,14 +138,20 @@ def resume(commands: Mapping[str, Command], folder: Path) -> Place:
     usual = finished(one.into(folder / "intact"))[1].count("checkpoint-10")
 
     def outcome(copy: Path) -> tuple[str, str]:
-        code, output = finished(one.into(copy))
-        if code != 0:
-            return _refused(output)
-        if one.results(copy) != expected:
-            return "silent", output
+        ending, output = _repeated(one, copy, expected)
+        if ending != "equal":
+            return ending, output
         return "detected" if output.count("checkpoint-10") > usual else "harmless", output
 
     return Place(run, ("checkpoint-10/[!R]*.*", "checkpoint-10/lora/*.*", "train_config.json"), outcome)
+
+
+def _repeated(one: Command, copy: Path, expected: Mapping[str, str]) -> tuple[str, str]:
+    """Outcome of a command that is repeated on a copy, and its output; ``equal`` if it ends as expected."""
+    code, output = finished(one.into(copy))
+    if code != 0:
+        return _refused(output)
+    return "equal" if one.results(copy) == expected else "silent", output
 
 
 def journal(commands: Mapping[str, Command], folder: Path) -> Place:
@@ -159,11 +165,9 @@ def journal(commands: Mapping[str, Command], folder: Path) -> Place:
     asked = len((run / "vsibench/parts/0000.jsonl").read_bytes().splitlines())
 
     def outcome(copy: Path) -> tuple[str, str]:
-        code, output = finished(one.into(copy))
-        if code != 0:
-            return _refused(output)
-        if one.results(copy) != expected:
-            return "silent", output
+        ending, output = _repeated(one, copy, expected)
+        if ending != "equal":
+            return ending, output
         lines = (copy / "vsibench/parts/0000.jsonl").read_bytes().splitlines()
         return "harmless" if len(lines) == asked else "detected", output
 
