@@ -26,7 +26,13 @@ ROOT = Path(__file__).parents[1]
 GOLDENS = Path(__file__).parent / "goldens" / "v01"
 CONFIGS: dict[str, Any] = json.loads((GOLDENS / "configs.json").read_text())
 NAMES: dict[str, list[str]] = json.loads((GOLDENS / "names.json").read_text())
-KEPT_FORMS = ("native", "native_float32", "native_int8", "pooled")
+FORMS = {
+    "native": [],
+    "native_float32": ["--precision", "float32"],
+    "native_int8": ["--precision", "int8"],
+    "pooled": ["--grid", "pooled", "--cells", "2"],
+}
+KEPT_FORMS = tuple(FORMS)
 TOLERANCE = 1e-5  # of logits around 0.2, between one processor and another
 
 
@@ -79,7 +85,8 @@ def test_a_store_of_0_1_gives_the_numbers_that_it_holds(form: str) -> None:
 def test_a_store_of_0_1_has_nothing_left_to_build(
     form: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["cache", "build", f"stores/{form}", "media/train.jsonl", "--nframes", "2"]) == 0
+    settings = ["--backbone", "pico", "--set", "pixels=2304", "--set", "block=1", "--nframes", "2"]
+    assert main(["cache", "build", f"stores/{form}", "media/train.jsonl", *settings, *FORMS[form]]) == 0
     assert "0 runs computed" in capsys.readouterr().out
 
 

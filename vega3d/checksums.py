@@ -7,13 +7,10 @@ with a warning, and the next save writes a new one. This module does not depend 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import xxhash
 
 from vega3d import files
 from vega3d.errors import CheckpointError
@@ -34,9 +31,8 @@ def sealed(record: Mapping[str, Any], folder: Path, names: Iterable[str]) -> dic
 
 
 def checksum(record: Mapping[str, Any]) -> str:
-    """xxh3 (64 bits, hexadecimal) of the content of settings, without the key ``checksum``."""
-    content = {name: value for name, value in record.items() if name != CHECKSUM}
-    return xxhash.xxh3_64_hexdigest(json.dumps(content, sort_keys=True).encode())
+    """Digest of the content of settings, without the key ``checksum``."""
+    return files.content_digest({name: value for name, value in record.items() if name != CHECKSUM})
 
 
 def require_settings(record: Mapping[str, Any], file: Path) -> None:

@@ -15,7 +15,7 @@ import platform
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,11 @@ def digest(file: Path) -> str:
         while chunk := opened.read(CHUNK):
             total.update(chunk)
     return total.hexdigest()
+
+
+def content_digest(values: Mapping[str, Any]) -> str:
+    """xxh3 (64 bits, hexadecimal) of a JSON object's values, whatever its spaces and order of keys."""
+    return xxhash.xxh3_64_hexdigest(json.dumps(values, sort_keys=True).encode())
 
 
 def read_json(file: Path, expected: str) -> dict[str, Any]:

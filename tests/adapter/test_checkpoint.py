@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +13,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import load_file
 
 from tests.adapter.conftest import wrap
+from tests.disk import room_for
 from tests.tiny import make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone, checkpoint, registry
 from vega3d.errors import CheckpointError, ConfigError
@@ -173,15 +172,8 @@ def test_a_full_disk_is_a_clear_error_and_the_old_checkpoint_stays_whole(
     before = {file.name: file.read_bytes() for file in saved.iterdir()}
     model = load(saved, backbone)
     torch.nn.init.normal_(model.projector.down.weight)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-        with pytest.raises(CheckpointError, match="Cannot write"):
-            model.save_pretrained(saved)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, previous)
+    with room_for(4096), pytest.raises(CheckpointError, match="Cannot write"):
+        model.save_pretrained(saved)
     assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.disk import room_for
 from vega3d.cli.main import main
 
 SMALL = ["--scenes", "2", "--seed", "3"]
@@ -26,17 +24,6 @@ COMMANDS = [
         for name, options in EXPORTS.items()
     ),
 ]
-
-
-@contextlib.contextmanager
-def room_for(count: int) -> Iterator[None]:
-    """No file may grow beyond ``count`` bytes, here and in children: writing fails as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disk import room_for
 from tests.evaluation.running.fakes import Fake, write_benchmark
 from tests.evaluation.running.test_runner import SETTINGS, files, run
 from vega3d.cli.main import main
@@ -172,17 +171,6 @@ def run_and_report(data: Path, out: Path) -> None:
     write_report(out)
 
 
-@contextlib.contextmanager
-def files_below(size: int) -> Iterator[None]:
-    """No file can grow above a size, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize(
     "name", ["run.json", "parts/0000.jsonl", "samples.jsonl", "result.json", "report.html"]
 )
@@ -191,7 +179,7 @@ def test_a_full_disk_is_one_typed_error_and_the_same_command_goes_on(tmp_path: P
     run(data, tmp_path / "whole", Fake())
     write_report(tmp_path / "whole")
     size = (tmp_path / "whole" / name).stat().st_size - 1
-    with files_below(size), pytest.raises(WriteError, match="Cannot write"):
+    with room_for(size), pytest.raises(WriteError, match="Cannot write"):
         run_and_report(data, tmp_path / "cut")
     model, answers = Fake(), (tmp_path / "whole" / "parts" / "0000.jsonl").read_bytes()
     run(data, tmp_path / "cut", model)

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
-from vega3d.files import write_whole
+from vega3d.files import content_digest, write_whole
 
 SUM = "xxh3"  # its name in a record
 
@@ -25,7 +23,7 @@ def summed(record: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: a number is not finite.
     """
     values: dict[str, Any] = json.loads(json.dumps(record, allow_nan=False))
-    return {**values, SUM: _sum_of(values)}
+    return {**values, SUM: content_digest(values)}
 
 
 def unsummed(text: bytes) -> dict[str, Any] | None:
@@ -41,7 +39,7 @@ def unsummed(text: bytes) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     expected = record.pop(SUM, None)
-    return record if expected is None or expected == _sum_of(record) else None
+    return record if expected is None or expected == content_digest(record) else None
 
 
 def write_text(file: Path, text: str) -> Path:
@@ -71,7 +69,3 @@ def as_json(record: Mapping[str, Any]) -> str:
 def encoded(text: str) -> bytes:
     """UTF-8; of a lone surrogate, which UTF-8 cannot hold, the six characters of its escape."""
     return text.encode(errors="backslashreplace")
-
-
-def _sum_of(values: Mapping[str, Any]) -> str:
-    return xxhash.xxh3_64_hexdigest(json.dumps(values, sort_keys=True).encode())
