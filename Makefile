@@ -55,8 +55,8 @@ quality: $(READY) ## ruff and mypy
 tests: $(READY)
 	$(BIN)/python -m pytest -m "not full" -n $(WORKERS) --dist worksteal
 
-check-full: quality ## also the long forms of the tests
-	$(BIN)/python -m pytest
+check-full: test ## also the long forms of the tests
+	$(BIN)/python -m pytest -m full
 	$(MAKE) exact resolve
 
 exact: $(READY) ## the bit-equality tests under every instruction set and number of threads

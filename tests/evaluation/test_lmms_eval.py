@@ -28,7 +28,7 @@ from vega3d.rooms.scannet import export_scannet
 pytestmark = [pytest.mark.full, pytest.mark.timeout(5400)]
 
 ROOT = Path(__file__).parents[2]
-LMMS_EVAL = "lmms-eval==0.7.3"
+LMMS_EVAL = ("lmms-eval==0.7.3", "filelock<4")  # it imports filelock._api, which filelock 4 does not have
 FRAMES, QUESTIONS, FEW = 4, 200, 30
 MODEL = f"pretrained=pico,max_num_frames={FRAMES}"
 FIVE = {
@@ -101,7 +101,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
         shutil.copy(ROOT / name, source / name)
     torch = f"torch=={importlib.metadata.version('torch')}"
     pip = [str(python), "-m", "pip", "install", "-q", *shlex.split(os.environ.get("PIP_EXTRA", ""))]
-    done = subprocess.run([*pip, torch, LMMS_EVAL, f"{source}[eval]"], capture_output=True, text=True)
+    done = subprocess.run([*pip, torch, *LMMS_EVAL, f"{source}[eval]"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     home = work / "home"
     home.mkdir()

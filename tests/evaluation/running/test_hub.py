@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from tests.evaluation.running.test_damage import files_below
+from tests.disk import room_for
 from vega3d.errors import InputError, WriteError
 from vega3d.evaluation.suites import hub, load_suite
 from vega3d.evaluation.suites.media import length, missing
@@ -128,7 +128,7 @@ def test_a_disk_that_is_full_while_clips_are_unpacked_is_a_typed_error(
     snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, snapshot)
-    with files_below(100), pytest.raises(WriteError, match="Cannot write"):
+    with room_for(100), pytest.raises(WriteError, match="Cannot write"):
         hub.folder_of(f"hub:{NAME}")
     folder = hub.folder_of(f"hub:{NAME}")
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
