@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vega3d._utils import moved
 from vega3d._version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ __all__ = [
     "WanConfig",
     "__version__",
 ]
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"config"},
     {"registry", "locks"},
     {"containers", "files", "hub", "pico", "web"},
-    {"errors", "durations", "_torchvision", "_version"},
+    {"errors", "durations", "_torchvision", "_utils", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
 # A registry loads what it names, a config asks it which class a name means: both inside functions.
