@@ -1,90 +1,63 @@
-"""How fast are rooms? Frames a second of each engine on one core, and scenes a minute of `rooms make`.
+"""How fast are rooms? Frames a second on one core, and scenes a minute of `rooms make`.
 
     python benchmarks/rooms.py
     python benchmarks/rooms.py --rooms 8 --size 256
 
-Casting is what an engine does; drawing adds textures, light, normals and ids, which all engines share. The
-ratio is to numpy. Engines whose packages or libraries are missing are named and left out.
+Casting finds the first hit of every ray; drawing adds textures, light, normals and ids.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from typing import get_args
 
 import numpy as np
 
-from vega3d.errors import DependencyError
+from timing import seconds
 from vega3d.geometry import intrinsics
-from vega3d.rooms import camera_path, make_questions, make_room, render
-from vega3d.rooms.engines import Engine, caster
-from vega3d.rooms.raycast import camera_rays
+from vega3d.rooms import Room, camera_path, make_questions, make_room, render
+from vega3d.rooms.raycast import camera_rays, cast
 from vega3d.rooms.renderer import FOV_X, film
 from vega3d.rooms.table import tabulate
 
 
-def casting(engine: Engine, seeds: range, frames: int, size: int) -> float:
-    """Frames a second of finding the first hits alone."""
-    K, spent = intrinsics(size, size, FOV_X), 0.0
-    for seed in seeds:
-        room = make_room(seed).at(0.0)
-        find = caster(tabulate(room), engine)
-        poses = camera_path(room, frames)
-        rays = [camera_rays(K, pose, size, size) for pose in poses]
-        find(rays[0], K, poses[0])
-        start = time.perf_counter()
-        for ray, pose in zip(rays, poses, strict=True):
-            find(ray, K, pose)
-        spent += time.perf_counter() - start
-    return frames * len(seeds) / spent
+def casting(room: Room, frames: int, size: int) -> float:
+    """Seconds of finding the first hits alone."""
+    K, table, poses = intrinsics(size, size, FOV_X), tabulate(room), camera_path(room, frames)
+    rays = [camera_rays(K, pose, size, size) for pose in poses]
+    return seconds(lambda: [cast(table, ray, K, pose) for ray, pose in zip(rays, poses, strict=True)])
 
 
-def drawing(engine: Engine, seeds: range, frames: int, size: int) -> float:
-    """Frames a second of whole pictures, with all that is done once a room."""
-    K, spent = intrinsics(size, size, FOV_X), 0.0
-    for seed in seeds:
-        room = make_room(seed).at(0.0)
-        poses = camera_path(room, frames)
-        start = time.perf_counter()
-        film(room, K, poses, np.linspace(0, 1, frames), size, size, engine)
-        spent += time.perf_counter() - start
-    return frames * len(seeds) / spent
+def drawing(room: Room, frames: int, size: int) -> float:
+    """Seconds of whole pictures, with all that is done once a room."""
+    K, poses = intrinsics(size, size, FOV_X), camera_path(room, frames)
+    return seconds(lambda: film(room, K, poses, np.linspace(0, 1, frames), size, size))
 
 
-def scenes_a_minute(seeds: range, size: int) -> float:
-    """Whole scenes on one core: room, 48 frames, questions (without coding the video)."""
-    start = time.perf_counter()
-    for seed in seeds:
-        room = make_room(seed)
-        make_questions(room, render(room, width=size, height=size))
-    return 60 * len(seeds) / (time.perf_counter() - start)
+def scene(seed: int, size: int) -> None:
+    """Make a whole scene: room, 48 frames, questions (without coding the video)."""
+    room = make_room(seed)
+    make_questions(room, render(room, width=size, height=size))
 
 
 def main() -> None:
-    """Print one line an engine."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rooms", type=int, default=8, help="rooms (default: 8)")
     parser.add_argument("--frames", type=int, default=24, help="frames a room (default: 24)")
     parser.add_argument("--size", type=int, default=256, help="pixels a side (default: 256)")
     arguments = parser.parse_args()
-    seeds = range(arguments.rooms)
-    rooms = [make_room(seed) for seed in seeds]
+    count, frames, size = arguments.rooms, arguments.frames, arguments.size
+    rooms = [make_room(seed).at(0.0) for seed in range(count)]
     things = np.mean([len(room.instances) for room in rooms])
-    parts = np.mean([sum(len(t.primitives) for t in room.instances) for room in rooms])
-    print(f"{arguments.rooms} rooms, {things:.0f} things and {parts:.0f} primitives each on average")
-    print("| engine | casting, frames/s | drawing, frames/s | drawing, ratio |\n|---|---|---|---|")
-    base = 0.0
-    for engine in get_args(Engine):
-        try:
-            cast = casting(engine, seeds, arguments.frames, arguments.size)
-            drawn = drawing(engine, seeds, arguments.frames, arguments.size)
-        except DependencyError as error:
-            print(f"| {engine} | left out: {error.what} | | |")
-            continue
-        base = base or drawn
-        print(f"| {engine} | {cast:.0f} | {drawn:.0f} | {drawn / base:.2f} |")
-    print(f"{scenes_a_minute(seeds, arguments.size):.1f} scenes a minute on one core, without coding videos")
+    parts = np.mean([sum(len(thing.primitives) for thing in room.instances) for room in rooms])
+    print(f"{count} rooms, {things:.0f} things and {parts:.0f} primitives each on average")
+    cast_rate, drawn_rate = (
+        frames * count / sum(run(room, frames, size) for room in rooms) for run in (casting, drawing)
+    )
+    print("| casting, frames/s | drawing, frames/s |\n|---|---|")
+    print(f"| {cast_rate:.0f} | {drawn_rate:.0f} |")
+    minutes = sum(seconds(lambda seed=seed: scene(seed, size)) for seed in range(count)) / 60
+    print(f"{count / minutes:.1f} scenes a minute on one core, without coding videos")
 
 
 if __name__ == "__main__":

@@ -9,30 +9,17 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from timing import repeated
 from vega3d.assistant import Assistant
 from vega3d.rooms import make_room, render, write_mp4
 
 QUESTION = "How many chairs are there?"
-
-
-def seconds(run: Callable[[], Any], repeats: int) -> list[float]:
-    """Wall time of each repeat, after one run that is not counted."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return times
 
 
 def steps(assistant: Assistant, video: Path, frames: int) -> dict[str, Callable[[], Any]]:
@@ -53,6 +40,13 @@ def steps(assistant: Assistant, video: Path, frames: int) -> dict[str, Callable[
     }
 
 
+def synchronised(run: Callable[[], Any]) -> None:
+    """Run, and wait for the GPU if there is one."""
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 @torch.no_grad()
 def main() -> None:
     """Measure and print."""
@@ -67,7 +61,7 @@ def main() -> None:
         write_mp4(video, clip.rgb, clip.fps)
         print(f"{arguments.frames} frames on {assistant.model.device}, {torch.get_num_threads()} threads")
         for name, run in steps(assistant, video, arguments.frames).items():
-            times = seconds(run, arguments.repeats)
+            times = repeated(lambda run=run: synchronised(run), arguments.repeats)
             print(f"{name:22} median {statistics.median(times):8.3f} s   fastest {min(times):8.3f} s")
 
 

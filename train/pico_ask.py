@@ -21,7 +21,15 @@ import torch
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from pico_data import FRAMES_SEEN, Row
-from vega3d.rooms import make_questions, make_room, plain_questions, render, rooms_tag, scene_seed, write_mp4
+from vega3d.rooms import (
+    make_chat_questions,
+    make_questions,
+    make_room,
+    render,
+    rooms_tag,
+    scene_seed,
+    write_mp4,
+)
 from vega3d.rooms.held_out import room_is_held_out
 
 Said = tuple[int, str, str, str, str]  # scene, type, prompt, truth, answer
@@ -41,7 +49,7 @@ def video_of(seed: int, folder: Path) -> tuple[Path, list[Row]]:
         room = make_room(seed)
         clip = render(room)
         write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
-        vsi, plain = make_questions(room, clip), plain_questions(room, clip)
+        vsi, plain = make_questions(room, clip), make_chat_questions(room, clip)
         rows = [(q.question_type, q.prompt(), q.ground_truth) for q in vsi]
         rows += [(q.family, q.question, q.answer) for q in plain if q.family != "list"]
         notes.write_text(json.dumps(rows))

@@ -21,20 +21,11 @@ import numpy as np
 from PIL import Image
 
 from vega3d.geometry import backproject
-from vega3d.rooms import (
-    CATEGORIES,
-    COLOURS,
-    FRAMES,
-    Clip,
-    Room,
-    Split,
-    make_questions,
-    make_room,
-    plain_questions,
-    render,
-)
+from vega3d.rooms import Clip, Room, Split, make_chat_questions, make_questions, make_room, render
 from vega3d.rooms import scene_seed as seed_of
+from vega3d.rooms.furniture import CATEGORIES, COLOURS
 from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
+from vega3d.rooms.renderer import FRAMES
 
 FRAMES_SEEN, SIDE, GRID = 8, 140, 5  # frames a clip, pixels after the processor, visual tokens a side
 Row = tuple[str, str, str]  # type, prompt, answer
@@ -120,7 +111,7 @@ def make_scene(split: Split, index: int, resize: Any) -> tuple[np.ndarray, np.nd
 def asked(room: Room, clip: Clip) -> list[Row]:
     """All (type, prompt, answer) of a scene that training may know."""
     vsi = make_questions(room, clip, per_type=PER_TYPE)
-    plain = plain_questions(room, clip, per_family=PER_FAMILY)
+    plain = make_chat_questions(room, clip, per_family=PER_FAMILY)
     rows = [(q.question_type, q.prompt(), q.ground_truth) for q in vsi]
     rows += [(q.family, q.question, q.answer) for q in plain]
     return [row for row in rows if not family_is_held_out(row[0])]

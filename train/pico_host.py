@@ -35,7 +35,7 @@ from pico_pack import IGNORE, Packed, Packer, forward, greedy
 from pico_run import Run, mixed, shown
 from pico_sampler import ASKED, Sampler, texts_of
 from pico_score import Blind, score, summary
-from vega3d.rooms import CATEGORIES, COLOURS
+from vega3d.rooms.furniture import CATEGORIES, COLOURS
 
 
 class Helper(nn.Module):

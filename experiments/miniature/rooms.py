@@ -25,7 +25,7 @@ from vega3d.errors import ConfigError
 from vega3d.files import write_whole
 from vega3d.geometry import backproject
 from vega3d.rooms import Room, Split, camera_path, export_rooms, make_room, render, scene_seed
-from vega3d.rooms.export import write_text
+from vega3d.rooms.formats.writer import write_text
 from vega3d.rooms.scene import TEXTURES
 
 HELD_OUT = {"furniture": ("monitor", "radiator"), "look": "tiles", "camera": "pan"}

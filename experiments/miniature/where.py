@@ -24,10 +24,11 @@ from vega3d.evaluation.records import Field, Record, is_text, number, text
 from vega3d.evaluation.suites import Suite, load_suite
 from vega3d.evaluation.task import Scores, mappings
 from vega3d.rooms import Clip, Room, make_room, render
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.export import conversation_of, write_text
+from vega3d.rooms.formats.vsibench import conversation_of
+from vega3d.rooms.formats.writer import write_text
 from vega3d.rooms.questions import Question
-from vega3d.rooms.seen import look_through
+from vega3d.rooms.rng import Rng
+from vega3d.rooms.visibility import visibility_of
 
 MOMENTS = ("first", "last")
 KINDS = tuple(f"distance_{moment}" for moment in MOMENTS)
@@ -51,11 +52,13 @@ class Shown:
 
 def shown_in(room: Room, clip: Clip) -> list[Shown]:
     """The things in each frame of a clip that holds just the first and the last."""
-    seen = look_through(room, clip)
+    visible = visibility_of(room, clip)
     found = []
     for at, moment in enumerate(MOMENTS):
         known = {
-            name: thing.id for name, thing in seen.unique.items() if seen.coverage[at, thing.id] >= COVER
+            name: thing.id
+            for name, thing in visible.unique.items()
+            if visible.coverage[at, thing.id] >= COVER
         }
         depth, ids = clip.depth[at], clip.ids[at]
         found.append(
@@ -73,15 +76,15 @@ def distance(room: Room, shown: Shown, name: str) -> Question:
 
 def to_test(room: Room, frames: Sequence[Shown], most: int) -> list[Question]:
     """At most so many questions about each frame."""
-    dice = Dice(room.version, room.seed, 41)
-    return [distance(room, shown, name) for shown in frames for name in dice.some(sorted(shown.metres), most)]
+    rng = Rng(room.version, room.seed, 41)
+    return [distance(room, shown, name) for shown in frames for name in rng.some(sorted(shown.metres), most)]
 
 
 def to_train(room: Room, frames: Sequence[Shown], rows: int) -> Iterator[list[Question]]:
     """All questions in another order for each row."""
     found = [distance(room, shown, name) for shown in frames for name in sorted(shown.metres)]
     for row in range(rows if found else 0):
-        yield Dice(room.version, room.seed, 42, row).some(found)
+        yield Rng(room.version, room.seed, 42, row).some(found)
 
 
 def row_of(questions: Sequence[Question]) -> dict[str, object]:

@@ -23,7 +23,7 @@ from vega3d.cli.main import main
 from vega3d.evaluation import score
 from vega3d.lmms_eval.docs import DATA, metrics_of
 from vega3d.rooms import export_rooms
-from vega3d.rooms.scannet import export_scannet
+from vega3d.rooms.formats.scannet import export_scannet
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(5400)]
 

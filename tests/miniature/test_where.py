@@ -15,7 +15,7 @@ from vega3d.evaluation import load_task
 from vega3d.evaluation.scoring import score
 from vega3d.evaluation.suites import load_suite
 from vega3d.rooms import Clip, Room, make_room, render, scene_seed
-from vega3d.rooms.dice import Dice
+from vega3d.rooms.rng import Rng
 
 SEEDS = [scene_seed("train", 7, index) for index in range(12)]
 ENDS = [0, 7]
@@ -89,10 +89,10 @@ def test_the_same_rooms_are_asked_the_same(written: Path, tmp_path: Path) -> Non
 
 
 def test_metres_score_as_in_the_benchmark() -> None:
-    dice = Dice(3)
+    rng = Rng(3)
     task, _ = where.task_of("where")
     for _ in range(40):
-        said, true = f"{dice.real(0.1, 8):.1f}", f"{dice.real(0.1, 8):.1f}"
+        said, true = f"{rng.real(0.1, 8):.1f}", f"{rng.real(0.1, 8):.1f}"
         row = {"id": 0, "prediction": said, "ground_truth": true, "options": None}
         own = score(task, [row | {"question_type": "distance_first"}])["per_sample"][0]["score"]
         theirs = score(load_task("vsibench"), [row | {"question_type": "object_abs_distance"}])

@@ -11,7 +11,8 @@ import re
 import numpy as np
 
 from tests.rooms.surface import closest, sample
-from vega3d.rooms import COLOURS, KINDS, MATERIALS, Instance, Room, plural
+from vega3d.rooms import Instance, Room
+from vega3d.rooms.furniture import COLOURS, KINDS, MATERIALS, plural
 
 NAMES = {**{name: name for name in KINDS}, **{plural(name): name for name in KINDS}}
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}

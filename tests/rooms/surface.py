@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vega3d.rooms import Instance, Primitive
+from vega3d.rooms import Instance
+from vega3d.rooms.scene import Primitive
 
 
 def sample_primitive(p: Primitive, step: float = 0.04) -> np.ndarray:

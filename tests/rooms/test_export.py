@@ -11,7 +11,7 @@ import pytest
 
 from vega3d.data import read_rows
 from vega3d.errors import InputError
-from vega3d.rooms import ROOMS_VERSION, export_rooms, make_room, rooms_seed, rooms_source
+from vega3d.rooms import ROOMS_VERSION, export_rooms, make_room, rooms_source
 from vega3d.rooms.held_out import HELD_OUT_FAMILIES, room_is_held_out
 
 LISTS = ("test.jsonl", "conversations.jsonl")  # of all scenes
@@ -34,7 +34,7 @@ def test_every_question_has_its_video_and_ids_count_up(tmp_path: Path) -> None:
     assert [row["id"] for row in rows] == list(range(len(rows)))
     for row in rows:
         path = tmp_path / row["dataset"] / f"{row['scene_name']}.mp4"
-        assert rooms_seed(path) == int(row["scene_name"].removeprefix("room_"))
+        assert rooms_source(path) == (int(row["scene_name"].removeprefix("room_")), ROOMS_VERSION)
 
 
 def test_every_question_can_be_trained_on(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_scenes_of_other_settings_are_not_kept(tmp_path: Path) -> None:
 def test_an_interrupted_export_leaves_no_scene_that_looks_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vega3d.rooms import export as module
+    from vega3d.rooms.formats import vsibench as module
 
     def stop(*_: object, **__: object) -> list[object]:
         raise KeyboardInterrupt

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vega3d.rooms import export_rooms, make_questions, make_room, plain_questions, render, rooms_tag
-from vega3d.rooms.ames import export_ames
-from vega3d.rooms.pictures import export_pictures
-from vega3d.rooms.scannet import export_scannet
+from vega3d.rooms import export_rooms, make_chat_questions, make_questions, make_room, render, rooms_tag
+from vega3d.rooms.formats.ames import export_ames
+from vega3d.rooms.formats.cvbench import export_pictures
+from vega3d.rooms.formats.scannet import export_scannet
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "rooms" / "digests.json"
 SMALL = {"width": 64, "height": 48, "frames": 6}
@@ -62,7 +62,7 @@ def scene(seed: int) -> str:
     room = make_room(seed)
     clip = render(room, width=64, height=64, frames=12)
     questions = [question.to_record() for question in make_questions(room, clip, draw=seed % 2)]
-    chat = [[q.family, q.question, q.answer] for q in plain_questions(room, clip, draw=seed % 2)]
+    chat = [[q.family, q.question, q.answer] for q in make_chat_questions(room, clip, draw=seed % 2)]
     images = b"".join(array.tobytes() for array in (clip.depth, clip.ids, clip.classes, clip.poses, clip.K))
     return digest(json.dumps([asdict(room), questions, chat, rooms_tag(seed)]).encode() + images)
 

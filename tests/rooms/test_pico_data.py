@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vega3d.rooms import make_questions, make_room, plain_questions, render, scene_seed
+from vega3d.rooms import make_chat_questions, make_questions, make_room, render, scene_seed
 from vega3d.rooms.held_out import HELD_OUT_FAMILIES, family_is_held_out, room_is_held_out
 from vega3d.rooms.scene import TEXTURES
 
@@ -35,7 +35,7 @@ def test_most_rooms_and_most_families_are_not_held_out() -> None:
     assert 0.1 < np.mean([room_is_held_out(room) for room in rooms]) < 0.5
     clip = render(rooms[0], width=64, height=64)
     families = {q.question_type for q in make_questions(rooms[0], clip)}
-    families |= {q.family for q in plain_questions(rooms[0], clip)}
+    families |= {q.family for q in make_chat_questions(rooms[0], clip)}
     assert sum(map(family_is_held_out, families)) < len(families) / 2
 
 
@@ -51,7 +51,7 @@ def test_the_training_cache_writes_down_no_question_of_a_held_out_family(scripts
 
     _, room = first_room(held_out=False)
     clip = render(room, width=96, height=96)
-    everything = {q.family for q in plain_questions(room, clip, per_family=6)}
+    everything = {q.family for q in make_chat_questions(room, clip, per_family=6)}
     assert everything & set(HELD_OUT_FAMILIES)  # there is something to leave out
     assert not {kind for kind, _, _ in pico_data.asked(room, clip)} & set(HELD_OUT_FAMILIES)
 

@@ -12,17 +12,17 @@ from tests.rooms.surface import closest, sample
 from vega3d.geometry import backproject, contains
 from vega3d.rooms import (
     QUESTION_TYPES,
+    ChatQuestion,
     Clip,
     Instance,
-    PlainQuestion,
     Question,
     Room,
+    make_chat_questions,
     make_questions,
     make_room,
-    plain_questions,
     render,
 )
-from vega3d.rooms.seen import SEEN
+from vega3d.rooms.visibility import SEEN
 
 Filmed = list[tuple[Room, Clip]]
 
@@ -228,7 +228,7 @@ def test_counts_and_directions_are_balanced(asked: list) -> None:
 
 def test_plain_questions_have_short_true_answers(filmed: Filmed) -> None:
     for room, clip in filmed:
-        for q in plain_questions(room, clip, per_family=5):
+        for q in make_chat_questions(room, clip, per_family=5):
             names = [n for n in re.findall(r"[a-z]+", q.question) if n in room.by_category]
             if q.family == "colour":
                 assert q.answer == one(room, names[0]).colour
@@ -238,10 +238,10 @@ def test_plain_questions_have_short_true_answers(filmed: Filmed) -> None:
                 assert q.answer in names
             if q.family == "side":
                 assert q.answer in ("left", "right")
-            assert isinstance(q, PlainQuestion)
+            assert isinstance(q, ChatQuestion)
             assert len(q.answer.split()) <= 30
 
 
 def test_another_draw_asks_other_plain_questions(filmed: Filmed) -> None:
     room, clip = filmed[0]
-    assert plain_questions(room, clip, draw=0) != plain_questions(room, clip, draw=1)
+    assert make_chat_questions(room, clip, draw=0) != make_chat_questions(room, clip, draw=1)

@@ -5,8 +5,10 @@ import pytest
 
 from vega3d.errors import ConfigError
 from vega3d.geometry import OrientedBox, backproject, contains, intrinsics, look_at, project
-from vega3d.rooms import CATEGORIES, Clip, Instance, Light, Primitive, Room, Surface, make_room, render
+from vega3d.rooms import Clip, Instance, Room, make_room, render
+from vega3d.rooms.furniture import CATEGORIES
 from vega3d.rooms.renderer import film
+from vega3d.rooms.scene import Light, Primitive, Surface
 
 PLAIN = Surface((0.8, 0.2, 0.2), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
 Filmed = list[tuple[Room, Clip]]

@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.rooms.checker import NUMBERS, World, heading
 from vega3d.errors import ConfigError
-from vega3d.rooms import CATEGORIES, KINDS, Clip, Room, make_room, plural, render
+from vega3d.rooms import Clip, Room, make_room, render
+from vega3d.rooms.formats.scannet import export_scannet
+from vega3d.rooms.furniture import CATEGORIES, KINDS, plural
 from vega3d.rooms.proposals import MOST, overlap
-from vega3d.rooms.scannet import export_scannet
 
 SCENES, SMALL = 3, {"width": 96, "height": 72, "frames": 12}
 Exported = tuple[Path, dict[str, tuple[Room, Clip, World]]]
@@ -270,15 +271,15 @@ def test_a_situation_never_stands_inside_furniture(data: Exported) -> None:
 
 def test_proposals_find_most_things_and_not_exactly() -> None:
     """Recall over many rooms; the shares of faults are ours, see rooms.proposals."""
-    from vega3d.rooms.dice import Dice
+    from vega3d.rooms.formats.scannet import aligned_boxes
     from vega3d.rooms.proposals import make_proposals
-    from vega3d.rooms.scannet import aligned_boxes
+    from vega3d.rooms.rng import Rng
 
     best = []
     for seed in range(40):
         room = make_room(seed).at(0.0)
         boxes = aligned_boxes(room)
-        proposals = make_proposals(Dice(seed), boxes, room.size)
+        proposals = make_proposals(Rng(seed), boxes, room.size)
         assert len(proposals) <= MOST
         assert all(min(p[3:]) > 0 for p in proposals)
         best += [max(overlap(box, p) for p in proposals) for box in boxes]

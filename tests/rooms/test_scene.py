@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from tests.rooms.surface import sample
 from vega3d.errors import ConfigError
 from vega3d.geometry import contains, corners, footprint, outlines_overlap, to_local
-from vega3d.rooms import FRAMES, KINDS, Instance, Room, Style, camera_path, make_room, scene_seed
+from vega3d.rooms import Instance, Room, camera_path, make_room, scene_seed
+from vega3d.rooms.camera import Style
+from vega3d.rooms.furniture import KINDS
 from vega3d.rooms.relations import distance
+from vega3d.rooms.renderer import FRAMES
 
 seeds = st.integers(0, 10**6)
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.rooms.surface import sample
 from vega3d.geometry import OrientedBox, intrinsics, look_at
-from vega3d.rooms import Instance, Light, Primitive, Room, Surface, make_room
+from vega3d.rooms import Instance, Room, make_room
 from vega3d.rooms.relations import axis_aligned
 from vega3d.rooms.renderer import film
-from vega3d.rooms.scene import TEXTURES
+from vega3d.rooms.scene import TEXTURES, Light, Primitive, Surface
 from vega3d.rooms.shadows import floor_shade
 from vega3d.rooms.textures import evaluate
 

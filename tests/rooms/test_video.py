@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vega3d.errors import InputError
-from vega3d.rooms import is_rooms_video, make_room, render, rooms_seed, rooms_tag, write_mp4
+from vega3d.rooms import ROOMS_VERSION, make_room, render, rooms_source, rooms_tag, write_mp4
 from vega3d.rooms import video as video_module
 
 
@@ -35,16 +35,15 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
 
 def test_a_rooms_video_says_which_room_it_shows(tmp_path: Path) -> None:
     write_mp4(tmp_path / "a.mp4", np.zeros((2, 16, 16, 3), np.uint8), 8, comment=rooms_tag(42))
-    assert is_rooms_video(tmp_path / "a.mp4")
-    assert rooms_seed(tmp_path / "a.mp4") == 42
+    assert rooms_source(tmp_path / "a.mp4") == (42, ROOMS_VERSION)
 
 
 def test_other_videos_and_other_files_are_not_rooms_videos(tmp_path: Path) -> None:
     write_mp4(tmp_path / "a.mp4", np.zeros((2, 16, 16, 3), np.uint8), 8, comment="my holiday")
     (tmp_path / "b.mp4").write_bytes(b"no video at all")
-    assert not is_rooms_video(tmp_path / "a.mp4")
-    assert not is_rooms_video(tmp_path / "b.mp4")
-    assert not is_rooms_video(tmp_path / "nothing.mp4")
+    assert rooms_source(tmp_path / "a.mp4") is None
+    assert rooms_source(tmp_path / "b.mp4") is None
+    assert rooms_source(tmp_path / "nothing.mp4") is None
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_scraps(

@@ -121,9 +121,9 @@ def run_make(arguments: argparse.Namespace) -> int:
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write scenes or pairs, with progress on standard error; prints the files of records."""
-    from vega3d.rooms.ames import export_ames
-    from vega3d.rooms.pictures import export_pictures
-    from vega3d.rooms.scannet import export_scannet
+    from vega3d.rooms.formats.ames import export_ames
+    from vega3d.rooms.formats.cvbench import export_pictures
+    from vega3d.rooms.formats.scannet import export_scannet
 
     a, report = arguments, _progress()
     if a.layout == "pictures":

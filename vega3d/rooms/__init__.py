@@ -10,49 +10,33 @@ numpy only; PyAV is imported when a video is written or its tag is read.
 
 from __future__ import annotations
 
-from vega3d.rooms.camera import Shake, Style, camera_path
-from vega3d.rooms.catalogue import COLOURS, MATERIALS, plural
-from vega3d.rooms.export import Split, export_rooms, scene_seed
-from vega3d.rooms.furniture import CATEGORIES, KINDS
+from vega3d.rooms.camera import camera_path
+from vega3d.rooms.chat_questions import ChatQuestion, make_chat_questions
+from vega3d.rooms.formats.vsibench import export_rooms
+from vega3d.rooms.formats.writer import Split, scene_seed
 from vega3d.rooms.layout import make_room
-from vega3d.rooms.plain import PlainQuestion, plain_questions
 from vega3d.rooms.questions import MULTIPLE_CHOICE, NUMERIC, QUESTION_TYPES, Question, make_questions
-from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
-from vega3d.rooms.scene import ROOMS_VERSION, Instance, Light, Motion, Primitive, Room, Surface
-from vega3d.rooms.video import is_rooms_video, rooms_seed, rooms_source, rooms_tag, write_mp4
+from vega3d.rooms.renderer import Clip, render
+from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room
+from vega3d.rooms.video import rooms_source, rooms_tag, write_mp4
 
 __all__ = [
-    "CATEGORIES",
-    "COLOURS",
-    "FPS",
-    "FRAMES",
-    "KINDS",
-    "MATERIALS",
     "MULTIPLE_CHOICE",
     "NUMERIC",
     "QUESTION_TYPES",
     "ROOMS_VERSION",
+    "ChatQuestion",
     "Clip",
     "Instance",
-    "Light",
-    "Motion",
-    "PlainQuestion",
-    "Primitive",
     "Question",
     "Room",
-    "Shake",
     "Split",
-    "Style",
-    "Surface",
     "camera_path",
     "export_rooms",
-    "is_rooms_video",
+    "make_chat_questions",
     "make_questions",
     "make_room",
-    "plain_questions",
-    "plural",
     "render",
-    "rooms_seed",
     "rooms_source",
     "rooms_tag",
     "scene_seed",

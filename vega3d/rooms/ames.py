@@ -9,29 +9,22 @@ alone, are at chance. Named after Adelbert Ames's rooms, which deceive one eye t
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import ConfigError
-from vega3d.files import make_folder, sweep_parts
 from vega3d.geometry import intrinsics, look_at
 from vega3d.rooms.camera import is_clear
-from vega3d.rooms.catalogue import COLOURS
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.export import Progress, Split, scene_seed, write_text
-from vega3d.rooms.furniture import KINDS
+from vega3d.rooms.furniture import COLOURS, KINDS
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.raycast import camera_rays
 from vega3d.rooms.renderer import FOV_X, FPS, Clip, film
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room, Surface, parts_in, upright_box
-from vega3d.rooms.video import write_mp4
-from vega3d.rooms.workers import run_all
 
 _FLOATING = ("ball", "vase", "suitcase", "backpack", "basket", "bin")
 _LOOKS = (1, 2, 5, 6)  # textures that are plainly seen
@@ -75,11 +68,11 @@ def make_ames(seed: int) -> AmesPair:
     """
     if seed < 0:
         raise ConfigError("A pair's seed cannot be negative.", got=seed, expected="an integer >= 0")
-    dice = Dice(ROOMS_VERSION, seed, 6)
+    rng = Rng(ROOMS_VERSION, seed, 6)
     for attempt in range(400):
         # Seeds of splits are below 10**9, so no two splits share a room here either.
         room = make_room(seed + (1 + attempt // 8) * 10**9).at(0.0)
-        pair = _try_room(dice, seed, room)
+        pair = _try_room(rng, seed, room)
         if pair is not None:
             return pair
     raise AssertionError(f"no pair for seed {seed}")  # never seen in the seeds that tests go through
@@ -132,68 +125,19 @@ def ames_questions(pair: AmesPair, twin: int) -> list[dict[str, Any]]:
     return [dict(zip(keys, (0, "ames", pair.name(twin), *row), strict=True)) for row in asked]
 
 
-def export_ames(
-    out: str | Path,
-    pairs: int,
-    seed: int = 0,
-    *,
-    split: Split = "test",
-    width: int = 256,
-    height: int = 256,
-    sampled: int = 8,
-    step: int = 6,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> Path:
-    """Write ``pairs`` pairs as `<out>/ames/*.mp4` and `<out>/ames.jsonl`; returns the path of the latter.
-
-    Every frame is coded by itself at one quantiser, so that equal frames stay equal in the file. Complete
-    pairs are kept. The arguments are those of `export_rooms` and `film_ames`.
-    """
-    folder = make_folder(Path(out) / "ames")
-    for place in (folder, folder.parent):
-        sweep_parts(place)
-    size = (width, height, sampled, step)
-    jobs = [(folder, scene_seed(split, seed, i), size) for i in range(pairs)]
-    found: dict[int, list[dict[str, Any]]] = {}
-    for done, (index, (rows, skipped)) in enumerate(run_all(_one_pair, jobs, workers), start=1):
-        found[index] = rows
-        if progress is not None:
-            progress(done, pairs, skipped)
-    lines = [json.dumps({**row, "id": n}) for n, row in enumerate(r for i in sorted(found) for r in found[i])]
-    return write_text(Path(out) / "ames.jsonl", "".join(line + "\n" for line in lines))
-
-
-def _one_pair(folder: Path, seed: int, size: tuple[int, int, int, int]) -> tuple[list[dict[str, Any]], bool]:
-    mark, wanted = folder / f"ames_{seed:09d}.json", [ROOMS_VERSION, *size]
-    if mark.is_file():
-        known: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
-        if known.get("settings") == wanted:
-            return known["questions"], True
-    pair, (width, height, sampled, step) = make_ames(seed), size
-    rows = []
-    for twin in sorted((0, 1), key=pair.name):
-        clip = film_ames(pair, twin, width=width, height=height, sampled=sampled, step=step)
-        tag = f"vega3d-ames/{ROOMS_VERSION}/{seed}"
-        write_mp4(folder / f"{pair.name(twin)}.mp4", clip.rgb, clip.fps, comment=tag, intra=True)
-        rows += ames_questions(pair, twin)
-    write_text(mark, json.dumps({"settings": wanted, "questions": rows}))
-    return rows, False
-
-
-def _try_room(dice: Dice, seed: int, room: Room) -> AmesPair | None:
+def _try_room(rng: Rng, seed: int, room: Room) -> AmesPair | None:
     """A place for the eye and for both twins' things in this room, drawn once."""
-    heading, scale, near = dice.real(-math.pi, math.pi), dice.real(1.8, 3.0), dice.real(0.75, 1.1)
+    heading, scale, near = rng.real(-math.pi, math.pi), rng.real(1.8, 3.0), rng.real(0.75, 1.1)
     # With the back to a wall, so that there is room ahead.
     back = min(side / 2 / max(1e-6, abs(t)) for side, t in zip(room.size, _turned(heading), strict=False))
     x, y = (-(back - 0.75) * t for t in _turned(heading))
     eye = (round(x, 3), round(y, 3), 1.5)
-    aim = heading + math.radians(dice.real(-14, 14))
-    ray = np.array([math.cos(aim), math.sin(aim), dice.real(-0.15, 0.05)])
+    aim = heading + math.radians(rng.real(-14, 14))
+    ray = np.array([math.cos(aim), math.sin(aim), rng.real(-0.15, 0.05)])
     ray /= np.linalg.norm(ray)
-    category = dice.pick([n for n in _FLOATING if n not in room.by_category] or ["ball"])
-    thing = _floating(dice, category, len(room.instances) + 1, np.asarray(eye) + near * ray, near)
-    swing = dice.real(0.15, 0.25)
+    category = rng.pick([n for n in _FLOATING if n not in room.by_category] or ["ball"])
+    thing = _floating(rng, category, len(room.instances) + 1, np.asarray(eye) + near * ray, near)
+    swing = rng.real(0.15, 0.25)
     reach = max(thing.box.size)
     if category in room.by_category or not is_clear(room, np.asarray([eye]), 0.15 + swing):
         return None
@@ -250,15 +194,15 @@ def scaled_about(thing: Instance, eye: tuple[float, float, float], scale: float)
     return replace(thing, box=grown(thing.box), primitives=parts)
 
 
-def _floating(dice: Dice, category: str, number: int, centre: NDArray[np.floating], near: float) -> Instance:
+def _floating(rng: Rng, category: str, number: int, centre: NDArray[np.floating], near: float) -> Instance:
     """A thing in the air that shines by itself, about 14 to 20 degrees large from ``near`` metres."""
-    kind, colour = KINDS[category], dice.pick(KINDS[category].colours)
-    longest = near * dice.real(0.25, 0.35)
-    ratio = [dice.real(*span) for span in kind.ratio]
+    kind, colour = KINDS[category], rng.pick(KINDS[category].colours)
+    longest = near * rng.real(0.25, 0.35)
+    ratio = [rng.real(*span) for span in kind.ratio]
     if kind.round:
         ratio[1] = ratio[0]
-    box = upright_box(list(centre), [longest * r / max(ratio) for r in ratio], dice.real(-math.pi, math.pi))
-    texture, period = dice.pick(_LOOKS), longest * dice.real(0.2, 0.4)
+    box = upright_box(list(centre), [longest * r / max(ratio) for r in ratio], rng.real(-math.pi, math.pi))
+    texture, period = rng.pick(_LOOKS), longest * rng.real(0.2, 0.4)
     surfaces = []
     for part in kind.parts:
         red, green, blue = COLOURS[part.colour or colour]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vega3d.errors import unknown_choice
 from vega3d.geometry import contains, look_at
-from vega3d.rooms.dice import Dice
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Room
 
 Style = Literal["orbit", "pan", "walk"]
@@ -53,15 +53,15 @@ def camera_path(
     """
     if style is not None and style not in get_args(Style):
         raise unknown_choice("camera style", style, get_args(Style))
-    dice = Dice(room.version, room.seed, 1)
-    own, shaky = dice.real(), dice.chance(0.4)
+    rng = Rng(room.version, room.seed, 1)
+    own, shaky = rng.real(), rng.chance(0.4)
     chosen = style or ("orbit" if own < 0.45 else "walk" if own < 0.8 else "pan")
-    rail = _clear_rail(dice, room, chosen)
+    rail = _clear_rail(rng, room, chosen)
     s = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
     eyes, targets = rail(s)
     tremor = shake if isinstance(shake, Shake) else Shake() if (shaky if shake is None else shake) else None
     if tremor is not None:
-        eyes, targets = _shaken(dice, tremor, s, eyes, targets)
+        eyes, targets = _shaken(rng, tremor, s, eyes, targets)
     poses = [look_at(eye, target) for eye, target in zip(eyes, targets, strict=True)]
     return np.stack(poses).astype(np.float64).round(9)
 
@@ -74,26 +74,26 @@ def is_clear(room: Room, eyes: F64, clearance: float = _CLEARANCE) -> bool:
     )
 
 
-def _clear_rail(dice: Dice, room: Room, style: str) -> Rail:
+def _clear_rail(rng: Rng, room: Room, style: str) -> Rail:
     """The first rail of many that is clear; judged on a fixed dense sampling, whatever the frames."""
     draw = {"orbit": _orbit, "pan": _pan, "walk": _walk}[style]
     top = room.size[2] - 0.3
     for attempt in range(_ATTEMPTS):
         # Ever higher, so that the last attempts look over everything.
-        height = dice.real(1.35, 1.75) if attempt < _ATTEMPTS // 2 else dice.real(1.7, top)
-        rail = draw(dice, room, min(height, top))
+        height = rng.real(1.35, 1.75) if attempt < _ATTEMPTS // 2 else rng.real(1.7, top)
+        rail = draw(rng, room, min(height, top))
         if is_clear(room, rail(_DENSE)[0]):
             return rail
     # A crowded room: from near the ceiling, above whatever stands there.
-    return _pan(dice, room, top)
+    return _pan(rng, room, top)
 
 
-def _orbit(dice: Dice, room: Room, height: float) -> Rail:
+def _orbit(rng: Rng, room: Room, height: float) -> Rail:
     """An arc of 100 to 200 degrees on an ellipse just inside the walls, looking past the middle."""
-    radius = np.asarray(room.size[:2]) / 2 - _WALL - dice.real(0, 0.25) * min(room.size[:2]) / 2
-    start, span = dice.real(0, 2 * math.pi), math.radians(dice.real(100, 200)) * dice.pick((-1, 1))
-    first = np.array([dice.real(-0.4, 0.4), dice.real(-0.4, 0.4), dice.real(0.4, 0.9)])
-    last = np.array([dice.real(-0.4, 0.4), dice.real(-0.4, 0.4), dice.real(0.4, 0.9)])
+    radius = np.asarray(room.size[:2]) / 2 - _WALL - rng.real(0, 0.25) * min(room.size[:2]) / 2
+    start, span = rng.real(0, 2 * math.pi), math.radians(rng.real(100, 200)) * rng.pick((-1, 1))
+    first = np.array([rng.real(-0.4, 0.4), rng.real(-0.4, 0.4), rng.real(0.4, 0.9)])
+    last = np.array([rng.real(-0.4, 0.4), rng.real(-0.4, 0.4), rng.real(0.4, 0.9)])
 
     def rail(s: F64) -> tuple[F64, F64]:
         angle = start + span * s
@@ -103,12 +103,12 @@ def _orbit(dice: Dice, room: Room, height: float) -> Rail:
     return rail
 
 
-def _pan(dice: Dice, room: Room, height: float) -> Rail:
+def _pan(rng: Rng, room: Room, height: float) -> Rail:
     """A turn of 200 to 320 degrees near the middle, with a slow step sideways for parallax."""
     reach = 0.12 * np.asarray(room.size[:2])
-    first, last = (np.array([dice.real(-1, 1), dice.real(-1, 1)]) * reach for _ in range(2))
-    start, span = dice.real(0, 2 * math.pi), math.radians(dice.real(200, 320)) * dice.pick((-1, 1))
-    pitch = -dice.real(0.2, 0.5)
+    first, last = (np.array([rng.real(-1, 1), rng.real(-1, 1)]) * reach for _ in range(2))
+    start, span = rng.real(0, 2 * math.pi), math.radians(rng.real(200, 320)) * rng.pick((-1, 1))
+    pitch = -rng.real(0.2, 0.5)
 
     def rail(s: F64) -> tuple[F64, F64]:
         eyes = np.concatenate([first + (last - first) * s[:, None], np.full((len(s), 1), height)], axis=1)
@@ -119,18 +119,18 @@ def _pan(dice: Dice, room: Room, height: float) -> Rail:
     return rail
 
 
-def _walk(dice: Dice, room: Room, height: float) -> Rail:
+def _walk(rng: Rng, room: Room, height: float) -> Rail:
     """From spot to spot on a smooth curve, the eyes ahead of the feet and sweeping from side to side."""
     half = np.asarray(room.size[:2]) / 2 - _WALL - 0.1
-    angle, turn = dice.real(0, 2 * math.pi), dice.pick((-1, 1)) * math.radians(dice.real(40, 70))
+    angle, turn = rng.real(0, 2 * math.pi), rng.pick((-1, 1)) * math.radians(rng.real(40, 70))
     spots = np.array(
         [
-            np.array([math.cos(angle + turn * i), math.sin(angle + turn * i)]) * half * dice.real(0.3, 0.8)
+            np.array([math.cos(angle + turn * i), math.sin(angle + turn * i)]) * half * rng.real(0.3, 0.8)
             for i in range(4)
         ]
     )
     beyond = -spots.mean(axis=0)
-    sweep, pitch, waves = math.radians(dice.real(20, 45)), dice.real(0.25, 0.5), dice.real(0.6, 1.2)
+    sweep, pitch, waves = math.radians(rng.real(20, 45)), rng.real(0.25, 0.5), rng.real(0.6, 1.2)
 
     def rail(s: F64) -> tuple[F64, F64]:
         eyes = np.concatenate([_bezier(spots, s), np.full((len(s), 1), height)], axis=1)
@@ -150,11 +150,11 @@ def _bezier(spots: F64, s: F64) -> F64:
     return np.asarray((1 - u) ** 3 * a + 3 * u * (1 - u) ** 2 * b + 3 * u**2 * (1 - u) * c + u**3 * d)
 
 
-def _shaken(dice: Dice, shake: Shake, s: F64, eyes: F64, targets: F64) -> tuple[F64, F64]:
+def _shaken(rng: Rng, shake: Shake, s: F64, eyes: F64, targets: F64) -> tuple[F64, F64]:
     """Add the tremor: sums of four waves of 3 to 15 periods a clip."""
 
     def tremor() -> F64:
-        waves = [(dice.real(3, 15), dice.real(0, 2 * math.pi)) for _ in range(4)]
+        waves = [(rng.real(3, 15), rng.real(0, 2 * math.pi)) for _ in range(4)]
         return np.asarray(sum(np.sin(2 * np.pi * rate * s + phase) for rate, phase in waves)) / 2
 
     moved = eyes + shake.metres * np.stack([tremor() for _ in range(3)], axis=1)

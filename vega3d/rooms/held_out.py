@@ -13,7 +13,7 @@ from __future__ import annotations
 from vega3d.rooms.scene import TEXTURES, Room
 
 HELD_OUT_FAMILIES = ("room_size_estimation", "area", "obj_appearance_order", "first", "route_planning")
-"""Types of ``make_questions`` and families of ``plain_questions``."""
+"""Types of ``make_questions`` and families of ``make_chat_questions``."""
 
 HELD_OUT_FLOOR, HELD_OUT_WALLS = "checker", "dots"
 """Textures: about a third of all rooms have one of them."""

@@ -1,6 +1,6 @@
 """Seeded rooms: what a room holds, and where it stands.
 
-Decision: a room is a pure function of (version, seed), drawn with Dice, so it is the same on every
+Decision: a room is a pure function of (version, seed), drawn with Rng, so it is the same on every
 machine. Counts of crowded kinds, sizes and colours are drawn before places are looked for; what finds no
 place is left out. Some kinds occur several times, half of their copies look alike: referring to one of
 them takes more than its name. This module knows no cameras and no pixels.
@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.rooms.catalogue import COLOURS, MATERIALS, Kind
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.furniture import KINDS
-from vega3d.rooms.places import Found, Plan
+from vega3d.rooms.furniture import COLOURS, KINDS, MATERIALS, Kind
+from vega3d.rooms.placement import Found, Plan
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import (
     ROOMS_VERSION,
     TEXTURES,
@@ -69,72 +68,72 @@ def make_room(seed: int, version: int = ROOMS_VERSION) -> Room:
         raise ConfigError("A room's seed cannot be negative.", got=seed, expected="an integer >= 0")
     if version != ROOMS_VERSION:
         raise unknown_choice("version of rooms", str(version), [str(ROOMS_VERSION)])
-    dice = Dice(ROOMS_VERSION, seed)
-    size = (dice.real(3.0, 8.0), dice.real(3.0, 8.0), dice.real(2.5, 3.1))
+    rng = Rng(ROOMS_VERSION, seed)
+    size = (rng.real(3.0, 8.0), rng.real(3.0, 8.0), rng.real(2.5, 3.1))
     size = (round(size[0], 3), round(size[1], 3), round(size[2], 3))
-    floor, walls = _shell(dice, _FLOORS, (0.35, 0.9)), _shell(dice, _WALLS, (0.3, 0.8))
+    floor, walls = _shell(rng, _FLOORS, (0.35, 0.9)), _shell(rng, _WALLS, (0.3, 0.8))
     ceiling = Surface((0.88, 0.88, 0.87), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
-    lights = _lights(dice, size)
-    ambient = dice.real(0.38, 0.55)
-    return Room(seed, size, _furnish(dice, size), floor, walls, ceiling, lights, ambient, shadows=True)
+    lights = _lights(rng, size)
+    ambient = rng.real(0.38, 0.55)
+    return Room(seed, size, _furnish(rng, size), floor, walls, ceiling, lights, ambient, shadows=True)
 
 
-def _lights(dice: Dice, size: Size) -> tuple[Light, ...]:
+def _lights(rng: Rng, size: Size) -> tuple[Light, ...]:
     """One to three under the ceiling; together about as bright as one."""
-    count = dice.whole(1, 4)
-    places = [(dice.real(-0.35, 0.35) * size[0], dice.real(-0.35, 0.35) * size[1]) for _ in range(count)]
-    return tuple(Light((x, y, size[2] - 0.15), dice.real(0.8, 1.1) / count**0.6) for x, y in places)
+    count = rng.whole(1, 4)
+    places = [(rng.real(-0.35, 0.35) * size[0], rng.real(-0.35, 0.35) * size[1]) for _ in range(count)]
+    return tuple(Light((x, y, size[2] - 0.15), rng.real(0.8, 1.1) / count**0.6) for x, y in places)
 
 
-def _furnish(dice: Dice, size: Size) -> tuple[Instance, ...]:
+def _furnish(rng: Rng, size: Size) -> tuple[Instance, ...]:
     """Openings first, then furniture from large to small, then what hangs and what lies on top."""
-    plan = Plan(dice, size)
+    plan = Plan(rng, size)
     placed: list[Instance] = []
-    for wish in _wishes(dice, size):
+    for wish in _wishes(rng, size):
         found = plan.find(wish.kind, wish.size, moves=wish.moves)
         if found is None:
             continue
         parent = 0 if found.parent is None else placed[found.parent].id
-        thing = _build(dice, len(placed) + 1, wish, found, parent)
+        thing = _build(rng, len(placed) + 1, wish, found, parent)
         plan.add(thing, wish.kind, found)
         placed.append(thing)
     return tuple(placed)
 
 
-def _wishes(dice: Dice, size: Size) -> list[_Wish]:
+def _wishes(rng: Rng, size: Size) -> list[_Wish]:
     """All that the room wants, in the order of placing."""
     room = size[0] * size[1]
     stands = [n for n, k in KINDS.items() if k.place in ("wall", "floor") and n != "robot"]
     hangs = [n for n, k in KINDS.items() if k.place == "hung" and n not in ("door", "window")]
     tops = [n for n, k in KINDS.items() if k.place == "top"]
-    first = [_wish(dice, "door"), *_group(dice, "window", dice.whole(1, 3))]
-    crowds = dice.some([n for n in stands if KINDS[n].crowd], dice.whole(1, 3))
-    furniture = [w for n in crowds for w in _group(dice, n, dice.whole(2, 6 if room > 16 else 4))]
+    first = [_wish(rng, "door"), *_group(rng, "window", rng.whole(1, 3))]
+    crowds = rng.some([n for n in stands if KINDS[n].crowd], rng.whole(1, 3))
+    furniture = [w for n in crowds for w in _group(rng, n, rng.whole(2, 6 if room > 16 else 4))]
     singles = max(4, min(12, round(room * 0.26)))
-    furniture += [_wish(dice, n) for n in dice.some([n for n in stands if n not in crowds], singles)]
+    furniture += [_wish(rng, n) for n in rng.some([n for n in stands if n not in crowds], singles)]
     furniture.sort(key=lambda w: (KINDS[w.category].place != "wall", -w.size[0] * w.size[1]))
-    movers = _movers(dice, [n for n in ("ball", "robot") if n not in crowds]) if dice.chance(0.3) else []
-    hung = [_wish(dice, n) for n in dice.some(hangs, dice.whole(1, 4))]
-    if dice.chance(0.5):
-        hung += _group(dice, "picture", dice.whole(1, 4))
-    crowd = dice.some(tops, dice.whole(1, 3))
-    clutter = [w for n in crowd for w in _group(dice, n, dice.whole(2, 6))]
-    clutter += [_wish(dice, n) for n in dice.some([n for n in tops if n not in crowd], dice.whole(2, 6))]
+    movers = _movers(rng, [n for n in ("ball", "robot") if n not in crowds]) if rng.chance(0.3) else []
+    hung = [_wish(rng, n) for n in rng.some(hangs, rng.whole(1, 4))]
+    if rng.chance(0.5):
+        hung += _group(rng, "picture", rng.whole(1, 4))
+    crowd = rng.some(tops, rng.whole(1, 3))
+    clutter = [w for n in crowd for w in _group(rng, n, rng.whole(2, 6))]
+    clutter += [_wish(rng, n) for n in rng.some([n for n in tops if n not in crowd], rng.whole(2, 6))]
     return first + movers + furniture + hung + clutter
 
 
-def _movers(dice: Dice, names: list[str]) -> list[_Wish]:
-    wishes = [_wish(dice, name) for name in dice.some(names, dice.whole(1, 3))]
+def _movers(rng: Rng, names: list[str]) -> list[_Wish]:
+    wishes = [_wish(rng, name) for name in rng.some(names, rng.whole(1, 3))]
     return [_Wish(w.category, w.size, w.colour, w.material, moves=True) for w in wishes]
 
 
-def _group(dice: Dice, category: str, count: int) -> list[_Wish]:
+def _group(rng: Rng, category: str, count: int) -> list[_Wish]:
     """Several of a kind; about half of the copies are near-duplicates of the first."""
-    first = _wish(dice, category)
+    first = _wish(rng, category)
     wishes = [first]
     for _ in range(count - 1):
-        own, copy = _wish(dice, category), _copy(first, dice.real(0.9, 1.1))
-        wishes.append(copy if dice.chance(0.5) else own)
+        own, copy = _wish(rng, category), _copy(first, rng.real(0.9, 1.1))
+        wishes.append(copy if rng.chance(0.5) else own)
     return wishes
 
 
@@ -147,21 +146,21 @@ def _copy(wish: _Wish, gain: float) -> _Wish:
     return _Wish(wish.category, size, wish.colour, wish.material)
 
 
-def _wish(dice: Dice, category: str) -> _Wish:
+def _wish(rng: Rng, category: str) -> _Wish:
     kind = KINDS[category]
     low, high = kind.longest
-    longest = low * (high / low) ** dice.real()
-    ratio = [dice.real(*span) for span in kind.ratio]
+    longest = low * (high / low) ** rng.real()
+    ratio = [rng.real(*span) for span in kind.ratio]
     if kind.round:
         ratio[1] = ratio[0]
     scale = longest / max(ratio)
     size = (ratio[0] * scale, ratio[1] * scale, ratio[2] * scale)
-    return _Wish(category, size, dice.pick(kind.colours), dice.pick(kind.materials))
+    return _Wish(category, size, rng.pick(kind.colours), rng.pick(kind.materials))
 
 
-def _build(dice: Dice, number: int, wish: _Wish, found: Found, parent: int) -> Instance:
+def _build(rng: Rng, number: int, wish: _Wish, found: Found, parent: int) -> Instance:
     """Scale the kind's parts into the found box and paint them."""
-    base = _surface(dice, COLOURS[wish.colour], wish.material)
+    base = _surface(rng, COLOURS[wish.colour], wish.material)
     surfaces = []
     for part in wish.kind.parts:
         colour = base.colour if part.colour is None else COLOURS[part.colour]
@@ -170,23 +169,23 @@ def _build(dice: Dice, number: int, wish: _Wish, found: Found, parent: int) -> I
         surfaces.append(Surface(tinted, base.texture, base.period, contrast, base.phase, part.glow))
     motion = None
     if found.by is not None:
-        motion = Motion((found.by[0], found.by[1], 0.0), dice.real(0.0, 0.3), dice.real(0.6, 1.0))
+        motion = Motion((found.by[0], found.by[1], 0.0), rng.real(0.0, 0.3), rng.real(0.6, 1.0))
     parts = parts_in(wish.kind, found.box, surfaces)
     return Instance(number, wish.category, wish.colour, found.box, parts, wish.material, parent, motion)
 
 
-def _surface(dice: Dice, colour: Size, material: str) -> Surface:
+def _surface(rng: Rng, colour: Size, material: str) -> Surface:
     texture, period, contrast = MATERIALS[material]
-    phase = (dice.real(), dice.real(), dice.real())
-    tone = _toned(colour, (dice.real(0.92, 1.06),) * 3)
-    return Surface(tone, TEXTURES.index(texture), dice.real(*period), contrast, phase)
+    phase = (rng.real(), rng.real(), rng.real())
+    tone = _toned(colour, (rng.real(0.92, 1.06),) * 3)
+    return Surface(tone, TEXTURES.index(texture), rng.real(*period), contrast, phase)
 
 
-def _shell(dice: Dice, choices: tuple[tuple[str, Size, float], ...], period: tuple[float, float]) -> Surface:
-    texture, colour, contrast = dice.pick(choices)
-    tone = _toned(colour, (dice.real(0.85, 1.1), dice.real(0.85, 1.1), dice.real(0.85, 1.1)))
-    phase = (dice.real(), dice.real(), dice.real())
-    return Surface(tone, TEXTURES.index(texture), dice.real(*period), contrast * dice.real(0.6, 1.2), phase)
+def _shell(rng: Rng, choices: tuple[tuple[str, Size, float], ...], period: tuple[float, float]) -> Surface:
+    texture, colour, contrast = rng.pick(choices)
+    tone = _toned(colour, (rng.real(0.85, 1.1), rng.real(0.85, 1.1), rng.real(0.85, 1.1)))
+    phase = (rng.real(), rng.real(), rng.real())
+    return Surface(tone, TEXTURES.index(texture), rng.real(*period), contrast * rng.real(0.6, 1.2), phase)
 
 
 def _toned(colour: Size, gains: Size) -> Size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vega3d.rooms.dice import Dice
+from vega3d.rooms.rng import Rng
 
 Box = list[float]
 """[cx, cy, cz, dx, dy, dz] in metres."""
@@ -21,17 +21,17 @@ _PART, _MERGED, _DOUBLE = 0.06, 0.06, 0.25
 _NOTHING = 4  # boxes around nothing, on average
 
 
-def make_proposals(dice: Dice, boxes: list[Box], size: tuple[float, float, float]) -> list[Box]:
+def make_proposals(rng: Rng, boxes: list[Box], size: tuple[float, float, float]) -> list[Box]:
     """Noisy boxes of a scene whose true boxes these are, in a room of this size."""
     found: list[tuple[float, Box]] = []
     for box in boxes:
         small = min(1.0, float(np.prod(box[3:])) / 0.02)
-        if not dice.chance(0.7 + 0.27 * small):
+        if not rng.chance(0.7 + 0.27 * small):
             continue
-        found.append((dice.real(0.5, 1.0), _fault(dice, box, boxes)))
-        if dice.chance(_DOUBLE):
-            found.append((dice.real(0.1, 0.6), _shaky(dice, box, 2 * _OFF)))
-    found += [(dice.real(0.0, 0.4), _nothing(dice, size)) for _ in range(dice.whole(0, 2 * _NOTHING + 1))]
+        found.append((rng.real(0.5, 1.0), _fault(rng, box, boxes)))
+        if rng.chance(_DOUBLE):
+            found.append((rng.real(0.1, 0.6), _shaky(rng, box, 2 * _OFF)))
+    found += [(rng.real(0.0, 0.4), _nothing(rng, size)) for _ in range(rng.whole(0, 2 * _NOTHING + 1))]
     surest = sorted(range(len(found)), key=lambda i: -found[i][0])[:MOST]
     return [found[i][1] for i in surest]
 
@@ -54,27 +54,27 @@ def overlap(a: Box, b: Box) -> float:
     return shared / (float(np.prod(p[3:]) + np.prod(q[3:])) - shared + 1e-8)
 
 
-def _fault(dice: Dice, box: Box, boxes: list[Box]) -> Box:
-    draw = dice.real()
+def _fault(rng: Rng, box: Box, boxes: list[Box]) -> Box:
+    draw = rng.real()
     if draw < _PART:
-        return _shaky(dice, _part(dice, box), _OFF)
+        return _shaky(rng, _part(rng, box), _OFF)
     if draw < _PART + _MERGED:
         other = min((b for b in boxes if b is not box), key=lambda b: _apart(box, b), default=box)
-        return _shaky(dice, _around(box, other), _OFF)
-    return _shaky(dice, box, _OFF)
+        return _shaky(rng, _around(box, other), _OFF)
+    return _shaky(rng, box, _OFF)
 
 
-def _shaky(dice: Dice, box: Box, spread: float) -> Box:
+def _shaky(rng: Rng, box: Box, spread: float) -> Box:
     """Each face moved; never thinner than a centimetre."""
     middle, side = np.asarray(box[:3]), np.asarray(box[3:])
-    low = middle - side / 2 + np.array([dice.bell(spread) for _ in range(3)]) * side
-    high = middle + side / 2 + np.array([dice.bell(spread) for _ in range(3)]) * side
+    low = middle - side / 2 + np.array([rng.bell(spread) for _ in range(3)]) * side
+    high = middle + side / 2 + np.array([rng.bell(spread) for _ in range(3)]) * side
     high = np.maximum(high, low + 0.01)
     return [round(float(v), 4) for v in (*((low + high) / 2), *(high - low))]
 
 
-def _part(dice: Dice, box: Box) -> Box:
-    axis, share, end = dice.whole(0, 3), dice.real(0.35, 0.65), dice.pick((-1, 1))
+def _part(rng: Rng, box: Box) -> Box:
+    axis, share, end = rng.whole(0, 3), rng.real(0.35, 0.65), rng.pick((-1, 1))
     part = list(box)
     part[axis] += end * (1 - share) / 2 * box[3 + axis]
     part[3 + axis] *= share
@@ -92,7 +92,7 @@ def _apart(a: Box, b: Box) -> float:
     return float(np.linalg.norm(np.asarray(a[:3]) - np.asarray(b[:3])))
 
 
-def _nothing(dice: Dice, size: tuple[float, float, float]) -> Box:
-    side = [dice.real(0.2, 1.2) for _ in range(3)]
-    x, y = (dice.real(-0.5, 0.5) * (room - s) for room, s in zip(size[:2], side[:2], strict=True))
-    return [round(v, 4) for v in (x, y, side[2] / 2 + dice.real(0.0, 0.6), *side)]
+def _nothing(rng: Rng, size: tuple[float, float, float]) -> Box:
+    side = [rng.real(0.2, 1.2) for _ in range(3)]
+    x, y = (rng.real(-0.5, 0.5) * (room - s) for room, s in zip(size[:2], side[:2], strict=True))
+    return [round(v, 4) for v in (x, y, side[2] / 2 + rng.real(0.0, 0.6), *side)]

@@ -1,24 +1,23 @@
 """Questions with exact answers, in VSI-Bench's record format and wording, of all its types.
 
-Decision: only what the clip shows may be asked (seen.py), answers come from the scene graph alone
+Decision: only what the clip shows may be asked (visibility.py), answers come from the scene graph alone
 (relations.py), and whatever is near a decision boundary is not asked. Right letters, counts, directions and
 ranges of distance are drawn first and questions looked for that have them, so that neither position nor class
-nor wording gives an answer away. The facts are found in measures.py, choices.py and routes.py; this module
-knows the records only.
+nor wording gives an answer away. Facts come from number_questions.py, choice_questions.py
+and route_questions.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vega3d.rooms.choices import appearance, direction_maker, rel_distance
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.drafts import Draft, Maker
-from vega3d.rooms.measures import abs_distance, counting, room_size, size
+from vega3d.rooms.choice_questions import appearance, direction_maker, rel_distance
+from vega3d.rooms.number_questions import abs_distance, counting, room_size, size
 from vega3d.rooms.renderer import Clip
-from vega3d.rooms.routes import route
+from vega3d.rooms.rng import Rng
+from vega3d.rooms.route_questions import route
 from vega3d.rooms.scene import Room
-from vega3d.rooms.seen import look_through
+from vega3d.rooms.visibility import QuestionDraft, QuestionMaker, visibility_of
 
 MULTIPLE_CHOICE = (
     "object_rel_distance",
@@ -35,7 +34,7 @@ PRE_PROMPT = "These are frames of a video."
 POST_PROMPT_CHOICE = "Answer with the option's letter from the given choices directly."
 POST_PROMPT_NUMBER = "Please answer the question using a single word or phrase."
 
-_MAKERS: tuple[Maker, ...] = (
+_MAKERS: tuple[QuestionMaker, ...] = (
     counting,
     abs_distance,
     size,
@@ -92,19 +91,19 @@ def make_questions(
         first_id: id of the first question.
         draw: another one asks other questions.
     """
-    dice = Dice(room.version, room.seed, 2, draw)
-    seen = look_through(room, clip)
-    drafts: list[Draft] = []
+    rng = Rng(room.version, room.seed, 2, draw)
+    visible = visibility_of(room, clip)
+    drafts: list[QuestionDraft] = []
     for make in _MAKERS:
-        drafts += make(dice, room, seen, per_type)
-    return [_finish(dice, room, draft, first_id + i) for i, draft in enumerate(drafts)]
+        drafts += make(rng, room, visible, per_type)
+    return [_finish(rng, room, draft, first_id + i) for i, draft in enumerate(drafts)]
 
 
-def _finish(dice: Dice, room: Room, draft: Draft, number: int) -> Question:
+def _finish(rng: Rng, room: Room, draft: QuestionDraft, number: int) -> Question:
     """Shuffle the options (the first one is right) and letter them."""
     if not draft.options:
         return Question(number, "rooms", room.name, draft.question_type, draft.question, None, draft.answer)
-    order = dice.some(range(len(draft.options)))
+    order = rng.some(range(len(draft.options)))
     options = tuple(f"{'ABCD'[i]}. {draft.options[k]}" for i, k in enumerate(order))
     letter = "ABCD"[order.index(0)]
     return Question(number, "rooms", room.name, draft.question_type, draft.question, options, letter)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from vega3d.rooms.catalogue import MATERIALS, plural
-from vega3d.rooms.dice import Dice
+from vega3d.rooms.furniture import MATERIALS, plural
 from vega3d.rooms.relations import distance, volume
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Room
 
 Relation = Literal["closest", "farthest", "near", "on", "largest", "smallest"]
@@ -76,7 +76,7 @@ class Facts:
             return None if unclear else [t for d, t in ranked if d < _NEAR]
         return _extreme(ranked, ref.relation == "farthest", lead=_LEAD)
 
-    def references(self, dice: Dice, target: Instance) -> Iterator[Reference]:
+    def references(self, rng: Rng, target: Instance) -> Iterator[Reference]:
         """References that mean this thing alone, in random order."""
         colours, materials = (None, target.colour), tuple(dict.fromkeys((None, sayable_material(target))))
         relations: list[tuple[Relation | None, str | None]] = [
@@ -88,8 +88,8 @@ class Facts:
         if carrier is not None:
             relations.append(("on", carrier.category))
         near: tuple[Relation, ...] = ("closest", "farthest", "near")
-        relations += [(r, a) for r in near for a in dice.some(self.anchors, 4) if a != target.category]
-        for colour, material, (relation, anchor) in dice.some(list(product(colours, materials, relations))):
+        relations += [(r, a) for r in near for a in rng.some(self.anchors, 4) if a != target.category]
+        for colour, material, (relation, anchor) in rng.some(list(product(colours, materials, relations))):
             ref = Reference(target.category, colour, material, relation, anchor)
             if self.matching(ref) == [target]:
                 yield ref
@@ -107,18 +107,18 @@ def noun(ref: Reference, *, several: bool = False) -> str:
     return " ".join(word for word in (ref.colour, ref.material, name) if word)
 
 
-def describe_one(dice: Dice, ref: Reference) -> str:
+def describe_one(rng: Rng, ref: Reference) -> str:
     """A sentence or two that mean one thing, lower case as in ScanRefer."""
     name = noun(ref)
     if ref.relation in ("largest", "smallest"):
-        return dice.pick((f"the {ref.relation} {name}.", f"this is the {ref.relation} {name} in the room."))
+        return rng.pick((f"the {ref.relation} {name}.", f"this is the {ref.relation} {name} in the room."))
     if ref.relation is None:
-        return dice.pick(
+        return rng.pick(
             (f"the {name}.", f"this is {article(name)} {name}.", f"there is one {name} in the room.")
         )
-    where = dice.pick(_WORDS[ref.relation]).format(a=ref.anchor)
+    where = rng.pick(_WORDS[ref.relation]).format(a=ref.anchor)
     the = "the one " if ref.relation in ("closest", "farthest") else ""
-    return dice.pick(
+    return rng.pick(
         (
             f"the {name} {where}.",
             f"the {name} that is {where}.",
@@ -128,11 +128,11 @@ def describe_one(dice: Dice, ref: Reference) -> str:
     )
 
 
-def describe_many(dice: Dice, ref: Reference, count: int) -> str:
+def describe_many(rng: Rng, ref: Reference, count: int) -> str:
     """A phrase that means several things, or might (``count`` 0)."""
     name, number = noun(ref, several=True), _NUMBERS.get(count)
-    start = dice.pick(("the ", "all the ", f"the {number} " if number else "the "))
-    where = "" if ref.relation is None else " " + dice.pick(_WORDS[ref.relation]).format(a=ref.anchor)
+    start = rng.pick(("the ", "all the ", f"the {number} " if number else "the "))
+    where = "" if ref.relation is None else " " + rng.pick(_WORDS[ref.relation]).format(a=ref.anchor)
     return f"{start}{name}{where}."
 
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from vega3d.errors import ConfigError
 from vega3d.geometry import intrinsics
 from vega3d.rooms.camera import Shake, Style, camera_path
-from vega3d.rooms.engines import Caster, Engine, caster
-from vega3d.rooms.raycast import camera_rays
+from vega3d.rooms.raycast import camera_rays, cast
 from vega3d.rooms.scene import Room
 from vega3d.rooms.shading import Lighting, shade
 from vega3d.rooms.shadows import floor_shade
@@ -91,7 +90,6 @@ def render(
     style: Style | None = None,
     shake: Shake | bool | None = None,
     normals: bool = False,
-    engine: Engine = "numpy",
 ) -> Clip:
     """Film the room: ``frames`` frames of its camera path, or only those in ``indices``.
 
@@ -102,7 +100,6 @@ def render(
         indices: frames of it to render, all by default.
         style, shake: as in `camera_path`; None is the room's own.
         normals: keep normals, too.
-        engine: what casts the rays: exact numpy, or one of `vega3d.rooms.engines`.
     """
     if width < 1 or height < 1 or frames < 1:
         raise ConfigError(
@@ -115,7 +112,7 @@ def render(
         )
     poses = camera_path(room, frames, style=style, shake=shake)[chosen]
     K, times = intrinsics(width, height, FOV_X), chosen / max(1, frames - 1)
-    shots = film(room, K, poses, times, height, width, engine)
+    shots = film(room, K, poses, times, height, width)
     rgb, depth, ids = (np.stack([getattr(s, name) for s in shots]) for name in ("rgb", "depth", "ids"))
     kept = np.stack([s.normals for s in shots]) if normals else None
     return Clip(rgb, depth, ids, K, poses, float(fps), chosen, frames, room.class_of, kept)
@@ -128,22 +125,19 @@ def film(
     times: NDArray[np.floating],
     height: int,
     width: int,
-    engine: Engine = "numpy",
 ) -> list[Shot]:
     """One shot a pose (T, 4, 4), each with the room as it stands at its share (T,) of the clip."""
     lighting = Lighting(room.lights, room.ambient, floor_shade(room))
-    shots, table, find = [], None, None
+    shots, table = [], None
     for pose, when in zip(poses, times, strict=True):
-        if table is None or find is None or room.moves:
+        if table is None or room.moves:
             table = tabulate(room.at(float(when)))
-            find = caster(table, engine)
-        shots.append(shoot(table, find, lighting, K, pose, height, width))
+        shots.append(_shoot(table, lighting, K, pose, height, width))
     return shots
 
 
-def shoot(
+def _shoot(
     table: Table,
-    find: Caster,
     lighting: Lighting,
     K: NDArray[np.floating],
     pose: NDArray[np.floating],
@@ -152,7 +146,7 @@ def shoot(
 ) -> Shot:
     """One frame from a camera-to-world pose (4, 4)."""
     rays = camera_rays(K, pose, height, width)
-    depth, row = find(rays, K, pose)
+    depth, row = cast(table, rays, K, pose)
     flat, hit = row.ravel(), np.where(np.isfinite(depth), depth, 0).ravel()
     points = rays.d.reshape(3, -1) * hit + rays.eye[:, None]
     rgb, normal = shade(table, flat, points, (hit / K[0, 0]).astype(np.float32), lighting)

@@ -14,8 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from vega3d.geometry import OrientedBox, rotation
-from vega3d.rooms.catalogue import Kind, Shape
-from vega3d.rooms.furniture import CATEGORIES
+from vega3d.rooms.furniture import CATEGORIES, Kind, Shape
 
 ROOMS_VERSION = 2
 """Raised whenever the same seed would give another room."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vega3d.files import make_folder, write_whole
 from vega3d.geometry import footprint, intrinsics, look_at
 from vega3d.rooms.camera import camera_path
-from vega3d.rooms.catalogue import COLOURS
+from vega3d.rooms.furniture import COLOURS
 from vega3d.rooms.renderer import film, render
 from vega3d.rooms.scene import Room
 

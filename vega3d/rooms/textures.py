@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.rooms.scene import TEXTURES
 from vega3d.rooms.table import F32
 
 _TURN = np.float32(2 * np.pi)
@@ -22,10 +21,10 @@ Pattern = Callable[[F32, F32], F32]
 def evaluate(kind: NDArray[np.int32], a: F32, b: F32) -> F32:
     """(N,) values of texture ``kind`` (N,) at (a, b), each (N,) in periods."""
     value = np.zeros(len(a), dtype=np.float32)
-    for number, name in enumerate(TEXTURES[1:], start=1):
+    for number, pattern in enumerate(_PATTERNS, start=1):
         here = np.flatnonzero(kind == number)
         if len(here):
-            value[here] = _PATTERNS[name](a[here], b[here])
+            value[here] = pattern(a[here], b[here])
     return value
 
 
@@ -84,14 +83,7 @@ def _tiles(a: F32, b: F32) -> F32:
     return np.where(edge > np.float32(0.47), np.float32(-1), tone)
 
 
-_PATTERNS: dict[str, Pattern] = {
-    "checker": _checker,
-    "stripes": _stripes,
-    "noise": _noise,
-    "wood": _wood,
-    "weave": _weave,
-    "dots": _dots,
-    "veins": _veins,
-    "planks": _planks,
-    "tiles": _tiles,
-}
+_PATTERNS: tuple[Pattern, ...] = (
+    _checker, _stripes, _noise, _wood, _weave, _dots, _veins, _planks, _tiles,
+)  # fmt: skip
+"""In the order of TEXTURES, whose first is plain."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.containers import open_video
-from vega3d.errors import DependencyError, InputError
+from vega3d.errors import InputError
 from vega3d.files import make_folder, write_whole
 from vega3d.rooms.scene import ROOMS_VERSION
 
@@ -41,25 +41,14 @@ def write_mp4(
     ``intra`` every frame is coded by itself at the quantiser ``crf``: equal frames stay equal.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
-        raise InputError(
-            "Frames cannot be written.", got=(frames.shape, frames.dtype), expected="(T, H, W, 3) uint8"
-        )
+        got = (frames.shape, frames.dtype)
+        raise InputError("Invalid frames of a video.", got=got, expected="(T, H, W, 3) uint8")
     if frames.shape[1] % 2 or frames.shape[2] % 2:
-        raise InputError("H.264 needs even sizes.", got=frames.shape[1:3], expected="even height and width")
+        expected = "even height and width, as H.264 needs them"
+        raise InputError("Invalid size of a video.", got=frames.shape[1:3], expected=expected)
     target = Path(path)
     make_folder(target.parent)
     write_whole(target, lambda part: _encode(str(part), frames, fps, comment, crf, intra))
-
-
-def is_rooms_video(path: str | Path) -> bool:
-    """Whether the file is a video that rooms wrote; False for anything else, also unreadable files."""
-    return rooms_seed(path) is not None
-
-
-def rooms_seed(path: str | Path) -> int | None:
-    """Seed of the room that a rooms video shows, or None for any other file."""
-    source = rooms_source(path)
-    return None if source is None else source[0]
 
 
 def rooms_source(path: str | Path) -> tuple[int, int] | None:
@@ -77,10 +66,8 @@ def rooms_source(path: str | Path) -> tuple[int, int] | None:
 def _encode(
     path: str, frames: NDArray[np.uint8], fps: float, comment: str | None, crf: int, intra: bool
 ) -> None:
-    try:
-        import av
-    except ImportError as error:
-        raise DependencyError("Writing a video needs PyAV.", fix="pip install av") from error
+    import av
+
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(path, "w", format="mp4") as container:
         if comment is not None:

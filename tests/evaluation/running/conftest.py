@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vega3d.rooms import export_rooms
-from vega3d.rooms.pictures import export_pictures
-from vega3d.rooms.scannet import export_scannet
+from vega3d.rooms.formats.cvbench import export_pictures
+from vega3d.rooms.formats.scannet import export_scannet
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,11 @@ from __future__ import annotations
 from itertools import pairwise, permutations
 from typing import Literal
 
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.drafts import Draft, Maker
 from vega3d.rooms.furniture import KINDS
 from vega3d.rooms.relations import bearing, floor_distance
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Room
-from vega3d.rooms.seen import SEEN, Seen
+from vega3d.rooms.visibility import SEEN, QuestionDraft, QuestionMaker, Visibility
 
 Level = Literal["easy", "medium", "hard"]
 
@@ -35,53 +34,53 @@ _EARLY = {"floor": 3, "top": 2, "wall": 1, "hung": 0}
 _LEAD = 0.3  # metres between the closest and the next
 
 
-def rel_distance(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def rel_distance(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Four things first, then which of them is closest, then a target for which that is so.
 
     Large things are close to everything; so only sets are asked about in which each of the four can win.
     """
-    drafts: list[Draft] = []
+    drafts: list[QuestionDraft] = []
     for _ in range(20 * most):
-        others = dice.some(sorted(seen.unique), 4)
-        winners = _winners(seen, others)
+        others = rng.some(sorted(visible.unique), 4)
+        winners = _winners(visible, others)
         if len(winners) < 4 or len(drafts) == most:
             continue
-        target, ranked = dice.pick(winners[dice.pick(sorted(winners))])
+        target, ranked = rng.pick(winners[rng.pick(sorted(winners))])
         text = (
             "Measuring from the closest point of each object, which of these objects "
             f"({', '.join(sorted(others))}) is the closest to the {target}?"
         )
-        drafts.append(Draft("object_rel_distance", text, options=ranked))
+        drafts.append(QuestionDraft("object_rel_distance", text, options=ranked))
     return drafts
 
 
-def _winners(seen: Seen, others: list[str]) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+def _winners(visible: Visibility, others: list[str]) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     """Closest of ``others`` -> targets for which it is closest by far, with the others ranked."""
     winners: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-    for target in sorted(set(seen.unique) - set(others)):
-        metres = {name: seen.distance(target, name) for name in others}
+    for target in sorted(set(visible.unique) - set(others)):
+        metres = {name: visible.distance(target, name) for name in others}
         ranked = tuple(sorted(others, key=lambda name: metres[name]))
         if len(ranked) == 4 and metres[ranked[1]] - metres[ranked[0]] >= _LEAD:
             winners.setdefault(ranked[0], []).append((target, ranked))
     return winners
 
 
-def direction_maker(level: Level) -> Maker:
+def direction_maker(level: Level) -> QuestionMaker:
     """The maker of one level: a direction first, then three things that have it."""
 
-    def make(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+    def make(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
         found: dict[str, list[tuple[str, ...]]] = {}
-        for names in permutations(sorted(seen.unique), 3):
-            word = direction(level, *(seen.unique[n] for n in names))
+        for names in permutations(sorted(visible.unique), 3):
+            word = direction(level, *(visible.unique[n] for n in names))
             if word is not None:
                 found.setdefault(word, []).append(names)
         drafts = []
-        for word in dice.some(sorted(found), most):
-            standing, facing, query = dice.pick(found[word])
+        for word in rng.some(sorted(found), most):
+            standing, facing, query = rng.pick(found[word])
             text = f"If I am standing by the {standing} and facing the {facing}, is the {query} "
             text += _TAIL[level].format(facing=facing)
             rest = [w for w in DIRECTIONS[level] if w != word]
-            drafts.append(Draft(f"object_rel_direction_{level}", text, options=(word, *rest)))
+            drafts.append(QuestionDraft(f"object_rel_direction_{level}", text, options=(word, *rest)))
         return drafts
 
     return make
@@ -101,29 +100,29 @@ def direction(level: str, standing: Instance, facing: Instance, query: Instance)
     return side if 20 <= turn <= 135 else None
 
 
-def appearance(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def appearance(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Four categories whose first frames are well apart.
 
     What stands free comes into view before what hangs; so which of them is to come first is drawn beforehand.
     """
-    firsts = {name: first_appearance(seen, things) for name, things in seen.categories.items()}
+    firsts = {name: first_appearance(visible, things) for name, things in visible.categories.items()}
     known = {name: span for name, span in firsts.items() if span is not None}
-    lead = max(1, len(seen.coverage) // 12)  # frames between "a is plainly there" and "b begins to show"
-    drafts: list[Draft] = []
-    wanted = dice.pick((-1, 1))
+    lead = max(1, len(visible.coverage) // 12)  # frames between "a is plainly there" and "b begins to show"
+    drafts: list[QuestionDraft] = []
+    wanted = rng.pick((-1, 1))
     for _ in range(20 * most):
-        names = sorted(dice.some(sorted(known), 4), key=lambda name: known[name])
+        names = sorted(rng.some(sorted(known), 4), key=lambda name: known[name])
         apart = all(known[b][0] - known[a][1] >= lead for a, b in pairwise(names))
         if len(names) < 4 or not apart or len(drafts) == most or wanted * _lean(names) < 0:
             continue
-        wanted = dice.pick((-1, 1))
+        wanted = rng.pick((-1, 1))
         text = (
             "What will be the first-time appearance order of the following categories in the video: "
-            f"{', '.join(dice.some(names))}?"
+            f"{', '.join(rng.some(names))}?"
         )
-        wrong = dice.some([order for order in permutations(names) if order != tuple(names)], 3)
+        wrong = rng.some([order for order in permutations(names) if order != tuple(names)], 3)
         options = tuple(", ".join(order) for order in [tuple(names), *wrong])
-        drafts.append(Draft("obj_appearance_order", text, options=options))
+        drafts.append(QuestionDraft("obj_appearance_order", text, options=options))
     return drafts
 
 
@@ -133,7 +132,7 @@ def _lean(names: list[str]) -> int:
     return sum(weight * place for weight, place in zip((3, 1, -1, -3), places, strict=True))
 
 
-def first_appearance(seen: Seen, things: list[Instance]) -> tuple[int, int] | None:
+def first_appearance(visible: Visibility, things: list[Instance]) -> tuple[int, int] | None:
     """First frames in which a category covers a quarter of the threshold, and twice it; None if never."""
-    early, late = seen.first_frame(things, SEEN / 4), seen.first_frame(things, SEEN * 2)
+    early, late = visible.first_frame(things, SEEN / 4), visible.first_frame(things, SEEN * 2)
     return None if early is None or late is None else (early, late)

@@ -11,9 +11,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from vega3d.rooms.catalogue import MATERIALS, plural
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.furniture import CATEGORIES, KINDS
+from vega3d.rooms.furniture import CATEGORIES, KINDS, MATERIALS, plural
 from vega3d.rooms.references import (
     Facts,
     Reference,
@@ -22,20 +20,21 @@ from vega3d.rooms.references import (
     noun,
     sayable_material,
 )
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance
-from vega3d.rooms.situations import situated_questions
+from vega3d.rooms.situated_questions import situated_questions
 
 Row = dict[str, Any]
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six")
 
 
-def scanrefer(dice: Dice, facts: Facts, scene: str, most: int = 3) -> list[Row]:
+def scanrefer(rng: Rng, facts: Facts, scene: str, most: int = 3) -> list[Row]:
     """At most ``most`` descriptions of every thing that is shown; each means that thing alone."""
     rows = []
     for thing in _targets(facts):
         said: list[str] = []
-        for ref in facts.references(dice, thing):
-            text = describe_one(dice, ref)
+        for ref in facts.references(rng, thing):
+            text = describe_one(rng, ref)
             if text not in said and len(said) < most:
                 said.append(text)
         rows += [
@@ -52,26 +51,24 @@ def scanrefer(dice: Dice, facts: Facts, scene: str, most: int = 3) -> list[Row]:
     return rows
 
 
-def multi3drefer(dice: Dice, facts: Facts, scene: str, most: int = 4) -> list[Row]:
+def multi3drefer(rng: Rng, facts: Facts, scene: str, most: int = 4) -> list[Row]:
     """At most ``most`` descriptions of one thing and of several, and as many like each of them of nothing.
 
     A description of nothing is one of something with a word changed: its form gives nothing away.
     """
     rows: list[Row] = []
-    for kind, refs in (("st", _single(dice, facts)), ("mt", _several(dice, facts))):
-        for ref, things in dice.some(refs, most):
+    for kind, refs in (("st", _single(rng, facts)), ("mt", _several(rng, facts))):
+        for ref, things in rng.some(refs, most):
             number = len(things)
-            rows.append(_description(dice, facts, scene, kind, ref, things, number))
-            changed = _changed(dice, facts, dice.pick(refs)[0])
+            rows.append(_description(rng, facts, scene, kind, ref, things, number))
+            changed = _changed(rng, facts, rng.pick(refs)[0])
             if changed is not None:
-                rows.append(
-                    _description(dice, facts, scene, "zt", changed, [], 1 if kind == "st" else number)
-                )
+                rows.append(_description(rng, facts, scene, "zt", changed, [], 1 if kind == "st" else number))
     return [{**row, "ann_id": number} for number, row in enumerate(rows)]
 
 
 def _description(
-    dice: Dice, facts: Facts, scene: str, kind: str, ref: Reference, things: list[Instance], number: int
+    rng: Rng, facts: Facts, scene: str, kind: str, ref: Reference, things: list[Instance], number: int
 ) -> Row:
     """One row; ``number`` is how many things the words seem to mean."""
     distractors = [t for t in facts.room.by_category.get(ref.category, []) if t not in things]
@@ -82,7 +79,7 @@ def _description(
         "object_name": ref.category,
         "ann_id": 0,
         "eval_type": kind + tail,
-        "description": describe_one(dice, ref) if number == 1 else describe_many(dice, ref, number),
+        "description": describe_one(rng, ref) if number == 1 else describe_many(rng, ref, number),
         "spatial": ref.relation is not None,
         "color": ref.colour is not None,
         "texture": ref.material is not None,
@@ -90,11 +87,11 @@ def _description(
     }
 
 
-def scanqa(dice: Dice, facts: Facts, scene: str, split: str, most: int = 3) -> list[Row]:
+def scanqa(rng: Rng, facts: Facts, scene: str, split: str, most: int = 3) -> list[Row]:
     """At most ``most`` questions of each family; all accepted answers, the plainest first."""
     rows: list[Row] = []
     for family in (_ask_colour, _ask_count, _ask_where, _ask_what_on, _ask_exists, _ask_closer):
-        for question, answers, things in dice.some(family(dice, facts), most):
+        for question, answers, things in rng.some(family(rng, facts), most):
             rows.append(
                 {
                     "scene_id": scene,
@@ -108,11 +105,11 @@ def scanqa(dice: Dice, facts: Facts, scene: str, split: str, most: int = 3) -> l
     return rows
 
 
-def sqa3d(dice: Dice, facts: Facts, scene: str, first_id: int, most: int = 8) -> list[tuple[Row, Row]]:
+def sqa3d(rng: Rng, facts: Facts, scene: str, first_id: int, most: int = 8) -> list[tuple[Row, Row]]:
     """(question, annotation) pairs, joined by ``question_id``; positions in the axis-aligned frame."""
     pairs = []
-    for number, asked in enumerate(situated_questions(dice, facts, most)):
-        text, *others = dice.some(asked.situation.texts)
+    for number, asked in enumerate(situated_questions(rng, facts, most)):
+        text, *others = rng.some(asked.situation.texts)
         half = asked.situation.heading / 2
         question = {
             "question_id": first_id + number,
@@ -142,17 +139,17 @@ Meant = list[tuple[Reference, list[Instance]]]
 Asked = list[tuple[str, list[str], list[Instance]]]
 
 
-def _single(dice: Dice, facts: Facts) -> Meant:
-    return [(ref, [t]) for t in _targets(facts) for ref in list(facts.references(dice, t))[:2]]
+def _single(rng: Rng, facts: Facts) -> Meant:
+    return [(ref, [t]) for t in _targets(facts) for ref in list(facts.references(rng, t))[:2]]
 
 
-def _several(dice: Dice, facts: Facts) -> Meant:
+def _several(rng: Rng, facts: Facts) -> Meant:
     """Two and more of a category, all shown, by looks or by what they stand on or next to."""
     found: Meant = []
     for name, things in facts.room.by_category.items():
         looks = {(None, None)} | {(t.colour, m) for t in things for m in (None, sayable_material(t))}
         refs = [Reference(name, colour, material) for colour, material in sorted(looks, key=str)]
-        refs += [Reference(name, relation="near", anchor=a) for a in dice.some(facts.anchors, 4) if a != name]
+        refs += [Reference(name, relation="near", anchor=a) for a in rng.some(facts.anchors, 4) if a != name]
         refs += [Reference(name, relation="on", anchor=a) for a in facts.anchors if a != name]
         for ref in refs:
             meant = facts.matching(ref) or []
@@ -161,34 +158,34 @@ def _several(dice: Dice, facts: Facts) -> Meant:
     return found
 
 
-def _changed(dice: Dice, facts: Facts, ref: Reference) -> Reference | None:
+def _changed(rng: Rng, facts: Facts, ref: Reference) -> Reference | None:
     """The reference with one word changed so that it means nothing; None where no change does that."""
     ways = []
     kind = KINDS[ref.category]
     if ref.colour is not None:
-        ways += [replace(ref, colour=c) for c in dice.some(kind.colours)]
+        ways += [replace(ref, colour=c) for c in rng.some(kind.colours)]
     if ref.material is not None:
         visible = [m for m in kind.materials if MATERIALS[m][2] >= 0.1]
-        ways += [replace(ref, material=m) for m in dice.some(visible)]
+        ways += [replace(ref, material=m) for m in rng.some(visible)]
     if ref.anchor is not None:
-        ways += [replace(ref, anchor=a) for a in dice.some(facts.anchors, 4) if a != ref.category]
+        ways += [replace(ref, anchor=a) for a in rng.some(facts.anchors, 4) if a != ref.category]
     absent = [n for n in CATEGORIES if n not in facts.room.by_category]
-    ways += [replace(ref, category=n) for n in dice.some(absent, max(1, len(ways) // 3))]
-    return next((way for way in dice.some(ways) if facts.matching(way) == []), None)
+    ways += [replace(ref, category=n) for n in rng.some(absent, max(1, len(ways) // 3))]
+    return next((way for way in rng.some(ways) if facts.matching(way) == []), None)
 
 
-def _ask_colour(dice: Dice, facts: Facts) -> Asked:
+def _ask_colour(rng: Rng, facts: Facts) -> Asked:
     asked: Asked = []
     for thing in _targets(facts):
-        refs = [ref for ref in facts.references(dice, thing) if ref.colour is None]
+        refs = [ref for ref in facts.references(rng, thing) if ref.colour is None]
         if refs and len(KINDS[thing.category].colours) > 2:
-            name = describe_one(dice, refs[0]).split(". ")[0]
+            name = describe_one(rng, refs[0]).split(". ")[0]
             if name.startswith("the "):
                 asked.append((f"What color is {name.rstrip('.')}?", [thing.colour], [thing]))
     return asked
 
 
-def _ask_count(dice: Dice, facts: Facts) -> Asked:
+def _ask_count(rng: Rng, facts: Facts) -> Asked:
     """Two and more, the number drawn first; one red chair among others would be a safe guess."""
     found: dict[int, Asked] = {}
     for name, things in facts.room.by_category.items():
@@ -197,17 +194,17 @@ def _ask_count(dice: Dice, facts: Facts) -> Asked:
             meant = facts.matching(ref) or []
             if len(meant) > 1 and all(t.id in facts.shown for t in things):
                 many = noun(ref, several=True)
-                text = dice.pick((f"How many {many} are there?", f"How many {many} are in the room?"))
+                text = rng.pick((f"How many {many} are there?", f"How many {many} are in the room?"))
                 found.setdefault(len(meant), []).append((text, [str(len(meant)), _WORDS[len(meant)]], meant))
-    return [dice.pick(found[number]) for number in sorted(found)]
+    return [rng.pick(found[number]) for number in sorted(found)]
 
 
-def _ask_where(dice: Dice, facts: Facts) -> Asked:
+def _ask_where(rng: Rng, facts: Facts) -> Asked:
     """On what a thing is, where that can be said in one way."""
     by_id = {thing.id: thing for thing in facts.room.instances}
     asked: Asked = []
     for thing in _targets(facts):
-        refs = [r for r in facts.references(dice, thing) if r.relation is None]
+        refs = [r for r in facts.references(rng, thing) if r.relation is None]
         if refs and thing.parent:
             carrier = by_id[thing.parent].category
             answers = [f"on the {carrier}", f"on {carrier}", carrier]
@@ -215,7 +212,7 @@ def _ask_where(dice: Dice, facts: Facts) -> Asked:
     return asked
 
 
-def _ask_what_on(dice: Dice, facts: Facts) -> Asked:
+def _ask_what_on(rng: Rng, facts: Facts) -> Asked:
     asked: Asked = []
     for name in facts.anchors:
         (carrier,) = facts.room.by_category[name]
@@ -227,7 +224,7 @@ def _ask_what_on(dice: Dice, facts: Facts) -> Asked:
     return asked
 
 
-def _ask_exists(dice: Dice, facts: Facts) -> Asked:
+def _ask_exists(rng: Rng, facts: Facts) -> Asked:
     """As many yes as no, about colours of what is there."""
     yes: Asked = []
     no: Asked = []
@@ -236,18 +233,18 @@ def _ask_exists(dice: Dice, facts: Facts) -> Asked:
         had = {t.colour for t in things}
         for t in shown[:1]:
             yes.append((f"Is there a {t.colour} {name}?".replace("a orange", "an orange"), ["yes"], [t]))
-        for colour in dice.some([c for c in KINDS[name].colours if c not in had], 1):
+        for colour in rng.some([c for c in KINDS[name].colours if c not in had], 1):
             no.append((f"Is there a {colour} {name}?".replace("a orange", "an orange"), ["no"], []))
     size = min(len(yes), len(no), 2)
-    return dice.some(yes, size) + dice.some(no, size)
+    return rng.some(yes, size) + rng.some(no, size)
 
 
-def _ask_closer(dice: Dice, facts: Facts) -> Asked:
+def _ask_closer(rng: Rng, facts: Facts) -> Asked:
     """Two things first, then which of them is closer, then to what: large things are close to everything."""
     asked: Asked = []
     singles = [facts.room.by_category[name][0] for name in facts.anchors]
     for _ in range(6):
-        pair = dice.some(singles, 2)
+        pair = rng.some(singles, 2)
         wins: dict[int, list[Instance]] = {}
         for target in singles:
             if len(pair) == 2 and target not in pair:
@@ -255,9 +252,9 @@ def _ask_closer(dice: Dice, facts: Facts) -> Asked:
                 if abs(metres[0] - metres[1]) >= 0.3:
                     wins.setdefault(int(metres[0] > metres[1]), []).append(target)
         if len(wins) == 2:
-            winner = dice.whole(0, 2)
-            target, nearer = dice.pick(wins[winner]), pair[winner]
-            a, b = dice.some([thing.category for thing in pair])
+            winner = rng.whole(0, 2)
+            target, nearer = rng.pick(wins[winner]), pair[winner]
+            a, b = rng.some([thing.category for thing in pair])
             text = f"What is closer to the {target.category}, the {a} or the {b}?"
             asked.append((text, [nearer.category, f"the {nearer.category}"], [nearer]))
     return asked

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.drafts import Draft
 from vega3d.rooms.furniture import COMMON, KINDS
 from vega3d.rooms.relations import floor_area, longest_side
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Room
-from vega3d.rooms.seen import Seen
+from vega3d.rooms.visibility import QuestionDraft, Visibility
 
 _COUNTS = {1: 0.2, 2: 0.4, 3: 0.7, 4: 1.0, 5: 1.0}
 """How often a count is asked about where a room has it; most rooms have something that is alone."""
@@ -26,50 +25,50 @@ def may_be_counted(category: str) -> bool:
     return kind.crowd and kind.place != "hung"
 
 
-def counting(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def counting(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Classes (numbers) in random order, then a category of that number."""
-    drafts: list[Draft] = []
-    for number in dice.some(list(_COUNTS)):
-        names = [n for n, things in seen.categories.items() if len(things) == number and may_be_counted(n)]
-        if names and len(drafts) < most and dice.chance(_COUNTS[number]):
-            text = f"How many {dice.pick(names)}(s) are in this room?"
-            drafts.append(Draft("object_counting", text, str(number)))
+    drafts: list[QuestionDraft] = []
+    for number in rng.some(list(_COUNTS)):
+        names = [n for n, things in visible.categories.items() if len(things) == number and may_be_counted(n)]
+        if names and len(drafts) < most and rng.chance(_COUNTS[number]):
+            text = f"How many {rng.pick(names)}(s) are in this room?"
+            drafts.append(QuestionDraft("object_counting", text, str(number)))
     return drafts
 
 
-def abs_distance(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def abs_distance(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """A range of metres first, then a pair that far apart."""
-    pairs = [(a, b, seen.distance(a, b)) for a, b in combinations(sorted(seen.unique), 2)]
-    drafts: list[Draft] = []
-    for i in dice.some(range(len(_METRES) - 1)):
+    pairs = [(a, b, visible.distance(a, b)) for a, b in combinations(sorted(visible.unique), 2)]
+    drafts: list[QuestionDraft] = []
+    for i in rng.some(range(len(_METRES) - 1)):
         inside = [pair for pair in pairs if _METRES[i] <= pair[2] < _METRES[i + 1]]
         if inside and len(drafts) < most:
-            *names, metres = dice.pick(inside)
-            a, b = dice.some([str(name) for name in names])
+            *names, metres = rng.pick(inside)
+            a, b = rng.some([str(name) for name in names])
             text = (
                 "Measuring from the closest point of each object, what is the distance between "
                 f"the {a} and the {b} (in meters)?"
             )
-            drafts.append(Draft("object_abs_distance", text, f"{metres:.1f}"))
+            drafts.append(QuestionDraft("object_abs_distance", text, f"{metres:.1f}"))
     return drafts
 
 
-def size(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def size(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Things inside the window that their whole kind covers."""
     low, high = COMMON
     known = [
         name
-        for name, thing in sorted(seen.unique.items())
+        for name, thing in sorted(visible.unique.items())
         if low <= longest_side(thing) <= high and covers_window(name)
     ]
     return [
-        Draft(
+        QuestionDraft(
             "object_size_estimation",
             "What is the length of the longest dimension (length, width, or height) of the "
             f"{name}, measured in centimeters?",
-            str(round(100 * longest_side(seen.unique[name]))),
+            str(round(100 * longest_side(visible.unique[name]))),
         )
-        for name in dice.some(known, most)
+        for name in rng.some(known, most)
     ]
 
 
@@ -79,10 +78,10 @@ def covers_window(category: str) -> bool:
     return low <= COMMON[0] and high >= COMMON[1]
 
 
-def room_size(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def room_size(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """One question a room."""
     text = (
         "What is the size of this room (in square meters)? If multiple rooms are shown, estimate the size "
         "of the combined space."
     )
-    return [Draft("room_size_estimation", text, f"{floor_area(room):.1f}")]
+    return [QuestionDraft("room_size_estimation", text, f"{floor_area(room):.1f}")]

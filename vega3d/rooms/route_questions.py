@@ -13,11 +13,10 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from vega3d.geometry import footprint, outlines_overlap
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.drafts import Draft
 from vega3d.rooms.relations import floor_distance, turn
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Room
-from vega3d.rooms.seen import Seen
+from vega3d.rooms.visibility import QuestionDraft, Visibility
 
 TURNS = ("Turn Left", "Turn Right", "Turn Back")
 _LOWEST = 0.25  # metres: a robot is stopped by what is higher and stands lower than itself
@@ -25,25 +24,25 @@ _WIDTH = 0.2  # metres that a robot needs
 _LEG = 0.9  # metres of the shortest leg
 
 
-def route(dice: Dice, room: Room, seen: Seen, most: int) -> list[Draft]:
+def route(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Routes over three or four things; one or two turns to fill in."""
     found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    free = _free_legs(room, seen)
+    free = _free_legs(room, visible)
     for count in (3, 4):
-        names = dice.some(sorted(seen.unique), 8 if count == 4 else 12)
+        names = rng.some(sorted(visible.unique), 8 if count == 4 else 12)
         for stops in _walks(names, count, free):
-            turns = turns_of([seen.unique[name] for name in stops])
+            turns = turns_of([visible.unique[name] for name in stops])
             if turns is not None:
                 found.setdefault(turns, []).append(stops)
-    drafts: list[Draft] = []
-    for count in dice.some([1, 1, 2, 2, 2]):
+    drafts: list[QuestionDraft] = []
+    for count in rng.some([1, 1, 2, 2, 2]):
         # Wrong options are turns of other routes of this room: as likely as the right ones.
         known = sorted(turns for turns in found if len(turns) == count)
-        options = dice.some(known, 4)
+        options = rng.some(known, 4)
         if len(options) < (3 if count == 1 else 4) or len(drafts) == most:
             continue
-        text = _text(dice.pick(found[options[0]]))
-        drafts.append(Draft("route_planning", text, options=tuple(", ".join(o) for o in options)))
+        text = _text(rng.pick(found[options[0]]))
+        drafts.append(QuestionDraft("route_planning", text, options=tuple(", ".join(o) for o in options)))
     return drafts
 
 
@@ -68,11 +67,11 @@ def _walks(names: Sequence[str], count: int, free: set[tuple[str, str]]) -> Iter
             yield stops
 
 
-def _free_legs(room: Room, seen: Seen) -> set[tuple[str, str]]:
+def _free_legs(room: Room, visible: Visibility) -> set[tuple[str, str]]:
     """Ordered pairs of seen things between which a robot can go straight."""
     free = set()
-    for a, b in permutations(seen.unique, 2):
-        start, end = seen.unique[a], seen.unique[b]
+    for a, b in permutations(visible.unique, 2):
+        start, end = visible.unique[a], visible.unique[b]
         if a < b and floor_distance(start, end) >= _LEG and _is_free(room, start, end):
             free |= {(a, b), (b, a)}
     return free

@@ -1,58 +1,48 @@
-"""Export rooms in ScanNet's directory layout, with records of five benchmarks of 3-D scene understanding.
+"""Rooms in ScanNet's directory layout, with records of five benchmarks of 3-D scene understanding.
 
 Decision: the layout that code for ScanNet reads (posed frames, depth in millimetres, axis alignment, boxes by
 object id, true and proposed), so that such code runs on rooms unchanged, with one exception: what is a
-pickle there is JSON here, since we write no pickles. A scene is complete when its `scene.json` exists, which
-is written last. Rooms stand still: nothing in ScanNet moves. Scenes are turned and shifted against their
-axis-aligned frame, as scans are.
+pickle there is JSON here, since we write no pickles. Rooms stand still: nothing in ScanNet moves. Scenes are
+turned and shifted against their axis-aligned frame, as scans are.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.errors import ConfigError, DependencyError
-from vega3d.files import make_folder, sweep_parts, write_whole
-from vega3d.rooms.annotations import multi3drefer, scanqa, scanrefer, sqa3d
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.export import Progress, Split, scene_seed, write_text
+from vega3d.rooms.formats.vgllm import vgllm_records
+from vega3d.rooms.formats.video_3d_llm import video_3d_llm_records
+from vega3d.rooms.formats.writer import (
+    Progress,
+    Row,
+    Split,
+    complete_scene,
+    export_scenes,
+    require_something,
+    scene_seed,
+    swept,
+    write_picture,
+    write_text,
+)
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.proposals import make_proposals
-from vega3d.rooms.records import (
-    multi3drefer_records,
-    scan2cap_records,
-    scanqa_records,
-    scanrefer_records,
-    sqa3d_records,
-)
 from vega3d.rooms.references import Facts
 from vega3d.rooms.relations import axis_aligned
 from vega3d.rooms.renderer import Clip, render, visible_pixels
+from vega3d.rooms.rng import Rng
+from vega3d.rooms.scannet_questions import multi3drefer, scanqa, scanrefer, sqa3d
 from vega3d.rooms.scene import ROOMS_VERSION, Room
-from vega3d.rooms.vgllm import vgllm_records
-from vega3d.rooms.workers import run_all
 
 _TASKS = ("scanrefer", "multi3drefer", "scanqa", "sqa3d")
+_VERSION = 2  # of `scene.json`
 _SHOWN = 0.002
 """Share of the picture that a thing must cover in some frame to be a target."""
-
-
-@dataclass(frozen=True)
-class ScanSettings:
-    """What decides the bytes of a scene beside its seed."""
-
-    version: int = ROOMS_VERSION
-    width: int = 320
-    height: int = 240
-    frames: int = 48
-    form: int = 2  # of `scene.json`
 
 
 def export_scannet(
@@ -80,18 +70,11 @@ def export_scannet(
 
     Raises:
         ConfigError: no scenes, or no pixels.
-        DependencyError: Pillow is missing.
     """
-    if min(scenes, width, height, frames) < 1:
-        raise ConfigError("Nothing to export.", got=(scenes, width, height, frames), expected="numbers >= 1")
-    root, settings = Path(out), ScanSettings(ROOMS_VERSION, width, height, frames)
-    jobs = [(root, scene_seed(split, seed, i), split, settings) for i in range(scenes)]
-    found: dict[int, dict[str, Any]] = {}
-    for done, (index, (scene, skipped)) in enumerate(run_all(_one_scene, jobs, workers), start=1):
-        found[index] = scene
-        if progress is not None:
-            progress(done, scenes, skipped)
-    return _write_split(root, split, [found[index] for index in sorted(found)])
+    require_something(scenes, width, height, frames)
+    root, size = Path(out), {"width": width, "height": height, "frames": frames}
+    calls = [(root / "scannet", scene_seed(split, seed, i), split, size) for i in range(scenes)]
+    return _write_split(root, split, export_scenes(_scene, calls, workers, progress))
 
 
 def scene_name(room: Room) -> str:
@@ -101,8 +84,8 @@ def scene_name(room: Room) -> str:
 
 def alignment(room: Room) -> NDArray[np.float64]:
     """(4, 4) from the scan's frame to the axis-aligned one: a turn about z and a shift, the scene's own."""
-    dice = Dice(room.version, room.seed, 5)
-    yaw, shift = dice.real(-math.pi, math.pi), [dice.real(-3, 3), dice.real(-3, 3), dice.real(-0.3, 0.3)]
+    rng = Rng(room.version, room.seed, 5)
+    yaw, shift = rng.real(-math.pi, math.pi), [rng.real(-3, 3), rng.real(-3, 3), rng.real(-0.3, 0.3)]
     c, s = math.cos(yaw), math.sin(yaw)
     return np.array([[c, -s, 0, shift[0]], [s, c, 0, shift[1]], [0, 0, 1, shift[2]], [0, 0, 0, 1]]).round(6)
 
@@ -116,28 +99,26 @@ def aligned_boxes(room: Room) -> list[list[float]]:
     return boxes
 
 
-def _one_scene(root: Path, seed: int, split: str, settings: ScanSettings) -> tuple[dict[str, Any], bool]:
-    """The scene's annotations, made or read; and whether it was there."""
-    room = make_room(seed, settings.version).at(0.0)
-    name, wanted = scene_name(room), json.loads(json.dumps([split, vars(settings)]))
-    mark = root / "scannet" / "scans" / name / "scene.json"
-    if mark.is_file():
-        known: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
-        if known.get("settings") == wanted:
-            return known, True
-    clip = render(room, width=settings.width, height=settings.height, frames=settings.frames)
-    _write_frames(root / "scannet" / "posed_images" / name, room, clip)
-    scene = {"settings": wanted, **annotate(room, clip, split)}
-    sweep_parts(make_folder(mark.parent))
-    numbers = " ".join(f"{v:.6f}" for v in alignment(room).ravel())
-    write_text(mark.with_name(f"{name}.txt"), f"axisAlignment = {numbers}\n")
-    write_text(mark, json.dumps(scene))
-    return scene, False
+def _scene(folder: Path, seed: int, split: str, size: dict[str, int]) -> tuple[Row, bool]:
+    """Annotations of one scene, and whether it was complete before."""
+    room = make_room(seed).at(0.0)
+    mark = folder / "scans" / scene_name(room) / "scene.json"
+    settings = [split, {"version": ROOMS_VERSION, **size, "form": _VERSION}]
+    return complete_scene(mark, settings, lambda: _make(folder, room, split, size))
 
 
-def annotate(room: Room, clip: Clip, split: str) -> dict[str, Any]:
+def _make(folder: Path, room: Room, split: str, size: dict[str, int]) -> Row:
+    """Write frames and axis alignment; returns the annotations."""
+    clip, name = render(room, **size), scene_name(room)
+    _write_frames(swept(folder / "posed_images" / name), room, clip)
+    numbers = " ".join(f"{value:.6f}" for value in alignment(room).ravel())
+    write_text(swept(folder / "scans" / name) / f"{name}.txt", f"axisAlignment = {numbers}\n")
+    return annotate(room, clip, split)
+
+
+def annotate(room: Room, clip: Clip, split: str) -> Row:
     """Boxes, proposals and raw annotations of one room, as its `scene.json` has them."""
-    dice, name = Dice(room.version, room.seed, 4), scene_name(room)
+    rng, name = Rng(room.version, room.seed, 4), scene_name(room)
     shown = visible_pixels(clip, len(room.instances)) / clip.ids[0].size >= _SHOWN  # (frames, ids)
     facts = Facts(room, frozenset(int(i) for i in np.flatnonzero(shown.any(axis=0)) if i > 0))
     to_scan = np.linalg.inv(alignment(room))
@@ -146,17 +127,17 @@ def annotate(room: Room, clip: Clip, split: str) -> dict[str, Any]:
     return {
         "scene": name,
         "boxes": boxes,
-        "proposals": make_proposals(dice, boxes, room.size),
+        "proposals": make_proposals(rng, boxes, room.size),
         "categories": [thing.category for thing in room.instances],
         "axis_align_matrix": alignment(room).tolist(),
         "depth_cam2img": K.tolist(),
         "cam2global": [(to_scan @ pose).round(9).tolist() for pose in clip.poses],
         "visible": [[int(i) - 1 for i in np.flatnonzero(row) if i > 0] for row in shown],
         "images": [f"scannet/posed_images/{name}/{i:05d}.jpg" for i in clip.frame_indices],
-        "scanrefer": scanrefer(dice, facts, name),
-        "multi3drefer": multi3drefer(dice, facts, name),
-        "scanqa": scanqa(dice, facts, name, split),
-        "sqa3d": sqa3d(dice, facts, name, first_id=room.seed * 100),
+        "scanrefer": scanrefer(rng, facts, name),
+        "multi3drefer": multi3drefer(rng, facts, name),
+        "scanqa": scanqa(rng, facts, name, split),
+        "sqa3d": sqa3d(rng, facts, name, first_id=room.seed * 100),
     }
 
 
@@ -170,18 +151,11 @@ def _scannet_intrinsics(clip: Clip) -> NDArray[np.float64]:
 
 def _write_frames(folder: Path, room: Room, clip: Clip) -> None:
     """NNNNN.jpg, NNNNN.png (millimetres), NNNNN.txt (camera to scan), and the intrinsics."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DependencyError("Writing frames needs Pillow.", fix="pip install pillow") from error
-    sweep_parts(make_folder(folder))
     to_scan = np.linalg.inv(alignment(room))
     for index, rgb, depth, pose in zip(clip.frame_indices, clip.rgb, clip.depth, clip.poses, strict=True):
-        colour = Image.fromarray(rgb)
-        millimetres = Image.fromarray(np.round(depth * 1000).astype(np.uint16))
         stem = folder / f"{index:05d}"
-        write_whole(stem.with_suffix(".jpg"), lambda p, c=colour: c.save(p, "JPEG", quality=95))  # type: ignore[misc]
-        write_whole(stem.with_suffix(".png"), lambda p, m=millimetres: m.save(p, "PNG"))  # type: ignore[misc]
+        write_picture(stem.with_suffix(".jpg"), rgb, quality=95)
+        write_picture(stem.with_suffix(".png"), np.round(depth * 1000).astype(np.uint16))
         write_text(stem.with_suffix(".txt"), _matrix(to_scan @ pose))
     for name in ("intrinsic.txt", "depth_intrinsic.txt"):
         write_text(folder / name, _matrix(_scannet_intrinsics(clip)))
@@ -191,28 +165,13 @@ def _matrix(values: NDArray[np.floating]) -> str:
     return "".join(" ".join(f"{v:.9f}" for v in row) + "\n" for row in values)
 
 
-def _write_split(root: Path, split: str, scenes: list[dict[str, Any]]) -> list[Path]:
-    """All that is one file a split: boxes, infos, raw and processed annotations; returns the last."""
-    raw = {task: [row for s in scenes for row in s[task]] for task in _TASKS}
-    processed = _processed(raw, split, scenes)
+def _write_split(root: Path, split: str, scenes: list[Row]) -> list[Path]:
+    """Write all that is one file a split: boxes, infos, raw and processed annotations; returns the last."""
+    raw = {task: [row for scene in scenes for row in scene[task]] for task in _TASKS}
+    processed = video_3d_llm_records(raw, split, scenes) | vgllm_records(scenes, split)
     for name, content in {**_metadata(split, scenes), **_benchmark(raw, split), **processed}.items():
-        sweep_parts(make_folder((root / name).parent))
-        write_text(root / name, json.dumps(content))
+        write_text(swept((root / name).parent) / Path(name).name, json.dumps(content))
     return [root / name for name in processed]
-
-
-def _processed(raw: dict[str, list[Any]], split: str, scenes: list[dict[str, Any]]) -> dict[str, Any]:
-    """File -> records that models train on."""
-    boxes, proposals = ({s["scene"]: s[key] for s in scenes} for key in ("boxes", "proposals"))
-    records = {
-        "scanrefer_vg": scanrefer_records(raw["scanrefer"], boxes),
-        "multi3drefer": multi3drefer_records(raw["multi3drefer"], boxes),
-        "scanqa": scanqa_records(raw["scanqa"], split),
-        "sqa3d": sqa3d_records([(question, note) for question, note in raw["sqa3d"]], split),
-        "scan2cap": scan2cap_records(raw["scanrefer"], boxes, proposals, split),
-    }
-    processed = {f"processed/{name}_{split}_llava_style.json": rows for name, rows in records.items()}
-    return processed | vgllm_records(scenes, split)
 
 
 def _benchmark(raw: dict[str, list[Any]], split: str) -> dict[str, Any]:

@@ -1,24 +1,22 @@
 """Records in VG-LLM's form: frames and their cameras, a ready-made prompt, answers in camera coordinates.
 
-Decision: the tasks that a model answers by writing numbers (`scanrefer`, `scan2cap`, `threedod`) need to know
+Decision: the tasks that a model answers by writing numbers (`scanrefer`, `scan2cap`, `threedod`) depend on
 which frames were sent, so a record lists them. Frames are evenly spaced with both ends: VG-LLM's converters
-draw them at random and cannot be repeated. This module knows scenes as `scene.json` holds them, no rooms.
+draw them at random and cannot be repeated. Scenes are as `scene.json` holds them.
 
 Source: LaVi-Lab/VG-LLM (README: 24 frames for ScanRefer, 16 for Scan2Cap, 4 for detection; prompts).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.geometry.iou import angles_zxy
+from vega3d.rooms.formats.video_3d_llm import by_object, unique_or_multiple
+from vega3d.rooms.formats.writer import Row, numbered
 from vega3d.rooms.proposals import best_proposal
-from vega3d.rooms.records import unique_or_multiple
 
-Row = dict[str, Any]
 Matrix = NDArray[np.float64]
 FRAMES = {"scanrefer": 24, "scan2cap": 16, "threedod": 4}
 _FIND = (
@@ -31,16 +29,15 @@ _DESCRIBE = "\nCarefully watch the video and describe the object located at {} i
 
 def vgllm_records(scenes: list[Row], split: str) -> dict[str, list[Row]]:
     """File -> records of the three tasks."""
+    frames = FRAMES["threedod"]
     return {
-        f"evaluation/scanrefer/scannet_{split}.json": _numbered(scanrefer(s) for s in scenes),
-        f"evaluation/scan2cap/scannet_{split}.json": _numbered(scan2cap(s) for s in scenes),
-        f"evaluation/threedod/scannet_{FRAMES['threedod']}frames_{split}.json": _numbered(
-            [threedod(s)] for s in scenes
-        ),
+        f"evaluation/scanrefer/scannet_{split}.json": numbered(map(_scanrefer, scenes)),
+        f"evaluation/scan2cap/scannet_{split}.json": numbered(map(_scan2cap, scenes)),
+        f"evaluation/threedod/scannet_{frames}frames_{split}.json": numbered(map(_threedod, scenes)),
     }
 
 
-def scanrefer(scene: Row) -> list[Row]:
+def _scanrefer(scene: Row) -> list[Row]:
     """One record a description; the true box in the axis-aligned room, the proposals for refinement."""
     rows = scene["scanrefer"]
     return [
@@ -56,47 +53,32 @@ def scanrefer(scene: Row) -> list[Row]:
     ]
 
 
-def scan2cap(scene: Row) -> list[Row]:
+def _scan2cap(scene: Row) -> list[Row]:
     """One record an object: the centre of its best proposal in the first camera, and that proposal's IoU."""
-    rows = scene["scanrefer"]
-    said: dict[str, list[str]] = {}
-    kinds: dict[str, str] = {}
-    for row, kind in zip(rows, unique_or_multiple(rows), strict=True):
-        said.setdefault(row["object_id"], []).append(row["description"])
-        kinds[row["object_id"]] = kind
-    seen = _seen(scene, "scan2cap")
+    rows, seen = scene["scanrefer"], _seen(scene, "scan2cap")
     records = []
-    for thing, descriptions in said.items():
-        best, iou = best_proposal(scene["boxes"][int(thing)], scene["proposals"])
-        point = _into_camera(seen, np.array((best or scene["boxes"][int(thing)])[:3]))
-        records.append(
-            {
-                **seen,
-                "prompt": _DESCRIBE.format([round(float(v), 2) for v in point]),
-                "iou": iou,
-                "annotations": descriptions,
-                "metadata": {"dataset": "scan2cap", "question_type": kinds[thing], "object_id": thing},
-            }
-        )
+    for row, kind, descriptions in by_object(rows, unique_or_multiple(rows)):
+        true_box = scene["boxes"][int(row["object_id"])]
+        best, iou = best_proposal(true_box, scene["proposals"])
+        point = _into_camera(seen, (best or true_box)[:3])
+        metadata = {"dataset": "scan2cap", "question_type": kind, "object_id": row["object_id"]}
+        prompt = _DESCRIBE.format([round(value, 2) for value in point])
+        answers = {"iou": iou, "annotations": descriptions, "metadata": metadata}
+        records.append({**seen, "prompt": prompt, **answers})
     return records
 
 
-def threedod(scene: Row) -> Row:
+def _threedod(scene: Row) -> list[Row]:
     """All things that the frames show, as oriented boxes in the first frame's camera."""
-    seen, places = _seen(scene, "threedod"), _places(scene, "threedod")
+    seen = _seen(scene, "threedod")
     to_camera = np.linalg.inv(_camera(seen))
-    angles = [round(float(v), 4) for v in angles_zxy(to_camera[:3, :3])]
-    shown = sorted({thing for place in places for thing in scene["visible"][place]})
+    angles = angles_zxy(to_camera[:3, :3])
     boxes = []
-    for thing in shown:
-        centre = _into_camera(seen, np.array(scene["boxes"][thing][:3]))
-        numbers = [round(float(v), 4) for v in (*centre, *scene["boxes"][thing][3:])]
-        boxes.append({"label": scene["categories"][thing], "bbox_3d": [*numbers, *angles]})
-    return {**seen, "boxes": boxes, "metadata": {"dataset": "threedod"}}
-
-
-def _numbered(groups: Any) -> list[Row]:
-    return [{"id": number, **row} for number, row in enumerate(row for group in groups for row in group)]
+    for thing in sorted({thing for place in _places(scene, "threedod") for thing in scene["visible"][place]}):
+        x, y, z, *size = scene["boxes"][thing]
+        numbers = [round(float(value), 4) for value in (*_into_camera(seen, [x, y, z]), *size, *angles)]
+        boxes.append({"label": scene["categories"][thing], "bbox_3d": numbers})
+    return [{**seen, "boxes": boxes, "metadata": {"dataset": "threedod"}}]
 
 
 def _places(scene: Row, task: str) -> list[int]:
@@ -119,5 +101,5 @@ def _camera(seen: Row) -> Matrix:
     return np.asarray(np.array(seen["axis_align_matrix"]) @ np.array(seen["cam2global"][0]))
 
 
-def _into_camera(seen: Row, point: Matrix) -> Matrix:
-    return np.asarray((np.linalg.inv(_camera(seen)) @ np.append(point, 1.0))[:3])
+def _into_camera(seen: Row, point: list[float]) -> list[float]:
+    return (np.linalg.inv(_camera(seen)) @ [*point, 1.0])[:3].tolist()

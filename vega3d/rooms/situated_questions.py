@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vega3d.geometry import contains, footprint, point_outline_distance
-from vega3d.rooms.catalogue import plural
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.furniture import KINDS
+from vega3d.rooms.furniture import KINDS, plural
 from vega3d.rooms.references import Facts, article
 from vega3d.rooms.relations import turn
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance
 
 _SEATS = ("chair", "sofa", "bed", "stool", "bench")
@@ -58,14 +57,14 @@ class Situated:
     answer: str
 
 
-def situated_questions(dice: Dice, facts: Facts, most: int) -> list[Situated]:
+def situated_questions(rng: Rng, facts: Facts, most: int) -> list[Situated]:
     """At most ``most`` questions, each in a situation of its own."""
     asked: list[Situated] = []
     for _ in range(4 * most):
-        situation = _stand(dice, facts)
+        situation = _stand(rng, facts)
         if situation is None or len(asked) == most:
             continue
-        made = dice.pick(_MAKERS)(dice, facts, situation)
+        made = rng.pick(_MAKERS)(rng, facts, situation)
         if made is not None:
             asked.append(Situated(situation, *made))
     return asked
@@ -81,20 +80,20 @@ def sector(situation: Situation, thing: Instance) -> str | None:
     return None
 
 
-def _stand(dice: Dice, facts: Facts) -> Situation | None:
+def _stand(rng: Rng, facts: Facts) -> Situation | None:
     """Beside one thing or sitting on it, facing another."""
-    names = dice.some(facts.anchors, 2)
+    names = rng.some(facts.anchors, 2)
     if len(names) < 2:
         return None
     here, ahead = (facts.room.by_category[name][0] for name in names)
-    if here.category in _SEATS and dice.chance(0.5):
+    if here.category in _SEATS and rng.chance(0.5):
         place = (here.box.centre[0], here.box.centre[1])
         texts: tuple[str, ...] = (
             f"I am sitting on the {names[0]} and facing the {names[1]}.",
             f"I sit on the {names[0]} looking at the {names[1]}.",
         )
     else:
-        found = _beside(dice, facts, here)
+        found = _beside(rng, facts, here)
         if found is None:
             return None
         place = found
@@ -109,12 +108,12 @@ def _stand(dice: Dice, facts: Facts) -> Situation | None:
     return Situation(place, round(math.atan2(there[1], there[0]), 6), texts, frozenset(names))
 
 
-def _beside(dice: Dice, facts: Facts, thing: Instance) -> tuple[float, float] | None:
+def _beside(rng: Rng, facts: Facts, thing: Instance) -> tuple[float, float] | None:
     """A free spot on the floor, 0.3 to 0.7 m from the thing."""
     half = np.asarray(facts.room.size[:2]) / 2 - 0.25
     for _ in range(40):
         reach = max(thing.box.size[:2]) / 2 + 0.7
-        x, y = (thing.box.centre[i] + dice.real(-reach, reach) for i in range(2))
+        x, y = (thing.box.centre[i] + rng.real(-reach, reach) for i in range(2))
         spot = np.array([x, y])
         near = 0.3 <= point_outline_distance(spot, footprint(thing.box)) <= 0.7
         if near and (np.abs(spot) <= half).all() and _is_free(facts, spot):
@@ -133,18 +132,18 @@ def _askable(facts: Facts, situation: Situation) -> dict[str, Instance]:
 
 
 Made = tuple[str, str] | None
-_Maker = Callable[[Dice, Facts, Situation], Made]
+_Maker = Callable[[Rng, Facts, Situation], Made]
 
 
-def _side(dice: Dice, facts: Facts, situation: Situation) -> Made:
-    wanted = dice.pick(("left", "right"))
+def _side(rng: Rng, facts: Facts, situation: Situation) -> Made:
+    wanted = rng.pick(("left", "right"))
     things = _askable(facts, situation).items()
     fits = [n for n, thing in things if sector(situation, thing) == f"on my {wanted}"]
-    return (f"Is the {dice.pick(fits)} on my left or on my right?", wanted) if fits else None
+    return (f"Is the {rng.pick(fits)} on my left or on my right?", wanted) if fits else None
 
 
-def _behind(dice: Dice, facts: Facts, situation: Situation) -> Made:
-    wanted = dice.chance(0.5)
+def _behind(rng: Rng, facts: Facts, situation: Situation) -> Made:
+    wanted = rng.chance(0.5)
     known = {n: sector(situation, thing) for n, thing in _askable(facts, situation).items()}
     fits = {
         answer: [n for n, where in known.items() if where is not None and (where == "behind me") == answer]
@@ -152,10 +151,10 @@ def _behind(dice: Dice, facts: Facts, situation: Situation) -> Made:
     }
     # Asked only where both answers are possible: else "no" would be the likelier one.
     possible = fits[True] and fits[False]
-    return (f"Is the {dice.pick(fits[wanted])} behind me?", "yes" if wanted else "no") if possible else None
+    return (f"Is the {rng.pick(fits[wanted])} behind me?", "yes" if wanted else "no") if possible else None
 
 
-def _colour(dice: Dice, facts: Facts, situation: Situation) -> Made:
+def _colour(rng: Rng, facts: Facts, situation: Situation) -> Made:
     """Of a category that is in this quarter once, and whose copies are all plainly somewhere."""
     fits = []
     for name, things in facts.room.by_category.items():
@@ -170,10 +169,10 @@ def _colour(dice: Dice, facts: Facts, situation: Situation) -> Made:
                 and len(KINDS[name].colours) > 2
             ):
                 fits.append((f"What color is the {name} {side}?", mine[0].colour))
-    return dice.pick(fits) if fits else None
+    return rng.pick(fits) if fits else None
 
 
-def _count(dice: Dice, facts: Facts, situation: Situation) -> Made:
+def _count(rng: Rng, facts: Facts, situation: Situation) -> Made:
     """The number is drawn first; nothing of the category may be unseen or near a border."""
     fits: dict[int, list[str]] = {}
     for name, things in facts.room.by_category.items():
@@ -182,23 +181,23 @@ def _count(dice: Dice, facts: Facts, situation: Situation) -> Made:
             for side in _SECTORS:
                 fits.setdefault(where.count(side), []).append(f"How many {plural(name)} are {side}?")
     several = [number for number in sorted(fits) if number > 1]
-    number = dice.pick(several if several and dice.chance(0.6) else sorted(fits)) if fits else 0
-    return (dice.pick(fits[number]), _WORDS[number]) if fits else None
+    number = rng.pick(several if several and rng.chance(0.6) else sorted(fits)) if fits else 0
+    return (rng.pick(fits[number]), _WORDS[number]) if fits else None
 
 
-def _can(dice: Dice, facts: Facts, situation: Situation) -> Made:
-    wanted = dice.chance(0.5)
+def _can(rng: Rng, facts: Facts, situation: Situation) -> Made:
+    wanted = rng.chance(0.5)
     angles = {n: abs(situation.angle(thing)) for n, thing in _askable(facts, situation).items()}
     ahead = [n for n, angle in angles.items() if angle < 75]
     back = [n for n, angle in angles.items() if angle > 105]
     text = "Can I see the {} without turning by more than ninety degrees?"
-    name = dice.pick(ahead if wanted else back) if ahead and back else ""
+    name = rng.pick(ahead if wanted else back) if ahead and back else ""
     return (text.format(name), "yes" if wanted else "no") if name else None
 
 
-def _which(dice: Dice, facts: Facts, situation: Situation) -> Made:
+def _which(rng: Rng, facts: Facts, situation: Situation) -> Made:
     things = _askable(facts, situation)
-    names = dice.some(sorted(things), 2)
+    names = rng.some(sorted(things), 2)
     metres = [situation.distance(things[n]) for n in names]
     if len(names) < 2 or abs(metres[0] - metres[1]) < 0.4:
         return None
@@ -206,23 +205,23 @@ def _which(dice: Dice, facts: Facts, situation: Situation) -> Made:
     return f"Which is closer to me, the {names[0]} or the {names[1]}?", nearer
 
 
-def _turn(dice: Dice, facts: Facts, situation: Situation) -> Made:
-    wanted = dice.pick(("left", "right"))
+def _turn(rng: Rng, facts: Facts, situation: Situation) -> Made:
+    wanted = rng.pick(("left", "right"))
     angles = {n: situation.angle(thing) for n, thing in _askable(facts, situation).items()}
     fits = [n for n, a in angles.items() if 30 <= abs(a) <= 150 and (a > 0) == (wanted == "left")]
-    return (f"Should I turn left or right to face the {dice.pick(fits)}?", wanted) if fits else None
+    return (f"Should I turn left or right to face the {rng.pick(fits)}?", wanted) if fits else None
 
 
-def _what(dice: Dice, facts: Facts, situation: Situation) -> Made:
+def _what(rng: Rng, facts: Facts, situation: Situation) -> Made:
     """The only one of three named kinds that is in a quarter."""
     where = {n: sector(situation, thing) for n, thing in _askable(facts, situation).items()}
-    side = dice.pick(list(_SECTORS))
+    side = rng.pick(list(_SECTORS))
     there = [n for n, w in where.items() if w == side]
     others = [n for n, w in where.items() if w is not None and w != side]
     if not there or len(others) < 2:
         return None
-    right = dice.pick(there)
-    a, b, c = dice.some([right, *dice.some(others, 2)])
+    right = rng.pick(there)
+    a, b, c = rng.some([right, *rng.some(others, 2)])
     return f"What is {side}, {article(a)} {a}, {article(b)} {b} or {article(c)} {c}?", right
 
 

@@ -1,4 +1,4 @@
-"""What a clip really shows of its room: the only things that questions may be asked about.
+"""What a clip shows of its room: the only things that questions may be asked about.
 
 A thing is *seen* when, in at least one frame, it covers ``SEEN`` of the picture. It *appears* in the first
 frame where it covers that much. This module compares pixels with the scene graph and asks nothing.
@@ -6,6 +6,7 @@ frame where it covers that much. This module compares pixels with the scene grap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from vega3d.rooms.relations import distance
 from vega3d.rooms.renderer import Clip, visible_pixels
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Room
 
 SEEN = 0.003
@@ -20,7 +22,7 @@ SEEN = 0.003
 
 
 @dataclass(frozen=True)
-class Seen:
+class Visibility:
     """The seen part of a room.
 
     Attributes:
@@ -49,7 +51,7 @@ class Seen:
         return int(frames[0]) if len(frames) else None
 
 
-def look_through(room: Room, clip: Clip) -> Seen:
+def visibility_of(room: Room, clip: Clip) -> Visibility:
     """Compare the clip's id images with the room."""
     pixels = clip.ids.shape[1] * clip.ids.shape[2]
     coverage = visible_pixels(clip, len(room.instances)) / pixels
@@ -61,4 +63,25 @@ def look_through(room: Room, clip: Clip) -> Seen:
     }
     single = {name: things[0] for name, things in categories.items() if len(things) == 1}
     unique = {name: thing for name, thing in single.items() if thing.motion is None}
-    return Seen(coverage, categories, unique)
+    return Visibility(coverage, categories, unique)
+
+
+@dataclass(frozen=True)
+class QuestionDraft:
+    """A question before it has a row and letters.
+
+    Attributes:
+        question_type: type of its row.
+        question: text of the question.
+        answer: answer of a numeric question.
+        options: options of a multiple-choice question, the right one first.
+    """
+
+    question_type: str
+    question: str
+    answer: str = ""
+    options: tuple[str, ...] = ()
+
+
+QuestionMaker = Callable[[Rng, Room, Visibility, int], list[QuestionDraft]]
+"""(rng, room, what a clip shows of it, most drafts) -> drafts."""

@@ -1,36 +1,32 @@
-"""Three engines see the same rooms: exact formulas, embree on meshes, OpenGL on the same meshes."""
+"""Embree on tessellated meshes sees the rooms that the exact formulas draw."""
 
 from __future__ import annotations
-
-import sys
-from ctypes.util import find_library
 
 import numpy as np
 import pytest
 
-from vega3d.errors import ConfigError, DependencyError
-from vega3d.rooms import Clip, make_room, render
-from vega3d.rooms.engines import Engine, table_mesh
+from tests.rooms import meshes
+from vega3d.rooms import Clip, make_room, render, renderer
 from vega3d.rooms.table import tabulate
 
-# OpenGL is tested where the system has it; embree everywhere.
-ENGINES = ("embree", "opengl") if find_library("EGL") else ("embree",)
 SEEDS = (0, 2, 5, 8, 12, 21)
 SMALL = {"width": 128, "height": 128, "frames": 9, "indices": (0, 4, 8)}
 
 
-def film(engine: Engine) -> list[Clip]:
-    return [render(make_room(seed), **SMALL, normals=True, engine=engine) for seed in SEEDS]
+def film() -> list[Clip]:
+    return [render(make_room(seed), **SMALL, normals=True) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
 def exact() -> list[Clip]:
-    return film("numpy")
+    return film()
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def other(request: pytest.FixtureRequest) -> list[Clip]:
-    return film(request.param)
+@pytest.fixture(scope="module")
+def other() -> list[Clip]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renderer, "cast", meshes.cast)
+        return film()
 
 
 def inner(ids: np.ndarray) -> np.ndarray:
@@ -64,24 +60,10 @@ def test_pictures_agree(exact: list[Clip], other: list[Clip]) -> None:
 
 def test_a_mesh_has_the_extent_and_the_volume_of_its_primitives() -> None:
     table = tabulate(make_room(3))
-    mesh, rows = table_mesh(table)
+    mesh, rows = meshes.table_mesh(table)
     for row, primitive in list(enumerate(table.primitives, start=6))[::7]:
         corners = mesh.triangles[rows == row].reshape(-1, 3)
         if primitive.shape != "box":
             assert np.allclose(np.ptp(corners, axis=0)[2], primitive.box.size[2], atol=1e-3)
         assert np.allclose((corners.max(0) + corners.min(0)) / 2, primitive.box.centre, atol=1e-3)
     assert set(rows) == set(range(6 + len(table.primitives)))
-
-
-def test_an_unknown_engine_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="embree"):
-        render(make_room(0), frames=1, engine="blender")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("engine", "package"), [("embree", "trimesh"), ("opengl", "moderngl")])
-def test_a_missing_package_is_named_with_the_command_that_gets_it(
-    engine: Engine, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(DependencyError, match="pip install"):
-        render(make_room(0), width=8, height=8, frames=1, engine=engine)

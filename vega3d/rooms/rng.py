@@ -16,7 +16,7 @@ T = TypeVar("T")
 _BLOCK = 256
 
 
-class Dice:
+class Rng:
     """A stream of draws, fixed by a key of integers >= 0."""
 
     def __init__(self, *key: int) -> None:

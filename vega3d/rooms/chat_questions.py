@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from vega3d.rooms.catalogue import plural
-from vega3d.rooms.choices import direction
-from vega3d.rooms.dice import Dice
-from vega3d.rooms.furniture import CATEGORIES
+from vega3d.rooms.choice_questions import direction
+from vega3d.rooms.furniture import CATEGORIES, plural
 from vega3d.rooms.relations import floor_area, longest_side
 from vega3d.rooms.renderer import Clip
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Room
-from vega3d.rooms.seen import Seen, look_through
+from vega3d.rooms.visibility import Visibility, visibility_of
 
 FAMILIES = ("count", "colour", "exists", "list", "distance", "closer", "size", "area", "side", "first")
 
@@ -55,7 +54,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class PlainQuestion:
+class ChatQuestion:
     """A question as typed, and its short answer."""
 
     family: str
@@ -63,96 +62,97 @@ class PlainQuestion:
     answer: str
 
 
-def plain_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: int = 0) -> list[PlainQuestion]:
+def make_chat_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: int = 0) -> list[ChatQuestion]:
     """At most ``per_family`` plain questions of each family; another ``draw`` gives others."""
-    dice = Dice(room.version, room.seed, 3, draw)
-    seen = look_through(room, clip)
+    rng = Rng(room.version, room.seed, 3, draw)
+    visible = visibility_of(room, clip)
     asked = []
     for family in FAMILIES:
-        facts = _FACTS[family](dice, room, seen)
-        for names, answer in dice.some(facts, per_family):
+        facts = _FACTS[family](rng, room, visible)
+        for names, answer in rng.some(facts, per_family):
             words = dict(zip("abc", names, strict=False))
             several = plural(names[0]) if names else ""
-            text = dice.pick(WORDINGS[family]).format(**words, **{"as": several})
-            asked.append(PlainQuestion(family, text, answer))
+            text = rng.pick(WORDINGS[family]).format(**words, **{"as": several})
+            asked.append(ChatQuestion(family, text, answer))
     return asked
 
 
 Facts = list[tuple[Sequence[str], str]]
 
 
-def _count(dice: Dice, room: Room, seen: Seen) -> Facts:
-    facts: Facts = [([n], str(len(things))) for n, things in seen.categories.items() if len(things) > 1]
-    return facts + _one(dice, [([n], "1") for n in seen.unique])
+def _count(rng: Rng, room: Room, visible: Visibility) -> Facts:
+    facts: Facts = [([n], str(len(things))) for n, things in visible.categories.items() if len(things) > 1]
+    return facts + _one(rng, [([n], "1") for n in visible.unique])
 
 
-def _colour(dice: Dice, room: Room, seen: Seen) -> Facts:
-    return [([n], thing.colour) for n, thing in seen.unique.items()]
+def _colour(rng: Rng, room: Room, visible: Visibility) -> Facts:
+    return [([n], thing.colour) for n, thing in visible.unique.items()]
 
 
-def _exists(dice: Dice, room: Room, seen: Seen) -> Facts:
+def _exists(rng: Rng, room: Room, visible: Visibility) -> Facts:
     """As many yes as no; a category that is in the room but not seen is not asked about."""
     absent: Facts = [([n], "no") for n in CATEGORIES if n not in room.by_category]
-    present: Facts = [([n], "yes") for n in seen.categories]
+    present: Facts = [([n], "yes") for n in visible.categories]
     size = min(len(absent), len(present))
-    return dice.some(absent, size) + dice.some(present, size)
+    return rng.some(absent, size) + rng.some(present, size)
 
 
-def _list(dice: Dice, room: Room, seen: Seen) -> Facts:
+def _list(rng: Rng, room: Room, visible: Visibility) -> Facts:
     """The most visible categories with their numbers, or colours where they are single, by name."""
-    best = {n: seen.coverage[:, [t.id for t in things]].max() for n, things in seen.categories.items()}
+    best = {n: visible.coverage[:, [t.id for t in things]].max() for n, things in visible.categories.items()}
     shown = sorted(sorted(best, key=lambda n: -best[n])[:LISTED])
     words = [
         f"{len(things)} {plural(n)}" if len(things) > 1 else f"{things[0].colour} {n}"
-        for n, things in ((n, seen.categories[n]) for n in shown)
+        for n, things in ((n, visible.categories[n]) for n in shown)
     ]
     return [([], ", ".join(words))] if words else []
 
 
-def _distance(dice: Dice, room: Room, seen: Seen) -> Facts:
-    pairs = [(a, b) for a, b in permutations(seen.unique, 2)]
-    chosen = dice.some(pairs, 4)
-    return [(pair, f"{seen.distance(*pair):.1f}") for pair in chosen]
+def _distance(rng: Rng, room: Room, visible: Visibility) -> Facts:
+    pairs = [(a, b) for a, b in permutations(visible.unique, 2)]
+    chosen = rng.some(pairs, 4)
+    return [(pair, f"{visible.distance(*pair):.1f}") for pair in chosen]
 
 
-def _closer(dice: Dice, room: Room, seen: Seen) -> Facts:
-    triples = list(permutations(seen.unique, 3))
+def _closer(rng: Rng, room: Room, visible: Visibility) -> Facts:
+    triples = list(permutations(visible.unique, 3))
     facts: Facts = []
-    for a, b, c in dice.some(triples, 6):
-        to_b, to_c = (seen.distance(a, n) for n in (b, c))
+    for a, b, c in rng.some(triples, 6):
+        to_b, to_c = (visible.distance(a, n) for n in (b, c))
         if abs(to_b - to_c) >= 0.3:
             facts.append(((a, b, c), b if to_b < to_c else c))
     return facts
 
 
-def _size(dice: Dice, room: Room, seen: Seen) -> Facts:
-    return [([n], str(round(100 * longest_side(thing)))) for n, thing in seen.unique.items()]
+def _size(rng: Rng, room: Room, visible: Visibility) -> Facts:
+    return [([n], str(round(100 * longest_side(thing)))) for n, thing in visible.unique.items()]
 
 
-def _area(dice: Dice, room: Room, seen: Seen) -> Facts:
+def _area(rng: Rng, room: Room, visible: Visibility) -> Facts:
     return [([], f"{floor_area(room):.1f}")]
 
 
-def _side(dice: Dice, room: Room, seen: Seen) -> Facts:
+def _side(rng: Rng, room: Room, visible: Visibility) -> Facts:
     sides = {
-        names: direction("easy", *(seen.unique[n] for n in names)) for names in permutations(seen.unique, 3)
+        names: direction("easy", *(visible.unique[n] for n in names))
+        for names in permutations(visible.unique, 3)
     }
     found: Facts = [(names, word) for names, word in sides.items() if word is not None]
-    return [fact for word in ("left", "right") for fact in _one(dice, [f for f in found if f[1] == word])]
+    return [fact for word in ("left", "right") for fact in _one(rng, [f for f in found if f[1] == word])]
 
 
-def _first(dice: Dice, room: Room, seen: Seen) -> Facts:
-    spans = {n: (seen.first_frame([t]), n) for n, t in seen.unique.items()}
+def _first(rng: Rng, room: Room, visible: Visibility) -> Facts:
+    spans = {n: (visible.first_frame([t]), n) for n, t in visible.unique.items()}
     pairs: Facts = []
-    for a, b in permutations(seen.unique, 2):
+    for a, b in permutations(visible.unique, 2):
         early, late = spans[a][0], spans[b][0]
-        if early is not None and late is not None and late - early >= len(seen.coverage) // 8:
-            pairs += [((a, b) if dice.chance(0.5) else (b, a), a)]
+        if early is not None and late is not None and late - early >= len(visible.coverage) // 8:
+            pairs += [((a, b) if rng.chance(0.5) else (b, a), a)]
     return pairs
 
 
-def _one(dice: Dice, facts: Facts) -> Facts:
-    return dice.some(facts, 1)
+def _one(rng: Rng, facts: Facts) -> Facts:
+    return rng.some(facts, 1)
 
 
 _FACTS = {

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vega3d.geometry import OrientedBox, footprint, outlines_overlap, rotation
-from vega3d.rooms.catalogue import Kind, Support
-from vega3d.rooms.dice import Dice
+from vega3d.rooms.furniture import Kind, Support
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, upright_box
 
 _GAP = 0.12  # metres kept free between two footprints, so that "closest to" is never a touch
@@ -56,8 +56,8 @@ class _Plane:
 class Plan:
     """The growing plan of one room."""
 
-    def __init__(self, dice: Dice, size: tuple[float, float, float]) -> None:
-        self._dice, self._size = dice, size
+    def __init__(self, rng: Rng, size: tuple[float, float, float]) -> None:
+        self._rng, self._size = rng, size
         self._zones: list[Zone] = []
         self._planes: list[_Plane] = []
         self._count = 0
@@ -102,16 +102,16 @@ class Plan:
 
     def _standing(self, size: tuple[float, float, float]) -> Found:
         """Anywhere; yaw is near a multiple of 90 degrees, as in a home."""
-        dice = self._dice
-        yaw = dice.whole(0, 4) * math.pi / 2 + dice.bell(0.12)
-        x, y = (dice.real(-side / 2, side / 2) for side in self._size[:2])
+        rng = self._rng
+        yaw = rng.whole(0, 4) * math.pi / 2 + rng.bell(0.12)
+        x, y = (rng.real(-side / 2, side / 2) for side in self._size[:2])
         box = upright_box((x, y, size[2] / 2), size, yaw)
         return Found(box, _zone(box, _GAP))
 
     def _moving(self, size: tuple[float, float, float]) -> Found:
         """A straight lane of 0.8 to 2.5 m that stays free from end to end."""
         start = self._standing(size).box
-        length, angle = self._dice.real(0.8, 2.5), self._dice.real(-math.pi, math.pi)
+        length, angle = self._rng.real(0.8, 2.5), self._rng.real(-math.pi, math.pi)
         by = (round(length * math.cos(angle), 6), round(length * math.sin(angle), 6))
         middle = (start.centre[0] + by[0] / 2, start.centre[1] + by[1] / 2, start.centre[2])
         side = math.hypot(size[0], size[1])
@@ -121,35 +121,35 @@ class Plan:
 
     def _at_wall(self, kind: Kind, size: tuple[float, float, float]) -> Found:
         """With its back to one of the four walls, facing the room."""
-        dice, wall = self._dice, self._dice.whole(0, 4)
+        rng, wall = self._rng, self._rng.whole(0, 4)
         hung = kind.place == "hung"
         width = self._size[0] if wall % 2 == 0 else self._size[1]
         depth = self._size[1] if wall % 2 == 0 else self._size[0]
-        along = dice.real(-1, 1) * max(0.0, width / 2 - size[0] / 2 - 0.08)
-        out = depth / 2 - size[1] / 2 - (0.022 if hung else dice.real(0.03, 0.1))
+        along = rng.real(-1, 1) * max(0.0, width / 2 - size[0] / 2 - 0.08)
+        out = depth / 2 - size[1] / 2 - (0.022 if hung else rng.real(0.03, 0.1))
         yaw = (0.0, math.pi / 2, math.pi, -math.pi / 2)[wall]
         # In a frame turned by yaw the wall is ahead (+y) and the thing's front looks back (-y).
         c, s = (1, 0, -1, 0)[wall], (0, 1, 0, -1)[wall]
         x, y = along * c - out * s, along * s + out * c
-        low = dice.real(*kind.hang)
-        box = upright_box((x, y, low + size[2] / 2), size, yaw if hung else yaw + dice.bell(0.02))
+        low = rng.real(*kind.hang)
+        box = upright_box((x, y, low + size[2] / 2), size, yaw if hung else yaw + rng.bell(0.02))
         front = 0.8 if hung and kind.hang == (0.0, 0.0) else 0.45 if hung else 0.15
         return Found(box, _zone(box, _GAP / 2 if hung else _GAP, front))
 
     def _on_top(self, kind: Kind, size: tuple[float, float, float]) -> Found | None:
         """On a plane that is soft or hard as the kind wants, wide enough and with room above."""
-        dice = self._dice
+        rng = self._rng
         planes = [p for p in self._planes if p.support.soft == kind.soft]
         if not planes:
             return None
-        plane = dice.pick(planes)
+        plane = rng.pick(planes)
         carrier, support = plane.box, plane.support
         reach = [support.reach[0] * carrier.size[0], support.reach[1] * carrier.size[1]]
-        turned = dice.bell(0.5) if support.room > 1 else dice.bell(0.1)
+        turned = rng.bell(0.5) if support.room > 1 else rng.bell(0.1)
         slack = [r - max(size[0], size[1]) * 0.3 for r in reach]
         if min(slack) <= 0 or size[2] > support.room * carrier.size[2]:
             return None
-        local = np.array([dice.real(-1, 1) * slack[0], dice.real(-1, 1) * slack[1]])
+        local = np.array([rng.real(-1, 1) * slack[0], rng.real(-1, 1) * slack[1]])
         xy = rotation(carrier.yaw) @ local + np.asarray(carrier.centre[:2])
         base = carrier.centre[2] - carrier.size[2] / 2 + support.z * carrier.size[2]
         box = upright_box((float(xy[0]), float(xy[1]), base + size[2] / 2), size, carrier.yaw + turned)

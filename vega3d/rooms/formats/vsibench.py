@@ -1,38 +1,36 @@
-"""Export rooms to disk in VSI-Bench's layout: `<out>/rooms/<scene>.mp4` and `<out>/test.jsonl`.
+"""Rooms in VSI-Bench's layout: `<out>/rooms/<scene>.mp4` and `<out>/test.jsonl`.
 
 Beside it, `<out>/conversations.jsonl` holds the same questions with their answers, as a trainer reads them.
-
-Decision: one scene is complete when its JSON exists, and the JSON is written last; so a killed export
-resumes by skipping complete scenes, and `test.jsonl` is assembled from the JSON files at the end. Scenes are
-independent, so processes share nothing and any number of them writes the same bytes. Splits are disjoint
-ranges of seeds: no scene can be in two of them, whatever is asked for.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from vega3d.errors import ConfigError, unknown_choice
-from vega3d.files import make_folder, sweep_parts, write_whole
+from vega3d.files import write_whole
+from vega3d.rooms.formats.writer import (
+    Progress,
+    Row,
+    Split,
+    complete_scene,
+    export_scenes,
+    numbered,
+    scene_seed,
+    swept,
+    write_lines,
+)
 from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import Question, make_questions
 from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
 from vega3d.rooms.scene import ROOMS_VERSION, Room
 from vega3d.rooms.video import rooms_tag, write_mp4
-from vega3d.rooms.workers import run_all
-
-Split = Literal["train", "val", "test"]
-Progress = Callable[[int, int, bool], None]
-_SPLIT_SIZE = 10**8
-_PER_SEED = 10**4
 
 
 @dataclass(frozen=True)
@@ -47,21 +45,6 @@ class Settings:
     per_type: int = 2
     geometry: bool = False
     held_out: bool = False
-
-
-def scene_seed(split: Split, seed: int, index: int) -> int:
-    """Room seed of the ``index``-th scene of run ``seed`` in a split; splits never share one."""
-    splits = get_args(Split)
-    if split not in splits:
-        raise unknown_choice("split", split, splits)
-    if not (0 <= seed < _SPLIT_SIZE // _PER_SEED and 0 <= index < _PER_SEED):
-        raise ConfigError(
-            "Seed or scene index out of range.",
-            got=f"seed {seed}, scene {index}",
-            expected="both in 0..9999",
-            fix="pass --seed 0, and at most 10000 scenes a seed",
-        )
-    return int(splits.index(split) * _SPLIT_SIZE + seed * _PER_SEED + index)
 
 
 def export_rooms(
@@ -99,21 +82,12 @@ def export_rooms(
     """
     if indices is None:
         indices = _held_out(split, seed, scenes) if held_out else range(scenes)
-    folder = make_folder(Path(out) / "rooms")
-    for place in (folder, folder.parent):
-        sweep_parts(place)
+    folder = swept(swept(Path(out)) / "rooms")
     settings = Settings(ROOMS_VERSION, width, height, frames, fps, per_type, geometry, held_out)
-    jobs = [(folder, scene_seed(split, seed, index), settings) for index in indices]
-    records: dict[int, list[dict[str, Any]]] = {}
-    for done, (index, (questions, skipped)) in enumerate(run_all(_one_scene, jobs, workers), start=1):
-        records[index] = questions
-        if progress is not None:
-            progress(done, len(jobs), skipped)
-    rows = [record for index in sorted(records) for record in records[index]]
-    lines = [json.dumps({**record, "id": number}) for number, record in enumerate(rows)]
-    told = [json.dumps(conversation_of({**record, "id": number})) for number, record in enumerate(rows)]
-    write_text(Path(out) / "conversations.jsonl", "".join(line + "\n" for line in told))
-    return write_text(Path(out) / "test.jsonl", "".join(line + "\n" for line in lines))
+    calls = [(folder, scene_seed(split, seed, index), settings) for index in indices]
+    rows = numbered(export_scenes(_scene, calls, workers, progress))
+    write_lines(Path(out) / "conversations.jsonl", map(conversation_of, rows))
+    return write_lines(Path(out) / "test.jsonl", rows)
 
 
 def describe(room: Room, clip: Clip) -> dict[str, Any]:
@@ -167,54 +141,32 @@ def write_geometry(path: Path, clip: Clip) -> Path:
     return write_whole(path, write)
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file whole."""
-    return write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
 def _held_out(split: Split, seed: int, scenes: int) -> list[int]:
     """The first scenes of a run whose style is held out."""
     rooms = ((i, make_room(scene_seed(split, seed, i))) for i in itertools.count())
-    return [i for i, _ in itertools.islice((one for one in rooms if room_is_held_out(one[1])), scenes)]
+    return [i for i, _ in itertools.islice((pair for pair in rooms if room_is_held_out(pair[1])), scenes)]
 
 
-def _one_scene(folder: Path, seed: int, settings: Settings) -> tuple[list[dict[str, Any]], bool]:
-    """The questions of one scene, made or read; and whether it was there."""
+def _scene(folder: Path, seed: int, settings: Settings) -> tuple[list[Row], bool]:
+    """Questions of one scene, and whether it was complete before."""
     room = make_room(seed, settings.version)
-    scene = _read_complete(folder, room, settings)
-    if scene is not None:
-        return scene["questions"], True
+    suffixes = (".mp4", ".npz") if settings.geometry else (".mp4",)
+    files = [folder / f"{room.name}{suffix}" for suffix in suffixes]
+    mark = folder / f"{room.name}.json"
+    scene, complete = complete_scene(mark, asdict(settings), lambda: _make(folder, room, settings), files)
+    return scene["questions"], complete
+
+
+def _make(folder: Path, room: Room, settings: Settings) -> Row:
+    """Write video and geometry; returns what the scene's JSON holds beside its settings."""
     clip = render(
         room, width=settings.width, height=settings.height, frames=settings.frames, fps=settings.fps,
         normals=settings.geometry,
     )  # fmt: skip
-    return _write_scene(folder, room, clip, settings)["questions"], False
-
-
-def _write_scene(folder: Path, room: Room, clip: Clip, settings: Settings) -> dict[str, Any]:
-    """Video first, geometry next, JSON last: the JSON is the mark of a complete scene."""
     write_mp4(folder / f"{room.name}.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
     if settings.geometry:
         write_geometry(folder / f"{room.name}.npz", clip)
     questions = make_questions(room, clip, per_type=settings.per_type)
     if settings.held_out:
         questions = [question for question in questions if family_is_held_out(question.question_type)]
-    scene = {
-        "settings": asdict(settings),
-        "scene": describe(room, clip),
-        "questions": [question.to_record() for question in questions],
-    }
-    write_text(folder / f"{room.name}.json", json.dumps(scene))
-    return scene
-
-
-def _read_complete(folder: Path, room: Room, settings: Settings) -> dict[str, Any] | None:
-    """The scene's JSON if everything of it is there with the same settings."""
-    suffixes = [".json", ".mp4"] + ([".npz"] if settings.geometry else [])
-    if not all((folder / (room.name + suffix)).is_file() for suffix in suffixes):
-        return None
-    try:
-        scene: dict[str, Any] = json.loads((folder / f"{room.name}.json").read_text(encoding="utf-8"))
-        return scene if scene["settings"] == asdict(settings) else None
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return None
+    return {"scene": describe(room, clip), "questions": [question.to_record() for question in questions]}

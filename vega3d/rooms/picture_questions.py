@@ -1,0 +1,181 @@
+"""Questions about single pictures of rooms, in the forms of CV-Bench and of BLINK's spatial sub-tasks.
+
+Decision: rows have the hub's fields and meanings, so whatever reads the one reads the other. `source` says
+which half of CV-Bench's mean a row counts in (COCO for 2D, Omni3D for 3D), and `source_dataset` that it is
+rooms. Answers come from the exact picture: ids, depth, poses. A question is asked only where its answer is
+plain: centres a tenth of the picture apart, distances 0.3 m apart, turns of 8 degrees and more. Pairs come in
+random order, so that no letter is a safe guess.
+
+Source of the forms: huggingface.co/datasets/nyu-visionx/CV-Bench and BLINK-Benchmark/BLINK.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from vega3d.rooms.furniture import plural
+from vega3d.rooms.relations import distance
+from vega3d.rooms.renderer import Clip, visible_pixels
+from vega3d.rooms.rng import Rng
+from vega3d.rooms.scene import Instance, Room
+
+Row = dict[str, Any]
+LETTERS = "ABCDEF"
+_SHOWN = 0.01  # share of the picture
+_APART, _METRES, _TURN = 0.1, 0.3, math.radians(8)
+_RELATION = (
+    "Considering the relative positions of the {a} and the {b} in the image, where is the {a} located with "
+    "respect to the {b}?"
+)
+_NEARER = "{} is closer to the camera taking this photo, the {{a}} or the {{b}}?"
+_DISTANCE = (
+    "Estimate the real-world distances between objects in this image. Which object is closer to the "
+    "{target}, the {a} or the {b}?"
+)
+_CAMERA = (
+    "The images are frames from a video. The first image is from the beginning of the video and the second "
+    "image is from the end. Is the camera turning to the left or to the right?"
+)
+
+
+def cvbench(room: Room, clip: Clip) -> list[Row]:
+    """Count, Relation, Depth and Distance, one question each where the first frame has an answer."""
+    rng = Rng(room.version, room.seed, 6)
+    shown = _shown(room, clip)
+    single = _single(room, shown)
+    rows = {
+        "Count": _count(rng, shown),
+        "Relation": _left_or_right(rng, clip, single, _RELATION, ["left", "right"]),
+        "Depth": _nearer(rng, clip, single, "Which object"),
+        "Distance": _closer(rng, single),
+    }
+    return [_cvbench_row(room, task, row) for task, row in rows.items() if row is not None]
+
+
+def blink(room: Room, clip: Clip) -> list[Row]:
+    """The three spatial sub-tasks, one question each where there is a plain answer."""
+    rng, text = Rng(room.version, room.seed, 7), "Is the {a} at the left side of the {b}?"
+    single = _single(room, _shown(room, clip))
+    rows = {
+        "Multi-view_Reasoning": _camera_turn(rng, clip),
+        "Relative_Depth": _nearer(rng, clip, single, "Which thing"),
+        "Spatial_Relation": _left_or_right(rng, clip, single, text, ["yes", "no"]),
+    }
+    return [_blink_row(room, task, row) for task, row in rows.items() if row is not None]
+
+
+def _count(rng: Rng, shown: list[Instance]) -> Row | None:
+    """Number of things of a kind in the picture."""
+    kinds = sorted({thing.category for thing in shown})
+    if not kinds:
+        return None
+    kind = rng.pick(kinds)
+    truth = sum(thing.category == kind for thing in shown)
+    start = max(0, truth - rng.whole(0, 4))
+    return _row(f"How many {plural(kind)} are in the image?", [str(start + n) for n in range(4)], str(truth))
+
+
+def _left_or_right(rng: Rng, clip: Clip, things: list[Instance], text: str, choices: list[str]) -> Row | None:
+    """The first choice is right where the first thing is on the left."""
+
+    def column(thing: Instance) -> float:  # mean of its pixels, 0..1
+        return float(np.nonzero(clip.ids[0] == thing.id)[1].mean() / clip.ids.shape[2])
+
+    for a, b, apart in _pairs(rng, things, column, _APART):
+        return _row(text.format(a=a.category, b=b.category), choices, choices[int(apart > 0)])
+    return None
+
+
+def _nearer(rng: Rng, clip: Clip, things: list[Instance], which: str) -> Row | None:
+    def metres(thing: Instance) -> float:  # median depth of its pixels
+        return float(np.median(clip.depth[0][clip.ids[0] == thing.id]))
+
+    for a, b, apart in _pairs(rng, things, metres, _METRES):
+        names = [a.category, b.category]
+        return _row(_NEARER.format(which).format(a=names[0], b=names[1]), names, names[int(apart > 0)])
+    return None
+
+
+def _closer(rng: Rng, things: list[Instance]) -> Row | None:
+    for a, b, _ in _pairs(rng, things):
+        for target in rng.some([thing for thing in things if thing not in (a, b)]):
+            apart = distance(target, a) - distance(target, b)
+            if abs(apart) >= _METRES:
+                names = [a.category, b.category]
+                text = _DISTANCE.format(target=target.category, a=names[0], b=names[1])
+                return _row(text, names, names[int(apart > 0)])
+    return None
+
+
+def _camera_turn(rng: Rng, clip: Clip) -> Row | None:
+    """Direction in which the camera turns between two frames, seen from above."""
+    ways = [(i, j) for i in range(len(clip.poses)) for j in (i + 1, i + 2) if j < len(clip.poses)]
+    for i, j in rng.some(ways):
+        first, second = (math.atan2(*clip.poses[frame][:2, 2][::-1]) for frame in (i, j))
+        turn = math.remainder(second - first, 2 * math.pi)
+        if _TURN <= abs(turn) <= math.pi / 2:
+            row = _row(_CAMERA, ["left", "right"], "left" if turn > 0 else "right")
+            return {**row, "frames": [i, j]}
+    return None
+
+
+def _row(question: str, choices: list[str], truth: str) -> Row:
+    return {"question": question, "choices": choices, "answer": f"({LETTERS[choices.index(truth)]})"}
+
+
+def _cvbench_row(room: Room, task: str, row: Row) -> Row:
+    """``image`` holds the frame's number until the picture is written."""
+    flat = task in ("Count", "Relation")
+    name = f"{room.name}_0.png"
+    return {
+        "type": "2D" if flat else "3D",
+        "task": task,
+        "image": [0],
+        **row,
+        "prompt": f"{row['question']} Select from the following choices.\n{_options(row, ' ')}",
+        "filename": name,
+        "source": "COCO" if flat else "Omni3D",
+        "source_dataset": "rooms",
+        "source_filename": name,
+    }
+
+
+def _blink_row(room: Room, task: str, row: Row) -> Row:
+    """``image_1`` and so on hold frames' numbers until the pictures are written."""
+    options = _options(row, "\n")
+    prompt = f"{row['question']}\nSelect from the following choices.\n{options}"
+    frames = row.pop("frames", [0])
+    pictures = {f"image_{number}": [frame] for number, frame in enumerate(frames, start=1)}
+    return {"sub_task": task, **row, **pictures, "prompt": prompt, "explanation": "", "scene_name": room.name}
+
+
+def _options(row: Row, between: str) -> str:
+    return between.join(f"({letter}) {text}" for letter, text in zip(LETTERS, row["choices"], strict=False))
+
+
+def _shown(room: Room, clip: Clip) -> list[Instance]:
+    """Things that the first frame shows plainly."""
+    cover = visible_pixels(clip, len(room.instances))[0] / clip.ids[0].size
+    return [thing for thing in room.instances if cover[thing.id] >= _SHOWN]
+
+
+def _single(room: Room, things: list[Instance]) -> list[Instance]:
+    """Those that are alone of their category in the room."""
+    return [thing for thing in things if len(room.by_category[thing.category]) == 1]
+
+
+def _pairs(
+    rng: Rng,
+    things: list[Instance],
+    value: Callable[[Instance], float] = lambda thing: 0.0,
+    least: float = 0.0,
+) -> Iterator[tuple[Instance, Instance, float]]:
+    """Pairs in random order whose values are ``least`` apart, with the difference."""
+    for a, b in rng.some([(a, b) for a in things for b in things if a is not b]):
+        apart = value(a) - value(b)
+        if abs(apart) >= least:
+            yield a, b, apart
