@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import runpy
 import subprocess
 import sys
 from collections import namedtuple
@@ -18,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
+from train.pico.selftest import main as write_numbers
 from vega3d import WanBackbone, doctor
 from vega3d.backbones.wan.attention import working_backends
 from vega3d.doctor import Check, Report, as_text, examine, libraries, machine, selftest
 from vega3d.errors import BackboneError
-from vega3d.pico import PICO_DIR, pico_path
+from vega3d.pico import pico_path
 
 Usage = namedtuple("Usage", "free")
 
@@ -175,7 +175,7 @@ def test_this_machine_is_described_without_a_problem() -> None:
 
 def test_the_shipped_models_compute_what_they_did_when_they_were_shipped() -> None:
     found = [check for run in selftest.CHECKS for check in run()]
-    assert len(found) >= 9
+    assert len(found) >= 4
     assert not [check for check in found if check.status != "ok"]
 
 
@@ -198,7 +198,7 @@ def test_the_shipped_numbers_reject_other_features(
     other = WanBackbone.from_pretrained(pico_path("wan"), config=config, device="cpu")([selftest.clip()])
     monkeypatch.setattr(selftest, "features", lambda: other[0].features)
     found = {check.name: check.status for check in selftest.stored_numbers()}
-    assert found["features, values"] == "problem"
+    assert found["features"] == "problem"
     assert found["logits"] == "ok"
 
 
@@ -207,40 +207,16 @@ def test_the_shipped_numbers_reject_other_logits(monkeypatch: pytest.MonkeyPatch
     assert {c.name: c.status for c in selftest.stored_numbers()}["logits"] == "problem"
 
 
-def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digests = json.loads(selftest.DIGESTS.read_text(encoding="utf-8"))
-    name = next(iter(digests["files"]))
-    digests["files"] |= {name: "0" * 64, "wan/gone.safetensors": "0" * 64}
-    (tmp_path / "selftest.json").write_text(json.dumps(digests), encoding="utf-8")
-    monkeypatch.setattr(selftest, "DIGESTS", tmp_path / "selftest.json")
-    found = one(selftest.shipped_files())
-    assert found.status == "problem"
-    assert name in found.found
-    assert "gone.safetensors" in found.found
-
-
-def test_every_shipped_weight_has_a_digest() -> None:
-    digests = json.loads(selftest.DIGESTS.read_text(encoding="utf-8"))
-    shipped = {str(file.relative_to(PICO_DIR)) for file in PICO_DIR.rglob("*.safetensors")}
-    assert set(digests["files"]) == shipped
-
-
 def test_the_script_that_writes_the_numbers_writes_those_that_are_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "selftest.json"
-    monkeypatch.setattr(sys, "argv", ["pico_selftest.py", "--out", str(file)])
-    runpy.run_path(str(Path(__file__).parents[1] / "train" / "pico_selftest.py"), run_name="__main__")
-    made, shipped = (json.loads(path.read_text(encoding="utf-8")) for path in (file, selftest.DIGESTS))
-    assert made["files"] == shipped["files"]
-    for name, vector in shipped["vectors"].items():
-        assert made["vectors"][name] == pytest.approx(vector, rel=1e-2, abs=1e-3)
-
-
-def test_what_repeats_with_other_bits_is_a_problem() -> None:
-    value = torch.tensor([1.0, 2.0])
-    assert selftest.same("it", value, value.clone()).status == "ok"
-    assert selftest.same("it", value, value * (1 + 2**-23)).status == "problem"
+    monkeypatch.setattr(sys, "argv", ["selftest.py", "--out", str(file)])
+    write_numbers()
+    made, shipped = (json.loads(path.read_text(encoding="utf-8")) for path in (file, selftest.NUMBERS))
+    assert made.keys() == shipped.keys()
+    for name, vector in shipped.items():
+        assert made[name] == pytest.approx(vector, rel=1e-2, abs=1e-3)
 
 
 @given(error=st.floats(0, 1), tolerance=st.floats(1e-6, 1), scale=st.floats(1e-3, 1e3))

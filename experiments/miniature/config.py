@@ -57,9 +57,9 @@ class Encoders:
 
     Attributes:
         wan: folder of the video model, with its VAE and empty prompt, or ``pico``.
-        image: folder of the twin's transformer, as ``train/pico_flow.py --kind image`` leaves it.
-        masked: the same of ``train/pico_control.py --task masked``.
-        depth: the same of ``train/pico_control.py --task depth``.
+        image: folder of the twin's transformer, as ``train/pico/flow.py --kind image`` leaves it.
+        masked: the same of ``train/pico/control.py --task masked``.
+        depth: the same of ``train/pico/control.py --task depth``.
         same_size: refuse encoders whose architecture is not the video model's.
         clips, held_out_clips: for training those that have no folder.
         steps, batch, lr, seed: of that training; the video model's own numbers make a fair twin.

@@ -1,17 +1,15 @@
 """The frozen transformers of a run, each in a folder that ``WanBackbone.from_pretrained`` reads.
 
 All share the VAE and the empty prompt of the video model, so arms differ in one transformer. Those that a
-config gives no folder for are trained here by the scripts in ``train/``, on the same clips for the same
+config gives no folder for are trained here by the scripts in ``train/pico/``, on the same clips for the same
 steps. Architectures have to be equal unless a config says otherwise. This module knows no arm.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +22,12 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from experiments.miniature.config import Encoders
 from experiments.miniature.stages import digest_of_files
+from train.pico import clips, control, flow, latents
 from vega3d.errors import ConfigError
 from vega3d.pico import pico_path
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "train"
 PROMPT = "prompt_embeds.safetensors"
 WAN, CLIPS, LATENTS = "wan", "clips", "latents"
-
-
-def script(name: str) -> Any:
-    """A script of ``train/`` as a module; they import each other by bare names."""
-    if str(SCRIPTS) not in sys.path:
-        sys.path.append(str(SCRIPTS))
-    return importlib.import_module(name)
 
 
 def wan_folder(settings: Encoders) -> Path:
@@ -46,7 +37,6 @@ def wan_folder(settings: Encoders) -> Path:
 
 def make_clips(folder: Path, settings: Encoders) -> dict[str, Any]:
     """The clips that encoders are trained on, and their latents; both know how far they are."""
-    clips, latents = script("pico_clips"), script("pico_latents")
     vae = AutoencoderKLWan.from_pretrained(wan_folder(settings) / "vae", torch_dtype=torch.float32)
     counts = {"train": settings.clips, "val": settings.held_out_clips}
     for split, count in counts.items():
@@ -107,10 +97,10 @@ def _train(run: Path, name: str, settings: Encoders, clips: Path) -> None:
     )  # fmt: skip
     if name == "image":
         args.kind = "image"
-        script("pico_flow").train(args)
+        flow.train(args)
     else:
         args.task = name
-        script("pico_control").train(args)
+        control.train(args)
 
 
 def _assemble(home: Path, transformer: Path, wan: Path) -> None:

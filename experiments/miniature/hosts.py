@@ -23,8 +23,8 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from experiments.miniature.config import What
-from experiments.miniature.encoders import script
 from experiments.miniature.stages import digest_of_files
+from train.pico import data, host, pack, score
 from vega3d.pico import pico_path
 
 HOST = "host"
@@ -40,7 +40,6 @@ def make_host(folder: Path, settings: What) -> dict[str, Any]:
         Digest of its files, and what it answers ``before`` and ``after`` it was cut down: for each family of
         pico's questions ``score``, standard error, and the best ``blind`` answers' score.
     """
-    data = script("pico_data")
     cache, held_out = (
         data.Cache(folder / "cache", split, count)
         for split, count in (("train", settings.scenes), ("val", settings.held_out))
@@ -63,11 +62,9 @@ def make_host(folder: Path, settings: What) -> dict[str, Any]:
 
 def answers(model: Any, processor: Any, known: Any, asked: Any) -> dict[str, dict[str, float]]:
     """Family of questions to its scores on the rooms of ``asked``; blind answers know those of ``known``."""
-    blind = script("pico_score").Blind(tuple(row) for facts in known.lines for row in facts["asked"])
-    packer = script("pico_pack").Packer(model, processor)
-    found: dict[str, dict[str, float]] = script("pico_host").evaluate(
-        model, packer, asked, blind, asked.capacity
-    )
+    blind = score.Blind(tuple(row) for facts in known.lines for row in facts["asked"])
+    packer = pack.Packer(model, processor)
+    found: dict[str, dict[str, float]] = host.evaluate(model, packer, asked, blind, asked.capacity)
     model.eval()
     return found
 
@@ -75,7 +72,7 @@ def answers(model: Any, processor: Any, known: Any, asked: Any) -> dict[str, dic
 @torch.no_grad()
 def tokens_of(model: Any, processor: Any, pixels: Any) -> Tensor:
     """Visual tokens (N, D) float64 of clips (R, T, H, W, 3) uint8, clip after clip."""
-    packer = script("pico_pack").Packer(model, processor)
+    packer = pack.Packer(model, processor)
     found: list[Tensor] = []
     for first in range(0, len(pixels), BATCH):
         clips = torch.from_numpy(np.asarray(pixels[first : first + BATCH])).float()

@@ -1,6 +1,6 @@
 """What frozen features know of depth and of places, before any language model is involved.
 
-By the method of ``train/pico_probe.py``, whose regressions are used as they are: R2 over what the position
+By the method of ``train/pico/probe.py``, whose regressions are used as they are: R2 over what the position
 alone says, the penalty by cross-validation over rooms, errors by a bootstrap over rooms, and an MLP beside
 the ridge, since a linear probe alone flatters. Probes learn from rooms of the training set and are tested on
 the primary set. This module reads stores and the rooms' geometry; it knows no host and no answer.
@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.miniature.config import PRIMARY, Settings
-from experiments.miniature.encoders import script
 from experiments.miniature.features import clip_features
 from experiments.miniature.rooms import CELLS, host_frames, load_geometry, videos_of
+from train.pico import probe as pico
 from vega3d import WanBackbone, WanConfig
 from vega3d.decoding import read_frames
 from vega3d.grid import resize_area
@@ -68,7 +68,6 @@ def _on_cells(features: torch.Tensor) -> Array:
 
 def depth_probe(x: Array, depth: Array, train: NDArray[np.bool_], deep: bool) -> dict[str, list[float]]:
     """R2 and error of log depth (R, T, 8, 8) from features (R, T, 8, 8, C), on rooms not in ``train``."""
-    pico = script("pico_probe")
     over = depth - depth[train].mean(0)  # over what the position says
     cells = int(np.prod(depth.shape[1:]))
     flat, target = x.reshape(-1, x.shape[-1]), over.reshape(-1, 1)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from experiments.miniature.ames import flipped, is_right
-from experiments.miniature.encoders import script
 from experiments.miniature.features import donors
 from experiments.miniature.probing import consistency, depth_probe
 from experiments.miniature.rooms import choose, geometry, host_frames, kinds_of
 from experiments.miniature.sources import MiniatureConfig, MiniatureEncoder, fingerprint_of, oracle_channels
 from experiments.miniature.tuning import REFERENCE, hidden_width
+from train.pico import control
 from vega3d.errors import BackboneError, ConfigError
 from vega3d.fusion.gated_residual import GatedResidual
 from vega3d.registry import backbone_record, names, register
@@ -111,7 +111,6 @@ def test_an_answer_flips_only_if_it_is_right_and_turns_with_the_features() -> No
 
 
 def test_masking_takes_out_whole_patches() -> None:
-    control = script("pico_control")
     gap = control.gaps(torch.zeros(4, 16, 5, 16, 16), torch.Generator().manual_seed(0))
     patches = gap.unfold(3, 2, 2).unfold(4, 2, 2)  # (4, 1, 5, 8, 8, 2, 2)
     assert torch.equal(patches.amin((-1, -2)), patches.amax((-1, -2)))
@@ -119,7 +118,6 @@ def test_masking_takes_out_whole_patches() -> None:
 
 
 def test_the_depth_target_of_a_latent_pixel_is_its_own_four_depths() -> None:
-    control = script("pico_control")
     depth = np.arange(1, 1 + 17 * 32 * 32, dtype=np.float32).reshape(1, 17, 32, 32)
     clips = type("Clips", (), {"depth": depth})()
     target = control.depths(clips, np.array([0]), 2, None)  # (1, 4, 2, 16, 16)

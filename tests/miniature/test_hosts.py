@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments.miniature.config import What
-from experiments.miniature.encoders import script
 from experiments.miniature.hosts import HOST, fold, kept, make_host, tokens_of
+from train.pico.data import Cache
 from vega3d.adapter import load_host
 from vega3d.config import HostConfig
 from vega3d.host_media import load_host_processor
@@ -86,7 +86,7 @@ def spread(host: Path, pixels: np.ndarray) -> Tensor:
 
 
 def test_the_written_host_shows_as_many_directions_as_were_kept(cut: Path) -> None:
-    pixels = script("pico_data").Cache(cut / "cache", "train", 4).pixels
+    pixels = Cache(cut / "cache", "train", 4).pixels
     assert spread(cut / HOST, pixels)[6] < 0.02  # what rounding to bfloat16 leaves
     assert spread(Path(pico_path("host")), pixels)[6] > 0.1
 

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from vega3d.rooms import Clip, Room, make_room, render
 
-TRAIN = Path(__file__).resolve().parents[2] / "train"
 SEEDS = (0, 1, 2, 3, 4, 9)
 
 
 @pytest.fixture(scope="session")
 def filmed() -> list[tuple[Room, Clip]]:
     return [(room, render(room, width=128, height=128, frames=24)) for room in map(make_room, SEEDS)]
-
-
-@pytest.fixture(scope="module")
-def scripts() -> Iterator[None]:
-    """The training scripts can be imported."""
-    sys.path.insert(0, str(TRAIN))
-    yield
-    sys.path.remove(str(TRAIN))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import rooms_blind
 from vega3d.rooms import MULTIPLE_CHOICE, NUMERIC
 
 
 @pytest.mark.full
 def test_text_alone_answers_no_better_than_chance() -> None:
     """Choices: within three standard errors and two points of chance. Numbers: of the best constant."""
-    folder = str(Path(__file__).parents[2] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import rooms_blind
-    finally:
-        sys.path.remove(folder)
     rows = defaultdict(list)
     for index in range(300):
         for row in rooms_blind.questions_of(index):

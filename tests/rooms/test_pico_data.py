@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from train.pico import data as pico_data
+from train.pico import host as pico_host
+from train.pico.sampler import HANDED, ROOM, Sampler
 from vega3d.rooms import make_chat_questions, make_questions, make_room, render, scene_seed
 from vega3d.rooms.held_out import HELD_OUT_FAMILIES, family_is_held_out, room_is_held_out
 from vega3d.rooms.scene import TEXTURES
@@ -39,15 +42,13 @@ def test_most_rooms_and_most_families_are_not_held_out() -> None:
     assert sum(map(family_is_held_out, families)) < len(families) / 2
 
 
-def test_the_training_cache_takes_no_room_of_a_held_out_style(scripts: None) -> None:
-    import pico_data
+def test_the_training_cache_takes_no_room_of_a_held_out_style() -> None:
 
     index, _ = first_room(held_out=True)
     assert pico_data.make_scene("train", index, resize=lambda frames: frames) is None
 
 
-def test_the_training_cache_writes_down_no_question_of_a_held_out_family(scripts: None) -> None:
-    import pico_data
+def test_the_training_cache_writes_down_no_question_of_a_held_out_family() -> None:
 
     _, room = first_room(held_out=False)
     clip = render(room, width=96, height=96)
@@ -56,8 +57,7 @@ def test_the_training_cache_writes_down_no_question_of_a_held_out_family(scripts
     assert not {kind for kind, _, _ in pico_data.asked(room, clip)} & set(HELD_OUT_FAMILIES)
 
 
-def test_what_a_visual_token_shows_adds_up(scripts: None) -> None:
-    import pico_data
+def test_what_a_visual_token_shows_adds_up() -> None:
 
     _, room = first_room(held_out=False)
     clip = render(room, width=140, height=140, indices=[0, 6, 13, 20, 27, 34, 40, 47])
@@ -69,8 +69,7 @@ def test_what_a_visual_token_shows_adds_up(scripts: None) -> None:
     assert abs(kinds[0, 0] - shell) < 1e-3
 
 
-def test_a_mirrored_clip_is_asked_nothing_that_knows_left_from_right(scripts: None) -> None:
-    from pico_sampler import HANDED, Sampler
+def test_a_mirrored_clip_is_asked_nothing_that_knows_left_from_right() -> None:
 
     rows = [("side", "side?", "left"), ("object_rel_direction_easy", "dir?", "A"), ("exists", "bed?", "yes")]
     sampler = Sampler(None, None, batch=1, questions=3, seed=[0])  # type: ignore[arg-type]
@@ -80,9 +79,7 @@ def test_a_mirrored_clip_is_asked_nothing_that_knows_left_from_right(scripts: No
     assert "side" in HANDED
 
 
-def test_a_mirrored_clip_has_mirrored_targets(scripts: None) -> None:
-    import pico_data
-    from pico_sampler import Sampler
+def test_a_mirrored_clip_has_mirrored_targets() -> None:
 
     rng = np.random.default_rng(0)
     shape = (1, pico_data.FRAMES_SEEN, 20, 20, 3)
@@ -97,8 +94,7 @@ def test_a_mirrored_clip_has_mirrored_targets(scripts: None) -> None:
     assert np.array_equal(np.delete(back, -3, axis=-1), np.delete(rows, -3, axis=-1))
 
 
-def test_questions_of_a_clip_never_exceed_their_room(scripts: None) -> None:
-    from pico_sampler import ROOM, Sampler
+def test_questions_of_a_clip_never_exceed_their_room() -> None:
 
     def ids(text: str) -> list[int]:
         return [0] * len(text)
@@ -109,11 +105,8 @@ def test_questions_of_a_clip_never_exceed_their_room(scripts: None) -> None:
     assert sum(len(ids(p + "<|im_end|>\n<|im_start|>assistant\n")) + len(ids(a)) for p, a in kept) <= ROOM
 
 
-def test_a_token_near_its_words_costs_less_than_one_near_others(scripts: None) -> None:
+def test_a_token_near_its_words_costs_less_than_one_near_others() -> None:
     import torch
-
-    import pico_data
-    import pico_host
 
     torch.manual_seed(0)
     words = [*pico_data.CATEGORIES, *pico_data.COLOURS]
@@ -130,8 +123,7 @@ def test_a_token_near_its_words_costs_less_than_one_near_others(scripts: None) -
     assert near < far
 
 
-def test_measures_are_answered_coarsely_and_words_as_they_are(scripts: None) -> None:
-    from pico_sampler import Sampler
+def test_measures_are_answered_coarsely_and_words_as_they_are() -> None:
 
     sampler = Sampler(None, None, batch=1, questions=1, seed=[0])  # type: ignore[arg-type]
     assert sampler.coarse("colour", "red") == "red"

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from train.pico import ask as pico_ask
+from train.pico import score as pico_score
 from vega3d.pico import pico_path
 
 
@@ -30,8 +32,6 @@ def test_the_host_is_as_small_as_promised() -> None:
 
 def measured_again(rooms: int, run: int, folder: Path) -> tuple[int, float, float, float]:
     """Questions, their mean score, what the card makes of the same questions, and the standard error."""
-    import pico_ask
-    import pico_score
 
     card = json.loads((pico_path("host") / "results.json").read_text())["types"]
     seeds = pico_ask.rooms_of(run, rooms, held_out_style=False)
@@ -43,9 +43,7 @@ def measured_again(rooms: int, run: int, folder: Path) -> tuple[int, float, floa
     return len(said), float(scores.mean()), float(stated.mean()), float(own + of_card) ** 0.5
 
 
-def test_on_two_hundred_new_questions_the_host_is_as_right_as_its_card_says(
-    scripts: None, tmp_path: Path
-) -> None:
+def test_on_two_hundred_new_questions_the_host_is_as_right_as_its_card_says(tmp_path: Path) -> None:
     """Rooms of another run seed than the card's, through mp4, the stock processor and `generate`."""
     count, score, stated, error = measured_again(rooms=10, run=1, folder=tmp_path)
     assert count >= 200
@@ -53,15 +51,13 @@ def test_on_two_hundred_new_questions_the_host_is_as_right_as_its_card_says(
 
 
 @pytest.mark.full
-def test_on_a_thousand_new_questions_the_host_is_as_right_as_its_card_says(
-    scripts: None, tmp_path: Path
-) -> None:
+def test_on_a_thousand_new_questions_the_host_is_as_right_as_its_card_says(tmp_path: Path) -> None:
     count, score, stated, error = measured_again(rooms=50, run=2, folder=tmp_path)
     assert count >= 1000
     assert abs(score - stated) < 2.5 * error
 
 
-def test_the_card_is_above_whoever_sees_no_video(scripts: None) -> None:
+def test_the_card_is_above_whoever_sees_no_video() -> None:
     """Over all families, and in each that the card prints in bold, by two standard errors."""
     card = json.loads((pico_path("host") / "results.json").read_text())
     mean = card["overall"]

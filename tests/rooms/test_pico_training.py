@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,10 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-TRAIN = Path(__file__).resolve().parents[2] / "train"
+from train.pico import fast as pico_fast
+from train.pico import model as pico_model
+from train.pico import pack as pico_pack
+
 PAIRS = [
     ("How many chairs are there?", "3"),
     ("These are frames of a video.\nHow many bed(s) are in this room?\nOptions:", "12"),
@@ -22,13 +23,6 @@ PAIRS = [
 @pytest.fixture(scope="module")
 def pico() -> Any:
     """The scripts' modules, a tiny model, its processor and one clip of pixels."""
-    sys.path.insert(0, str(TRAIN))
-    try:
-        import pico_fast
-        import pico_model
-        import pico_pack
-    finally:
-        sys.path.remove(str(TRAIN))
     tokenizer = pico_model.train_tokenizer([f"{p} {a}" for p, a in PAIRS])
     processor = pico_model.build_processor(tokenizer)
     torch.manual_seed(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,21 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-TRAIN = Path(__file__).resolve().parents[2] / "train"
+from train.pico import clips as pico_clips
+from train.pico import flow as pico_flow
+from train.pico import probe as pico_probe
+from train.pico import run as pico_run
+from train.pico import vae as pico_vae
 
 
 @pytest.fixture(scope="module")
 def pico() -> Any:
     """The scripts as modules."""
-    sys.path.insert(0, str(TRAIN))
-    try:
-        import pico_clips
-        import pico_flow
-        import pico_probe
-        import pico_run
-        import pico_vae
-    finally:
-        sys.path.remove(str(TRAIN))
     return SimpleNamespace(clips=pico_clips, flow=pico_flow, probe=pico_probe, run=pico_run, vae=pico_vae)
 
 

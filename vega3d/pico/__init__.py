@@ -33,7 +33,7 @@ def pico_path(part: Literal["host", "wan"]) -> Path:
             f"The embedded pico {part} model is not in this installation.",
             got=str(folder),
             expected=f"a folder with {_PARTS[part]}",
-            fix="reinstall vega3d, or build it again: train/pico_host.py, train/pico_wan.py",
+            fix="reinstall vega3d, or build it again: train/pico/host.py, train/pico/wan.py",
         )
     return folder
 

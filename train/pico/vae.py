@@ -1,8 +1,8 @@
 """Train the pico VAE: a tiny real `AutoencoderKLWan` on clips of rooms.
 
-    python train/pico_clips.py --cache CLIPS --split val --clips 60 --capacity 160
-    python train/pico_clips.py --cache CLIPS --split train --clips 3000     # may go on beside training
-    python train/pico_vae.py --cache CLIPS --run RUN --frames 35 --clips 45 # minutes of each phase
+    python -m train.pico.clips --cache CLIPS --split val --clips 60 --capacity 160
+    python -m train.pico.clips --cache CLIPS --split train --clips 3000     # may go on beside training
+    python -m train.pico.vae --cache CLIPS --run RUN --frames 35 --clips 45 # minutes of each phase
 
 Two phases. First single frames, where a causal kernel meets nothing but zeros before its last slice and is
 a 2-D convolution, five times cheaper. Then clips of nine frames, for which the slices of earlier frames and
@@ -30,8 +30,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, Wa
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pico_clips import Clips
-from pico_run import Run, add_options, mixed, shown
+from train.pico.clips import Clips
+from train.pico.run import Run, add_options, mixed, shown
 
 VAE = {"base_dim": 16, "decoder_base_dim": 16, "z_dim": 16, "num_res_blocks": 1}
 CROP, KL = 64, 1e-5

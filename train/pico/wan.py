@@ -1,6 +1,6 @@
 """Put the trained pico Wan together: VAE, video transformer, the empty prompt and the card.
 
-    python train/pico_wan.py --vae RUN/vae --video RUN/video --image RUN/image --depth RUN/depth \\
+    python -m train.pico.wan --vae RUN/vae --video RUN/video --image RUN/image --depth RUN/depth \\
         --probes trained=trained.json untrained=untrained.json "its twin=twin.json" "on depth=ceiling.json"
 
 Training gave the transformer a prompt of zeros, so zeros are what lies in the place of the empty prompt's
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from pico_flow import BINS, TRANSFORMER
+from train.pico.flow import BINS, TRANSFORMER
 
 CARD = """---
 license: apache-2.0
@@ -56,8 +56,7 @@ Velocity loss on {val} held-out clips, by noise time:
 Cross attention never had anything to say: the prompt was one token of zeros. Its queries and keys are as
 they were drawn.
 {twin}{probes}
-Scripts, in `train/`: `pico_clips.py`, `pico_vae.py`, `pico_latents.py`, `pico_flow.py`, `pico_control.py`,
-`pico_probe.py`, `pico_wan.py`.
+Scripts, in `train/pico/`: `clips.py`, `vae.py`, `latents.py`, `flow.py`, `control.py`, `probe.py`, `wan.py`.
 """
 
 TWIN = """
@@ -66,7 +65,7 @@ TWIN = """
 The same network, trained on the same moments as single pictures for as many steps ({steps:,}, {minutes:g}
 minutes), so that what *video* taught can be told from what pictures teach. Its own velocity loss on held-out
 pictures is {best:.2f} to {worst:.2f}; untrained {untrained:.2f}, best constant {constant:.2f}. It is not
-shipped; `train/pico_flow.py --kind image` makes it.
+shipped; `train/pico/flow.py --kind image` makes it.
 """
 
 PROBES = """
@@ -108,7 +107,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def probes(given: list[str] | None, depth: Path | None) -> str:
-    """The card's tables of probes, from NAME=FILE of what ``pico_probe.py`` wrote; "trained" is swept."""
+    """The card's tables of probes, from NAME=FILE of what ``probe.py`` wrote; "trained" is swept."""
     if not given:
         return ""
     files = dict(one.split("=", 1) for one in given)
@@ -187,7 +186,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, default=None, help="run of its twin on single pictures")
     parser.add_argument("--depth", type=Path, default=None, help="run of the network trained on depth")
     parser.add_argument("--probes", nargs="*", metavar="NAME=FILE", default=None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "vega3d/pico/wan")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "vega3d/pico/wan")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.out.parent) as scratch:
         assemble(Path(scratch), args)

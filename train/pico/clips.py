@@ -1,7 +1,7 @@
 """Slow clips of rooms for the pico video models: rendered once into memory-mapped files, resumable.
 
-    python train/pico_clips.py --cache CLIPS --split val --clips 160
-    python train/pico_clips.py --cache CLIPS --split train --clips 3000     # may go on beside training
+    python -m train.pico.clips --cache CLIPS --split val --clips 160
+    python -m train.pico.clips --cache CLIPS --split train --clips 3000     # may go on beside training
 
 A clip is 17 frames of 128 x 128 pixels out of a video of 16 frames a second, the rate that Wan was made for:
 a point moves less than a token (16 pixels) from one latent frame to the next in most clips. Frames are

@@ -1,6 +1,6 @@
 """Write the trained pico host, ask it about rooms it has never seen, write its card.
 
-    python train/pico_eval.py --run RUN --cache CACHE --videos FOLDER [--out vega3d/pico/host]
+    python -m train.pico.eval --run RUN --cache CACHE --videos FOLDER [--out vega3d/pico/host]
 
 Decision: beside every score stand three ways to answer without looking: chance, the best constant answer
 that training knew (of this very question text where it was frequent), and a text-only model on n-grams,
@@ -15,7 +15,6 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 # isort: split
 import argparse
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
-from pico_ask import Said, ask_all, rooms_of, video_of
-from pico_card import write_card
-from pico_data import Cache, Row
-from pico_model import build_config
-from pico_score import CHANCE, NUMERIC, Blind, score
+from benchmarks import rooms_blind
+from train.pico.ask import Said, ask_all, rooms_of, video_of
+from train.pico.card import write_card
+from train.pico.data import Cache, Row
+from train.pico.model import build_config
+from train.pico.score import CHANCE, NUMERIC, Blind, score
 from vega3d.rooms.held_out import family_is_held_out
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import rooms_blind
 
 FOLDS = 5
 FITTED = 3000  # questions of a family that the text-only model is fitted on
@@ -184,7 +181,7 @@ def main() -> None:
     parser.add_argument("--styled", type=int, default=30, help="rooms of held-out styles")
     parser.add_argument("--notes", default="")
     parser.add_argument("--only-videos", action="store_true", help="render the test rooms, ask nothing")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "vega3d/pico/host")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "vega3d/pico/host")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.videos.mkdir(parents=True, exist_ok=True)

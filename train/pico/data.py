@@ -1,6 +1,6 @@
 """Training data of the pico host: rooms of world 2, rendered once into a memory-mapped cache.
 
-    python train/pico_data.py --cache DIR --scenes 6000 --split train     # fills the cache, resumable
+    python -m train.pico.data --cache DIR --scenes 6000 --split train     # fills the cache, resumable
 
 Decision: a scene is rendered at full size, degraded as a lossy video would, and resized by the *same* video
 processor as at inference; the cache holds those uint8 pixels, so training sees what inference sees. Besides
@@ -176,7 +176,7 @@ def processor_resize() -> Any:
     import torch
 
     import vega3d._torchvision  # noqa: F401
-    from pico_model import video_processor
+    from train.pico.model import video_processor
 
     processor = video_processor()
 

@@ -1,8 +1,8 @@
 """Train the pico video transformer, a small real `WanTransformer3DModel`, by flow matching on rooms' latents.
 
-    python train/pico_latents.py --cache CLIPS --vae RUN/vae --out LATENTS        # train, and val
-    python train/pico_flow.py --latents LATENTS --run RUN/video --kind video --minutes 60
-    python train/pico_flow.py --latents LATENTS --run RUN/image --kind image --steps N   # the twin
+    python -m train.pico.latents --cache CLIPS --vae RUN/vae --out LATENTS        # train, and val
+    python -m train.pico.flow --latents LATENTS --run RUN/video --kind video --minutes 60
+    python -m train.pico.flow --latents LATENTS --run RUN/image --kind image --steps N   # the twin
 
 `--kind image` trains the same network on the same moments as separate single pictures: as many tokens a
 step, and nothing to learn from motion. Noise times are logit-normal; the prompt is one token of zeros, so
@@ -25,8 +25,8 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from pico_latents import FRAMES, Latents
-from pico_run import Run, add_options, mixed, shown
+from train.pico.latents import FRAMES, Latents
+from train.pico.run import Run, add_options, mixed, shown
 
 TRANSFORMER = {
     "patch_size": (1, 2, 2), "num_attention_heads": 4, "attention_head_dim": 32, "in_channels": 16,

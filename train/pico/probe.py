@@ -1,15 +1,15 @@
 """What do frozen features of a video transformer know of depth and of the camera's way?
 
-    python train/pico_clips.py --cache CLIPS --split test --clips 1000
-    python train/pico_probe.py --cache CLIPS --wan WAN --out trained.json      # WAN: vae/ and transformer/
-    python train/pico_probe.py --cache CLIPS --wan WAN --untrained --sigmas 0.3 --out untrained.json
-    python train/pico_probe.py --cache CLIPS --wan WAN --transformer RUN/image/transformer --out twin.json
-    python train/pico_probe.py --cache CLIPS --wan WAN --transformer RUN/depth/transformer --sigmas 0 \\
+    python -m train.pico.clips --cache CLIPS --split test --clips 1000
+    python -m train.pico.probe --cache CLIPS --wan WAN --out trained.json      # WAN: vae/ and transformer/
+    python -m train.pico.probe --cache CLIPS --wan WAN --untrained --sigmas 0.3 --out untrained.json
+    python -m train.pico.probe --cache CLIPS --wan WAN --transformer RUN/image/transformer --out twin.json
+    python -m train.pico.probe --cache CLIPS --wan WAN --transformer RUN/depth/transformer --sigmas 0 \\
         --out ceiling.json
 
 Ridge regressions and small MLPs on features of blocks, noise levels and modes of the real backbone; beside
 them the same for the untrained network, for the bare latents, for a twin that saw single pictures and for a
-network that was trained on depth itself (`pico_control.py`), which is read without noise, as it was trained.
+network that was trained on depth itself (`control.py`), which is read without noise, as it was trained.
 By the method of a prototype that fooled itself first: R2 is over what the position alone says (so that a
 constant picture scores 0), the penalty is chosen with whole rooms left out, and errors are a bootstrap over
 rooms. A killed run goes on with the same command.
@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pico_clips import SIDE, Clips
-from pico_flow import build
+from train.pico.clips import SIDE, Clips
+from train.pico.flow import build
 from vega3d import WanBackbone, WanConfig
 from vega3d.files import write_whole
 from vega3d.video import FramePlan

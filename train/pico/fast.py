@@ -17,7 +17,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
-from pico_pack import Packed
+from train.pico.pack import Packed
 
 CHUNK = 72
 

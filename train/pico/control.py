@@ -1,10 +1,10 @@
 """Train the video transformer's architecture on another task: masked latents, or depth.
 
-    python train/pico_control.py --latents LATENTS --cache CLIPS --run RUN/masked --task masked --steps N
-    python train/pico_control.py --latents LATENTS --cache CLIPS --run RUN/depth --task depth --steps N
+    python -m train.pico.control --latents LATENTS --cache CLIPS --run RUN/masked --task masked --steps N
+    python -m train.pico.control --latents LATENTS --cache CLIPS --run RUN/depth --task depth --steps N
 
 Controls for the question whether *generation* is what teaches: the same network, latents, clips, batches,
-optimizers and number of steps as `pico_flow.py --kind video`, and another loss. The input is the clean
+optimizers and number of steps as `flow.py --kind video`, and another loss. The input is the clean
 latents at time 0. `masked`: three quarters of the patches of a clip are taken out (zeros are the latents'
 mean; as in SimMIM the network sees the gaps), and what was there is predicted. `depth`: the log depth of
 each latent pixel's 2 x 2 parts is predicted, from the renderer. Both are read later with sigma 0.
@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pico_clips import Clips
-from pico_flow import LENGTHS, SHARES, build, speed_up, velocity
-from pico_latents import FRAMES, STRIDE, Latents
-from pico_run import Run, add_options, mixed
+from train.pico.clips import Clips
+from train.pico.flow import LENGTHS, SHARES, build, speed_up, velocity
+from train.pico.latents import FRAMES, STRIDE, Latents
+from train.pico.run import Run, add_options, mixed
 
 MASKED = 0.75
 PATCH = 2  # latent pixels on a side of a token
@@ -38,7 +38,7 @@ PARTS = 4  # depths in a latent pixel
 def choose(
     latents: Latents, batch: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, np.ndarray | None]:
-    """Clips, their length, and for single pictures which moment of each: lengths as in ``pico_flow.draw``."""
+    """Clips, their length, and for single pictures which moment of each: lengths as in ``flow.draw``."""
     length = int(rng.choice(LENGTHS, p=SHARES))
     chosen = rng.integers(len(latents), size=batch * FRAMES // length)
     return chosen, length, rng.integers(FRAMES, size=len(chosen)) if length == 1 else None

@@ -1,6 +1,6 @@
 """The pico host's model card, from results.json alone (so that both say the same).
 
-python train/pico_card.py vega3d/pico/host
+python -m train.pico.card vega3d/pico/host
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pico_score import NUMERIC
+from train.pico.score import NUMERIC
 from vega3d.rooms.held_out import HELD_OUT_FAMILIES, HELD_OUT_FLOOR, HELD_OUT_WALLS
 
 Types = dict[str, dict[str, Any]]
@@ -60,8 +60,8 @@ rooms):
 
 {recipe}{notes}
 
-Files: `train/pico_data.py` (rooms), `train/pico_sampler.py` (what is asked when), `train/pico_host.py`
-(training), `train/pico_eval.py` (this page); figures also in `results.json`.
+Files: `train/pico/data.py` (rooms), `train/pico/sampler.py` (what is asked when), `train/pico/host.py`
+(training), `train/pico/eval.py` (this page); figures also in `results.json`.
 """
 
 RECIPE = """\

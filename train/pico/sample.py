@@ -1,6 +1,6 @@
 """Videos sampled from the pico video transformer, as they come: a GIF, held-out clips above for comparison.
 
-    python train/pico_sample.py --wan WAN --cache CLIPS --out sampled.gif
+    python -m train.pico.sample --wan WAN --cache CLIPS --out sampled.gif
 
 Flow matching by diffusers' own Euler scheduler; the prompt is the stored, empty one. The upper row shows
 rooms that training never saw, by way of the VAE; the lower row was noise before the transformer.
@@ -23,9 +23,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pico_clips import RATE, Clips
-from pico_latents import CHANNELS, FRAMES, GRID
-from pico_vae import picture
+from train.pico.clips import RATE, Clips
+from train.pico.latents import CHANNELS, FRAMES, GRID
+from train.pico.vae import picture
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Clips of rooms as the pico VAE's latents, for the video transformer: memory-mapped, resumable.
 
-    python train/pico_latents.py --cache CLIPS --vae RUN/vae --split train --clips 3000
+    python -m train.pico.latents --cache CLIPS --vae RUN/vae --split train --clips 3000
 
 Both forms that the two transformers learn from: `video`, the clip's five latent frames, and `image`, the
 same five moments each encoded alone, as a single picture. Normalised by the VAE's own mean and deviation.
@@ -21,9 +21,9 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from pico_clips import Clips
-from pico_run import mixed
-from pico_vae import picture, whole_clip
+from train.pico.clips import Clips
+from train.pico.run import mixed
+from train.pico.vae import picture, whole_clip
 from vega3d.rooms import Split
 
 FRAMES, CHANNELS, GRID = 5, 16, 16  # of a clip's latents

@@ -1,6 +1,6 @@
 """Write the numbers that ``vega3d doctor`` compares with: run it after the shipped models have changed.
 
-python train/pico_selftest.py [--out vega3d/pico/selftest.json]
+python -m train.pico.selftest [--out vega3d/pico/selftest.json]
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import json
 from pathlib import Path
 
 from vega3d import files
-from vega3d.doctor.selftest import DIGESTS, digests
+from vega3d.doctor.selftest import NUMBERS, measure
 
 
 def main() -> None:
     """Measure on this machine, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=DIGESTS, metavar="FILE")
+    parser.add_argument("--out", type=Path, default=NUMBERS, metavar="FILE")
     arguments = parser.parse_args()
-    text = json.dumps(digests(), indent=1) + "\n"
+    text = json.dumps(measure(), indent=1) + "\n"
     print(files.write_whole(arguments.out, lambda part: part.write_text(text, encoding="utf-8")))
 
 

@@ -1,14 +1,14 @@
 """Train the pico host: a tiny real Qwen2.5-VL that answers questions about rooms, without any branch.
 
-    python train/pico_data.py --cache CACHE --split val --scenes 60
-    python train/pico_data.py --cache CACHE --split train --scenes 6000     # may go on beside training
-    python train/pico_host.py --cache CACHE --run RUN --minutes 80
-    python train/pico_eval.py --run RUN --cache CACHE                       # writes the card
+    python -m train.pico.data --cache CACHE --split val --scenes 60
+    python -m train.pico.data --cache CACHE --split train --scenes 6000     # may go on beside training
+    python -m train.pico.host --cache CACHE --run RUN --minutes 80
+    python -m train.pico.eval --run RUN --cache CACHE                       # writes the card
 
-Decisions: the clip is encoded once for about sixteen questions (pico_pack.py); a helper loss makes visual
+Decisions: the clip is encoded once for about sixteen questions (pack.py); a helper loss makes visual
 tokens tell what they show and where (its heads are thrown away), at first on its own; what is asked when
-stands in pico_sampler.py, what is never asked in vega3d/rooms/held_out.py; the clock and the checkpoint are
-pico_run.py's.
+stands in sampler.py, what is never asked in vega3d/rooms/held_out.py; the clock and the checkpoint are
+run.py's.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from pico_data import HELPERS, KINDS_END, SHARES, Cache, Row
-from pico_fast import speed_up
-from pico_model import build_config, build_processor, train_tokenizer
-from pico_pack import IGNORE, Packed, Packer, forward, greedy
-from pico_run import Run, mixed, shown
-from pico_sampler import ASKED, Sampler, texts_of
-from pico_score import Blind, score, summary
+from train.pico.data import HELPERS, KINDS_END, SHARES, Cache, Row
+from train.pico.fast import speed_up
+from train.pico.model import build_config, build_processor, train_tokenizer
+from train.pico.pack import IGNORE, Packed, Packer, forward, greedy
+from train.pico.run import Run, mixed, shown
+from train.pico.sampler import ASKED, Sampler, texts_of
+from train.pico.score import Blind, score, summary
 from vega3d.rooms.furniture import CATEGORIES, COLOURS
 
 

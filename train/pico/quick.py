@@ -1,9 +1,9 @@
 """Figures of a run on the way: the fast packed path on cached rooms, beside the blind baselines.
 
-    python train/pico_quick.py --run RUN --cache CACHE
+    python -m train.pico.quick --run RUN --cache CACHE
 
 Decision: this decides whether a run is worth a card; the card itself is measured on the path of a user
-(pico_eval.py). The same figures on rooms of the training cache tell whether it learned them by heart.
+(eval.py). The same figures on rooms of the training cache tell whether it learned them by heart.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from pico_ask import Said, load
-from pico_card import table
-from pico_data import Cache
-from pico_eval import Baselines, measure, overall, write_host
-from pico_pack import Packer, greedy
-from pico_run import mixed
+from train.pico.ask import Said, load
+from train.pico.card import table
+from train.pico.data import Cache
+from train.pico.eval import Baselines, measure, overall, write_host
+from train.pico.pack import Packer, greedy
+from train.pico.run import mixed
 from vega3d.rooms.held_out import family_is_held_out
 
 TOGETHER = 4  # clips a batch

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from pico_data import FRAMES_SEEN, Row
+from train.pico.data import FRAMES_SEEN, Row
 from vega3d.rooms import (
     make_chat_questions,
     make_questions,

@@ -138,7 +138,7 @@ def forward(model: Any, batch: Packed) -> tuple[Tensor, Tensor]:
     embeds = model.model.language_model.embed_tokens(torch.cat([batch.prefix, batch.questions], dim=1))
     where = torch.nn.functional.pad(batch.media, (0, batch.questions.shape[1]))
     embeds = embeds.masked_scatter(where[..., None], visual.to(embeds.dtype))
-    chunked = getattr(model, "pico_chunks", None)  # set by pico_fast.speed_up
+    chunked = getattr(model, "pico_chunks", None)  # set by fast.speed_up
     mask = chunked(batch) if chunked is not None else block_mask(batch)
     out = model.model.language_model(
         inputs_embeds=embeds, attention_mask={"full_attention": mask},

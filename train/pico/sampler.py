@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pico_data import FRAMES_SEEN, GRID, Cache, Row
-from pico_pack import BEFORE_ANSWER, Packed, Packer
+from train.pico.data import FRAMES_SEEN, GRID, Cache, Row
+from train.pico.pack import BEFORE_ANSWER, Packed, Packer
 
 ASKED: dict[str, tuple[float, float]] = {
     "exists": (4.0, 3.0), "colour": (4.0, 3.0), "count": (2.0, 2.0), "closer": (1.0, 2.0),
