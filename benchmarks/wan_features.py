@@ -1,10 +1,9 @@
 """What a generative feature costs: the published way against ours, in one process, interleaved.
 
-Three paths, all with random weights (cost does not depend on them):
+Two paths, both with random weights (cost does not depend on them):
 
     published   stock diffusers: the 3-D VAE frame by frame, all blocks and the head, the feature by a hook
     ours        WanBackbone on the same pixels: the same function, compared number by number
-    whole, matched   WanBackbone on a 640 x 480 photograph: other pixels, so other work
 
 On a CPU it counts CPU-seconds of one thread and uses a narrow DiT (a true one is measured by the block);
 on a GPU (``--device cuda``) milliseconds, with the true 1.3B DiT, in bf16. Ratios are medians of pairs.
@@ -17,7 +16,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +36,6 @@ from vega3d.video import frame_plan
 NARROW = {"num_attention_heads": 2, "attention_head_dim": 128, "ffn_dim": 1496, "num_layers": 30}
 TRUE = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30}
 BLOCK, TEXT = 20, 4096
-PHOTO = (480, 640)  # height, width
-PHOTO_TOKENS = (17, 23)  # what Qwen2.5-VL makes of it: 34 x 46 patches, merged 2 x 2
 MODES = ("frame", "window", "joint", "clip", "vace_no_reference", "vace_reference")
 
 Run = Callable[[], Any]
@@ -223,35 +219,6 @@ def one_block(clock: Clock, arguments: argparse.Namespace, dtype: torch.dtype, p
     }
 
 
-PICTURES: dict[str, dict[str, Any]] = {
-    "whole": {},
-    "matched, 2 x 2 tokens on one": {"picture": "matched", "match": 2},
-    "matched, 1 token on one": {"picture": "matched"},
-}
-
-
-def other_pixels(clock: Clock, arguments: argparse.Namespace, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """``whole`` and ``matched`` on one photograph, each in turn with ``whole``."""
-    frame = torch.randint(0, 256, (arguments.batch, 3, *PHOTO), dtype=torch.uint8)
-    runs: dict[str, Run] = {}
-    pixels = {}
-    for name, changes in PICTURES.items():
-        config = WanConfig(block=BLOCK, dtype=_name(dtype), **changes)  # type: ignore[arg-type]
-        _, ours = build(TRUE if clock.cuda else NARROW, arguments.device, dtype, config)
-        plan = replace(frame_plan(config, range(arguments.batch)), grid=PHOTO_TOKENS)
-        runs[name] = lambda o=ours, p=plan: o(frame, p)  # type: ignore[misc]
-        height, width = ours.prepare(frame[0], PHOTO_TOKENS).shape[1:]
-        pixels[name] = (
-            f"{width}x{height} = {width * height / 1e3:.0f}k pixels, {width * height // 256} tokens"
-        )
-    rows = []
-    for name, run in runs.items():
-        _, taken, ratio = pairs(clock, runs["whole"], run, arguments.pairs)
-        taken /= arguments.batch
-        rows.append({"what": name, "pixels": pixels[name], "ours": taken, "times faster than whole": ratio})
-    return rows
-
-
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -338,7 +305,6 @@ def main() -> None:
     tables: dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
         "pixels": ("same pixels, same function, a frame", lambda: same_pixels(clock, arguments, dtype, peak)),
         "block": ("one block at true width", lambda: [one_block(clock, arguments, dtype, peak)]),
-        "pictures": ("other pixels, a frame of 640 x 480", lambda: other_pixels(clock, arguments, dtype)),
         "modes": ("every mode, a host frame", lambda: all_modes(clock, arguments, dtype)),
     }
     figures = {}

@@ -19,6 +19,7 @@ from tests.quality.test_docs import build_parser
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone
 from vega3d.backbones.loading import load_streams
 from vega3d.cli.main import main
+from vega3d.errors import ConfigError, StoreError
 from vega3d.pico import pico_path
 from vega3d.store import FeatureKey, FeatureStore
 
@@ -88,6 +89,27 @@ def test_a_store_of_0_1_has_nothing_left_to_build(
     settings = ["--backbone", "pico", "--set", "pixels=2304", "--set", "block=1", "--nframes", "2"]
     assert main(["cache", "build", f"stores/{form}", "media/train.jsonl", *settings, *FORMS[form]]) == 0
     assert "0 runs computed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["patch", "merged"])
+def test_a_store_on_a_hosts_grid_names_0_1_and_the_command_that_rebuilds(form: str) -> None:
+    with pytest.raises(StoreError, match=r"version 0\.1(?s:.)*vega3d cache build"):
+        FeatureStore(GOLDENS / "stores" / form)
+
+
+def test_a_store_of_pictures_that_match_a_host_names_0_1(workplace: Path) -> None:
+    file = Path("stores/native/store.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"backbone": record["backbone"] | {"picture": "matched"}}))
+    with pytest.raises(StoreError, match=r"version 0\.1(?s:.)*vega3d cache build"):
+        FeatureStore("stores/native")
+
+
+def test_a_picture_that_matches_the_host_names_0_1_and_the_command_that_rebuilds() -> None:
+    config = CONFIGS["default"]["config"]
+    record = config | {"backbone": config["backbone"] | {"picture": "matched"}}
+    with pytest.raises(ConfigError, match=r"version 0\.1(?s:.)*vega3d cache build"):
+        Vega3DConfig.from_dict(record)
 
 
 @pytest.mark.parametrize("recipe", ["align", "lora"])

@@ -30,7 +30,6 @@ from vega3d.encoding import (
     fuse_items,
     image_clips,
     no_streams,
-    on_grid,
     stream_maps,
     unique_names,
     video_clips,
@@ -191,10 +190,12 @@ class Vega3DAdapter(Pretrained, HostSurface):
         counts = {index: len(links) for clip in clips for index, links in clip.members}
         lengths = [counts[index] for index in range(len(grid_thw))]
         grids = self.family.grids(self.host.config, modality, grid_thw, lengths)
-        plans = [on_grid(clip, grids) for clip in clips]
         with torch.autocast(self.device.type, enabled=False):  # a trainer's precision is not the features'
             maps = generator_maps(
-                self.backbone, [clip.frames for clip in clips], plans, [clip.looked for clip in clips]
+                self.backbone,
+                [clip.frames for clip in clips],
+                [clip.plan for clip in clips],
+                [clip.looked for clip in clips],
             )
             further = [stream_maps(stream, clips) for stream in self.streams]
         placed = {

@@ -116,21 +116,20 @@ class Clip:
             return tuple(str(path) for path in pictures_of(Path(self.source)))
         return None
 
-    def keys(self, policy: IdentityPolicy, grid: tuple[int, int] | None = None) -> list[FeatureKey]:
+    def keys(self, policy: IdentityPolicy) -> list[FeatureKey]:
         """The address of each run of the plan in a store.
 
         Args:
             policy: how files are identified.
-            grid: the host's tokens, if the store needs them.
         """
         frames = self.source if isinstance(self.source, Tensor) else self.pictures
         if frames is not None:
             needed = set(self.plan.generative)
             media = [identify(one, policy) if at in needed else "" for at, one in enumerate(frames)]
-            return picture_keys(self.plan, media, self.size, grid)
+            return picture_keys(self.plan, media, self.size)
         assert not isinstance(self.source, (Tensor, tuple))
         content = self.source.getvalue() if isinstance(self.source, io.BytesIO) else self.source
-        return video_keys(self.plan, identify(content, policy), self.size, grid)
+        return video_keys(self.plan, identify(content, policy), self.size)
 
 
 def plan_clip(request: VideoRequest, planner: Planner, factor: int = 2, guess: Guess | None = None) -> Clip:

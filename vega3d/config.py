@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from vega3d.errors import ConfigError, nearest, unknown_choice
 
 Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_reference"]
-Picture = Literal["whole", "matched", "reference"]
+Picture = Literal["whole", "reference"]
 NoisePolicy = Literal["content", "shared"]
 Schedule = Literal["exact", "released"]
 DType = Literal["float32", "bfloat16"]
@@ -32,6 +32,9 @@ FREE = frozenset(
 )
 """Settings of a frozen encoder that say where its weights lie and how they are run, not what they compute."""
 
+GONE = frozenset({"match"})
+"""Settings of version 0.1 that have no effect any more: ignored where a file holds them."""
+
 PATCH = 16  # pixels of the picture that one DiT token covers on a side: VAE stride 8 x DiT patch 2
 
 
@@ -43,6 +46,22 @@ def _require(condition: bool, what: str, got: object, expected: str, fix: str) -
 def _require_choice(kind: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise unknown_choice(kind, value, choices)
+
+
+def require_picture(picture: object) -> None:
+    """Refuse a value of ``picture`` that only version 0.1 reads.
+
+    Raises:
+        ConfigError: it is ``matched``.
+    """
+    if picture == "matched":
+        raise ConfigError(
+            "Invalid picture 'matched': version 0.1 of vega3d is the last one that reads it.",
+            got="picture='matched'",
+            expected=", ".join(get_args(Picture)),
+            fix="set picture='whole' (pixels=... makes it smaller), and rebuild a store of such features: "
+            "vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME",
+        )
 
 
 @dataclass(frozen=True)
@@ -65,12 +84,10 @@ class WanConfig:
         between: mode ``clip``: frames of the source that the generator also sees between two of the host's.
         length: modes ``joint`` and ``clip``: most latent frames in one forward; 21 are 81 frames, the
             length that Wan2.1 was trained on. Longer clips are split into equal parts.
-        picture: ``whole`` resizes the whole picture with antialias, keeping its aspect; ``matched`` the same
-            with ``match`` x ``match`` DiT tokens for each token of the host; ``reference`` covers ``size``
-            and crops the centre, as the released code does.
+        picture: ``whole`` resizes the whole picture with antialias, keeping its aspect; ``reference`` covers
+            ``size`` and crops the centre, as the released code does.
         pixels: area aimed at by ``whole``, in pixels; about 832 x 480.
-        max_tokens: upper limit of DiT tokens for one frame under ``whole`` and ``matched``.
-        match: DiT tokens on one side of a host's token under ``matched``.
+        max_tokens: upper limit of DiT tokens for one frame under ``whole``.
         size: tower width and height in pixels for ``reference``; multiples of 16.
         pool: average the map to pool x pool cells before anything else, as the released 3-D branch does
             (14); None keeps every token.
@@ -104,7 +121,6 @@ class WanConfig:
     picture: Picture = "whole"
     pixels: int = 832 * 480
     max_tokens: int = 1600
-    match: int = 1
     size: tuple[int, int] = (832, 480)
     pool: int | None = None
     noise: NoisePolicy = "content"
@@ -119,6 +135,7 @@ class WanConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))  # JSON gives a list
         object.__setattr__(self, "shortcuts", tuple(self.shortcuts))
+        require_picture(self.picture)
         for name, choices in _CHOICES.items():
             _require_choice(name, getattr(self, name), get_args(choices))
         for shortcut in self.shortcuts:
@@ -153,7 +170,7 @@ class WanConfig:
             f"(width, height), both multiples of {PATCH}",
             f"round both to multiples of {PATCH}, for example (832, 480)",
         )
-        for name in ("length", "match", "draws", "pool", "micro_batch"):
+        for name in ("length", "draws", "pool", "micro_batch"):
             value = getattr(self, name)
             _require(
                 value is None or value >= 1, f"{name} is not positive.", value, "1 or more", "leave it out"
@@ -331,7 +348,7 @@ class Vega3DConfig:
 
 def _known(cls: type, values: dict[str, Any], prefix: str, ignored: list[str] | None) -> dict[str, Any]:
     names = {entry.name for entry in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - names)
+    unknown = sorted(set(values) - names - GONE)
     if unknown and ignored is None:
         close = nearest(unknown[0], names)
         raise ConfigError(

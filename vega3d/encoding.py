@@ -183,12 +183,6 @@ def video_clips(
     ]
 
 
-def on_grid(clip: Clip, grids: Sequence[TokenGrid]) -> FramePlan:
-    """The clip's plan, with the host's tokens on one of its frames."""
-    grid = grids[clip.members[0][0]]
-    return replace(clip.plan, grid=(grid.height, grid.width))
-
-
 def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
     """Maps of a further stream: it sees the frames that describe the host's, not what lies between them."""
     seen = [sorted({at for link in clip.plan.links for at in link}) for clip in clips]

@@ -29,7 +29,7 @@ def generator_maps(
     Args:
         backbone: the loaded generator; None is enough where everything is stored.
         frames: (T, 3, H, W) of each clip; empty where its features are stored.
-        plans: of each clip, with the host's grid.
+        plans: of each clip.
         looked: of each clip what a look into a store found; None where there is no store.
 
     Raises:
@@ -46,7 +46,7 @@ def generator_maps(
             raise _cannot_compute(looked[missing[0]])
         computed = backbone([frames[at] for at in missing], [plans[at] for at in missing])
         for at, feature_map in zip(missing, computed, strict=True):
-            found[at] = _as_stored(feature_map, looked[at], plans[at])
+            found[at] = _as_stored(feature_map, looked[at])
     return [found[at] for at in range(len(looked))]
 
 
@@ -66,8 +66,8 @@ def looked_up(given: Sequence[Looked] | None, clips: int, name: str) -> list[Loo
     return list(given) if given is not None else [None] * clips
 
 
-def _as_stored(feature_map: FeatureMap, looked: Looked, plan: FramePlan) -> FeatureMap:
-    return looked.form.cast(feature_map, plan.grid) if isinstance(looked, ToCompute) else feature_map
+def _as_stored(feature_map: FeatureMap, looked: Looked) -> FeatureMap:
+    return looked.form.cast(feature_map) if isinstance(looked, ToCompute) else feature_map
 
 
 def _another_generator(backbone: Backbone, looked: Stored | ToCompute) -> StoreError:

@@ -288,8 +288,7 @@ class Vega3DProcessor:
         if self.store is not None:
             sources = [request.source for request in requests]
             marks = [request.marks if both else () for request in requests]
-            grids = self._tokens(batch["image_grid_thw"])
-            batch["image_features"] = self.features.of_pictures(sources, pictures, marks, groups, grids)
+            batch["image_features"] = self.features.of_pictures(sources, pictures, marks, groups)
 
     def _add_videos(
         self,
@@ -298,24 +297,17 @@ class Vega3DProcessor:
         frames: Sequence[Frames],
         early: Sequence[Looked],
     ) -> None:
-        found = list(early)
         if self.store is not None:
-            found = self.features.of_clips(clips, found, self._tokens(batch["video_grid_thw"]))
-            batch["video_features"] = found
+            batch["video_features"] = list(early)
         batch["generative_videos"] = [
             decoded.pick(clip.plan.generative) if self._wants_frames(one) else decoded.pixels[:0]
-            for clip, decoded, one in zip(clips, frames, found, strict=True)
+            for clip, decoded, one in zip(clips, frames, early, strict=True)
         ]
         batch["generative_plans"] = [clip.plan for clip in clips]
 
     def _wants_frames(self, found: Looked) -> bool:
         """Whether an encoder still has to see the generator's frames; further streams are not stored."""
         return bool(self.config.semantic_streams) or not isinstance(found, Stored)
-
-    def _tokens(self, grid_thw: Tensor) -> list[tuple[int, int]]:
-        """Rows and columns of the host's tokens on one frame of each image or video."""
-        merge = int(self.processor.image_processor.merge_size)
-        return [(rows // merge, columns // merge) for _, rows, columns in grid_thw.tolist()]
 
     def _plan(self, host: Sequence[int]) -> FramePlan:
         return frame_plan(self.config.backbone, host)

@@ -16,7 +16,7 @@ from vega3d.image import shown
 from vega3d.marks import Marks, identify_drawn
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore, identify
-from vega3d.store.lookup import Looked, needs_tokens, picture_keys, stored_map
+from vega3d.store.lookup import Looked, picture_keys, stored_map
 from vega3d.video import FramePlan, frame_plan
 
 
@@ -39,26 +39,13 @@ class StoredFeatures:
     def of_clips(
         self,
         clips: Sequence[Clip],
-        known: Sequence[Looked] | None = None,
-        grids: Sequence[tuple[int, int]] | None = None,
     ) -> list[Looked]:
-        """Features of videos.
-
-        Args:
-            clips: the videos.
-            known: results of an earlier look, which are kept.
-            grids: the host's tokens on a frame of each; without them nothing is found in a store that
-                depends on them.
-        """
-        found: list[Looked] = list(known) if known is not None else [None] * len(clips)
-        if self.store is None or (grids is None and needs_tokens(self.store)):
-            return found
-        for number, clip in enumerate(clips):
-            if found[number] is None:
-                grid = grids[number] if grids is not None and needs_tokens(self.store) else None
-                keys = clip.keys(self.store.identity, grid)
-                found[number] = stored_map(self.store, clip.plan, keys, clip.name)
-        return found
+        """Features of videos."""
+        if self.store is None:
+            return [None] * len(clips)
+        return [
+            stored_map(self.store, clip.plan, clip.keys(self.store.identity), clip.name) for clip in clips
+        ]
 
     def of_pictures(
         self,
@@ -66,7 +53,6 @@ class StoredFeatures:
         pictures: Sequence[Tensor],
         marks: Sequence[Marks],
         groups: Sequence[Sequence[int]],
-        grids: Sequence[tuple[int, int]],
     ) -> list[Looked]:
         """Features of each clip of images.
 
@@ -75,7 +61,6 @@ class StoredFeatures:
             pictures: for each image, its decoded pixels (3, H, W), without marks.
             marks: for each image, what the generator sees drawn on it.
             groups: a partition of the images into clips.
-            grids: the host's tokens on each image.
         """
         assert self.store is not None
         media = [
@@ -85,7 +70,7 @@ class StoredFeatures:
         found: list[Looked] = []
         for group in groups:
             plan = frame_plan(self.settings, range(len(group)))
-            keys = image_group_keys(self.store, plan, group, media, pictures, grids)
+            keys = image_group_keys(plan, group, media, pictures)
             found.append(stored_map(self.store, plan, keys, shown(sources[group[0]])))
         return found
 
@@ -96,15 +81,12 @@ class StoredFeatures:
 
 
 def image_group_keys(
-    store: FeatureStore,
     plan: FramePlan,
     group: Sequence[int],
     media: Sequence[str],
     pictures: Sequence[Tensor],
-    grids: Sequence[tuple[int, int]],
 ) -> list[Any]:
     """The address of each run of a clip of images, given the identities of all images."""
     first = group[0]
     size = (pictures[first].shape[1], pictures[first].shape[2])
-    grid = grids[first] if needs_tokens(store) else None
-    return picture_keys(plan, [media[index] for index in group], size, grid)
+    return picture_keys(plan, [media[index] for index in group], size)

@@ -44,7 +44,6 @@ class FramePlan:
         links: for each host frame, the positions in ``generative`` that describe it.
         runs: positions in ``generative`` that the generator encodes together, as one video; empty means
             each frame alone.
-        grid: rows and columns of the host's tokens on one frame, where the picture has to match them.
 
     Raises:
         InputError: a number is negative, a host frame has no link, or a link or run points nowhere.
@@ -54,7 +53,6 @@ class FramePlan:
     generative: tuple[int, ...]
     links: tuple[tuple[int, ...], ...]
     runs: tuple[tuple[int, ...], ...] = ()
-    grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "host", tuple(int(index) for index in self.host))

@@ -268,31 +268,6 @@ def test_a_sweep_runs_the_vae_once(make: Make, monkeypatch: pytest.MonkeyPatch) 
 # ---------------------------------------------------------------- pictures
 
 
-@settings(deadline=None, max_examples=20)
-@given(rows=st.integers(1, 9), columns=st.integers(1, 9), match=st.integers(1, 2))
-def test_a_matched_picture_puts_whole_tokens_on_the_hosts(
-    make: Make, rows: int, columns: int, match: int
-) -> None:
-    wan = make("frame", picture="matched", match=match)
-    plan = dataclasses.replace(FramePlan.per_frame([0]), grid=(rows, columns))
-    feature = wan(random_frames(1), plan)[0]
-    assert feature.features.shape[2:] == (rows * match, columns * match)
-    tokens = resample(feature, TokenGrid(((0,),), rows, columns, cells=match), [(0,)], cells=match)
-    own = feature.features[:, 0].reshape(-1, rows, match, columns, match)
-    assert torch.equal(tokens, own.permute(1, 3, 2, 4, 0).flatten(0, 1).flatten(1, 2))
-
-
-def test_a_matched_picture_needs_to_know_the_hosts_tokens(make: Make) -> None:
-    with pytest.raises(InputError, match="token grid"):
-        make("frame", picture="matched")(random_frames(1))
-
-
-def test_a_matched_picture_over_the_budget_is_refused(make: Make) -> None:
-    plan = dataclasses.replace(FramePlan.per_frame([0]), grid=(50, 40))
-    with pytest.raises(InputError, match=r"100 x 80(?s:.)*max_pixels"):
-        make("frame", picture="matched", match=2)(random_frames(1), plan)
-
-
 def test_the_3d_preset_pools_to_14_by_14() -> None:
     config = WanConfig.reference("3d", block=0, size=(64, 32))
     feature = WanBackbone.from_pretrained(pico_path("wan"), config=config)(random_frames(2))[0]
@@ -315,7 +290,6 @@ def test_the_presets_are_the_released_settings() -> None:
         ({"between": -1}, "between"),
         ({"length": 0}, "length"),
         ({"draws": 0}, "draws"),
-        ({"match": 0}, "match"),
         ({"pool": 0}, "pool"),
         ({"mode": "vace"}, "vace_no_reference"),
         ({"residual": "half"}, "residual"),

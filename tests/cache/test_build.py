@@ -15,7 +15,7 @@ import torch
 from tests import media, processors, tiny
 from tests.cache.conftest import SETTINGS, chat, image, jobs_of, store_for, video
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
-from vega3d.cache import Job, Needs, Report, TokenGrids, build
+from vega3d.cache import Job, Needs, Report, build
 from vega3d.config import MarksSeen, Mode
 from vega3d.errors import BackboneError, StoreError
 from vega3d.pico import pico_path
@@ -31,8 +31,6 @@ FORMS = [
     Form("native", "bfloat16"),
     Form("native", "int8"),
     Form("pooled", "int8", 2),
-    Form("patch", "bfloat16", 2),
-    Form("merged", "int8"),
 ]
 
 
@@ -83,12 +81,9 @@ def batch(annotations: Path, prepare: Vega3DProcessor, row: int) -> dict[str, An
     return dict(prepare.apply_chat_template(messages))
 
 
-def filled(path: Path, annotations: Path, wan: WanBackbone, form: Form, host: Any) -> FeatureStore:
+def filled(path: Path, annotations: Path, wan: WanBackbone, form: Form) -> FeatureStore:
     store = store_for(path, wan, form)
-    own = processors.host_processor("qwen2_5_vl", host.config.vision_config.patch_size)
-    tokens = form.needs_tokens or wan.config.picture == "matched"
-    needs = Needs(wan.config, grid_of=TokenGrids(own) if tokens else None)
-    report = build(store, wan, jobs_of(annotations, needs))
+    report = build(store, wan, jobs_of(annotations, Needs(wan.config)))
     assert not report.problems
     assert report.computed == len(store) > 0
     return store
@@ -106,7 +101,7 @@ def encoded(host: Any, wan: WanBackbone | None, config: WanConfig, inputs: dict[
 
 def check_equal(tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, form: Form) -> None:
     """Every row is found, and read and computed features are equal bit by bit."""
-    full = filled(tmp_path / "full", annotations, wan, form, host)
+    full = filled(tmp_path / "full", annotations, wan, form)
     empty = store_for(tmp_path / "empty", wan, form)
     for row in range(ROWS):
         read = batch(annotations, processor(host, wan.config, full), row)
@@ -138,20 +133,18 @@ def test_read_and_computed_features_are_equal_in_every_form(
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize(
-    "changes", [{"picture": "matched", "match": 1}, {"picture": "reference", "size": (64, 48)}]
-)
-def test_read_and_computed_features_are_equal_for_every_picture(
-    tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, changes: dict[str, Any]
+def test_read_and_computed_features_are_equal_for_the_released_picture(
+    tmp_path: Path, annotations: Path, host: Any, vace_folder: Path
 ) -> None:
-    check_equal(tmp_path, annotations, host, generator(vace_folder, **changes), Form("native", "bfloat16"))
+    reference = generator(vace_folder, picture="reference", size=(64, 48))
+    check_equal(tmp_path, annotations, host, reference, Form("native", "bfloat16"))
 
 
 @pytest.mark.exact
 def test_float32_features_are_those_of_a_model_without_a_store(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    full = filled(tmp_path / "store", annotations, wan, Form("native", "float32"), host)
+    full = filled(tmp_path / "store", annotations, wan, Form("native", "float32"))
     read = encoded(host, None, wan.config, batch(annotations, processor(host, wan.config, full), 0))
     plain = encoded(host, wan, wan.config, batch(annotations, processor(host, wan.config), 0))
     assert torch.equal(read.maps[0].features, plain.maps[0].features)
@@ -256,7 +249,7 @@ def test_a_processor_refuses_a_store_of_other_settings(tmp_path: Path, host: Any
 def test_a_model_refuses_features_of_other_weights(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    store = filled(tmp_path / "store", annotations, wan, Form(), host)
+    store = filled(tmp_path / "store", annotations, wan, Form())
     about = json.loads((store.path / "store.json").read_text())
     (store.path / "store.json").write_text(json.dumps(about | {"fingerprint": "0" * 64}))
     inputs = batch(annotations, processor(host, wan.config, FeatureStore(store.path)), 0)
@@ -289,7 +282,7 @@ def test_stored_videos_are_decoded_for_the_host_alone(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, vace_folder: Path
 ) -> None:
     window = generator(vace_folder, mode="window")
-    store = filled(tmp_path / "store", annotations, window, Form(), host)
+    store = filled(tmp_path / "store", annotations, window, Form())
     inputs = batch(annotations, processor(host, window.config, store), 0)
     assert len(inputs["generative_videos"][0]) == 0
 
@@ -297,7 +290,7 @@ def test_stored_videos_are_decoded_for_the_host_alone(
 def test_a_replaced_file_is_not_served_the_old_features(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    store = filled(tmp_path / "store", annotations, wan, Form("native", "float32"), host)
+    store = filled(tmp_path / "store", annotations, wan, Form("native", "float32"))
     shutil.copy(annotations.parent / "b.mp4", annotations.parent / "a.mp4")
     prepare = processor(host, wan.config, store)
     swapped = encoded(host, wan, wan.config, batch(annotations, prepare, 0))

@@ -80,17 +80,21 @@ def test_an_estimate_counts_what_the_build_stores(built: Path, annotations: Path
     assert f"{size / 1000:.3g} kB in all" in out
 
 
-@pytest.mark.parametrize("grid", ["merged", "patch"])
-def test_a_store_on_a_hosts_grid_needs_the_host(
-    tmp_path: Path, annotations: Path, said: Any, grid: str
+@pytest.mark.parametrize("changes", [("--grid", "merged"), ("--grid", "patch"), ("--set", "picture=matched")])
+def test_features_on_a_hosts_grid_name_the_version_that_stores_them(
+    tmp_path: Path, annotations: Path, said: Any, changes: tuple[str, str]
 ) -> None:
-    words = ("cache", "build", tmp_path / "store", annotations, *PICO, "--grid", grid, "--cells", 2)
-    code, _, err = said(*words)
+    code, _, err = said("cache", "build", tmp_path / "store", annotations, *PICO, *changes)
     assert code == 1
-    assert "--host" in err
-    code, out, _ = said(*words, "--host", "pico")
+    assert "version 0.1" in err
+    assert "vega3d cache build" in err
+
+
+def test_a_host_is_accepted_and_ignored(built: Path, annotations: Path, said: Any) -> None:
+    with pytest.warns(FutureWarning, match="--host is ignored"):
+        code, out, _ = said("cache", "stats", built, annotations, "--host", "pico")
     assert code == 0
-    assert "runs computed" in out
+    assert "are stored" in out
 
 
 def test_verify_says_that_all_is_well(built: Path, said: Any) -> None:

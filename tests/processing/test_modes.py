@@ -97,20 +97,6 @@ def test_videos_without_plans_are_planned_by_the_mode(mode: Mode, vace_folder: P
         assert torch.equal(adapter(**batch).logits, host(**tiny.for_host(batch)).logits)
 
 
-@pytest.mark.parametrize("match", [1, 2])
-def test_a_matched_picture_meets_the_hosts_tokens_one_to_one(
-    match: int, vace_folder: Path, clip: str
-) -> None:
-    wan = backbone(vace_folder, picture="matched", match=match)
-    _, processor, adapter = wrapped(wan)
-    batch = processor.apply_chat_template(user(video(clip, nframes=2), image(media.photo(90, 70)), "?"))
-    with torch.no_grad():
-        encoding = adapter.encode(**batch)
-    for feature, report in zip(encoding.maps, encoding.reports, strict=True):
-        rows, columns = report.gate.shape[1:]
-        assert feature.features.shape[2:] == (rows * match, columns * match)
-
-
 def test_a_processor_of_another_mode_is_told_so(vace_folder: Path, clip: str) -> None:
     _, processor, _ = wrapped(backbone(vace_folder))
     host = tiny.qwen2_5_vl().eval()

@@ -39,7 +39,6 @@ def test_what_was_written_is_read_bit_by_bit(made: Made) -> None:
         {"frames": (99,)},
         {"media": "sha256:cd"},
         {"size": (48, 65)},
-        {"grid": (2, 3)},
     ],
     ids=str,
 )

@@ -9,13 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vega3d.errors import ConfigError, InputError
-from vega3d.grid import FeatureMap, TokenGrid, resample
+from vega3d.errors import ConfigError
+from vega3d.grid import FeatureMap
 from vega3d.store import Form
 
-GRIDS = ("native", "pooled", "patch", "merged")
+GRIDS = ("native", "pooled")
 PRECISIONS = ("float32", "bfloat16", "int8")
-TOKENS = (3, 5)
 
 
 def random_map(seed: int, steps: int = 2, height: int = 7, width: int = 9, channels: int = 6) -> FeatureMap:
@@ -33,7 +32,7 @@ def form(grid: str, precision: str, cells: int = 2) -> Form:
 @given(seed=st.integers(0, 999), grid=st.sampled_from(GRIDS), precision=st.sampled_from(PRECISIONS))
 def test_a_second_cast_changes_nothing(seed: int, grid: str, precision: str) -> None:
     kept = form(grid, precision)
-    once = kept.cast(random_map(seed), TOKENS)
+    once = kept.cast(random_map(seed))
     stored = kept.unpack(kept.pack(once.features))
     assert torch.allclose(stored, once.features, rtol=1e-6, atol=0)
 
@@ -42,18 +41,18 @@ def test_a_second_cast_changes_nothing(seed: int, grid: str, precision: str) -> 
 @given(seed=st.integers(0, 999), grid=st.sampled_from(GRIDS), precision=st.sampled_from(PRECISIONS))
 def test_the_cast_is_what_a_reader_gets(seed: int, grid: str, precision: str) -> None:
     kept, original = form(grid, precision), random_map(seed)
-    stored = kept.pack(kept.reduce(original, TOKENS).features)
-    assert torch.equal(kept.cast(original, TOKENS).features, kept.unpack(stored))
+    stored = kept.pack(kept.reduce(original).features)
+    assert torch.equal(kept.cast(original).features, kept.unpack(stored))
 
 
 @pytest.mark.exact
 @given(seed=st.integers(0, 999), steps=st.integers(1, 4))
 def test_steps_are_cast_one_by_one(seed: int, steps: int) -> None:
-    kept, original = form("merged", "int8"), random_map(seed, steps)
-    whole = kept.cast(original, TOKENS).features
+    kept, original = form("pooled", "int8"), random_map(seed, steps)
+    whole = kept.cast(original).features
     for step in range(steps):
         alone = FeatureMap(original.features[:, step : step + 1], ((0,),))
-        assert torch.equal(kept.cast(alone, TOKENS).features[:, 0], whole[:, step])
+        assert torch.equal(kept.cast(alone).features[:, 0], whole[:, step])
 
 
 @given(seed=st.integers(0, 999))
@@ -76,33 +75,21 @@ def test_a_token_of_zeros_stays_zero_in_int8() -> None:
     assert torch.equal(form("native", "int8").cast(zeros).features, zeros.features)
 
 
-@pytest.mark.parametrize("grid", ["merged", "patch"])
-@pytest.mark.parametrize("cells", [1, 2])
-def test_features_on_a_hosts_grid_reach_its_tokens_as_the_native_ones_do(grid: str, cells: int) -> None:
-    original, links = random_map(0), [(0,), (1,)]
-    place = TokenGrid(((0,), (1,)), *TOKENS)
-    if grid == "merged" and cells == 2:
-        cells = 1  # merged keeps one cell a token: a fusion that wants four needs patch
-    kept = form(grid, "float32", 2).cast(original, TOKENS)
-    expected = resample(original, place, links, cells)
-    assert torch.allclose(resample(kept, place, links, cells), expected, atol=1e-4, rtol=1e-5)
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("grid", "size"), [("native", (7, 9)), ("pooled", (2, 2)), ("merged", TOKENS)])
+@pytest.mark.parametrize(("grid", "size"), [("native", (7, 9)), ("pooled", (2, 2))])
 def test_the_bytes_of_a_frame_are_those_that_are_written(
     precision: str, grid: str, size: tuple[int, int]
 ) -> None:
     kept = form(grid, precision)
-    packed = kept.pack(kept.reduce(random_map(0, steps=1), TOKENS).features)
+    packed = kept.pack(kept.reduce(random_map(0, steps=1)).features)
     written = sum(tensor.numel() * tensor.element_size() for tensor in packed.values())
     assert written == kept.bytes_per_frame(6, *size)
 
 
 @pytest.mark.parametrize("grid", ["patch", "merged"])
-def test_a_hosts_grid_has_to_be_known(grid: str) -> None:
-    with pytest.raises(InputError, match="token grid"):
-        form(grid, "float32").reduce(random_map(0))
+def test_a_grid_of_0_1_names_the_version_that_reads_it(grid: str) -> None:
+    with pytest.raises(ConfigError, match=r"version 0\.1(?s:.)*vega3d cache build"):
+        form(grid, "float32")
 
 
 @pytest.mark.parametrize("wrong", [{"grid": "nativ"}, {"precision": "fp8"}, {"cells": 0}])

@@ -4,6 +4,6 @@ The store itself knows keys and maps; here are the media they come from and the 
 """
 
 from vega3d.cache.build import Report, build
-from vega3d.cache.needs import Job, Needs, Problem, TokenGrids
+from vega3d.cache.needs import Job, Needs, Problem
 
-__all__ = ["Job", "Needs", "Problem", "Report", "TokenGrids", "build"]
+__all__ = ["Job", "Needs", "Problem", "Report", "build"]

@@ -157,7 +157,7 @@ def _batches(jobs: Iterable[Job], frames: int) -> Iterator[list[Job]]:
 
 
 def _shape(job: Job) -> tuple[object, ...]:
-    return job.key.size, len(job.key.frames), job.key.grid
+    return job.key.size, len(job.key.frames)
 
 
 def _ahead(batches: Iterator[list[Job]]) -> Iterator[tuple[list[Job], Sequence[Tensor | Vega3DError]]]:

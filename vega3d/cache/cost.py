@@ -18,7 +18,6 @@ from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
 from vega3d.backbones.wan.picture import tower_size
 from vega3d.cache.needs import Job
 from vega3d.config import PATCH, WanConfig
-from vega3d.errors import ConfigError
 from vega3d.estimate.shapes import WanShape
 from vega3d.store import Form
 from vega3d.store.lookup import Size
@@ -26,8 +25,8 @@ from vega3d.store.lookup import Size
 SHARE = 0.5  # of a matrix product's rate
 SIDE = 2048  # of the matrices that are timed
 
-Shape = tuple[Size, int, Size | None]
-"""Frame size, frames, and the host's tokens of a run: runs of one shape cost the same."""
+Shape = tuple[Size, int]
+"""Frame size and frames of a run: runs of one shape cost the same."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +60,18 @@ def cost_of(jobs: Iterable[Job], config: WanConfig, shape: WanShape, form: Form)
         config: settings of the generator.
         shape: its dimensions.
         form: in which features are stored.
-
-    Raises:
-        ConfigError: the form depends on the host's tokens, and a job was planned without them.
     """
-    counted: Counter[Shape] = Counter((job.key.size, len(job.key.frames), job.key.grid) for job in jobs)
+    counted: Counter[Shape] = Counter((job.key.size, len(job.key.frames)) for job in jobs)
     dit, vae = DitShape.from_diffusers(shape.transformer), VaeShape.from_diffusers(shape.vae)
     steps, size, flops = 0, 0, 0.0
-    for (frame, length, grid), number in counted.items():
-        tower = tower_size(*frame, config, grid)
+    for (frame, length), number in counted.items():
+        tower = tower_size(*frame, config)
         kept = _steps(config, length)
         clip = length if config.mode in ("joint", "clip") else 1  # frames of the host that one run stands for
         steps += number * kept
-        size += number * kept * form.bytes_per_frame(dit.channels, *_cells(form, config, tower, grid))
+        size += number * kept * form.bytes_per_frame(dit.channels, *_cells(form, config, tower))
         flops += number * wan_flops(config, dit, vae, *tower, clip).total
-    frames = sum(number * length for (_, length, _), number in counted.items())
+    frames = sum(number * length for (_, length), number in counted.items())
     return Cost(counted.total(), frames, steps, size, flops)
 
 
@@ -85,20 +81,10 @@ def _steps(config: WanConfig, length: int) -> int:
     return length if config.mode == "joint" else 1
 
 
-def _cells(form: Form, config: WanConfig, tower: Size, grid: Size | None) -> Size:
+def _cells(form: Form, config: WanConfig, tower: Size) -> Size:
     if form.grid == "pooled":
         return form.cells, form.cells
-    if form.grid == "native":
-        return (config.pool, config.pool) if config.pool else (tower[0] // PATCH, tower[1] // PATCH)
-    if grid is None:
-        raise ConfigError(
-            f"Features on the {form.grid} grid depend on the host's tokens.",
-            got="no host",
-            expected="the host's processor",
-            fix="pass --host",
-        )
-    cells = form.cells if form.grid == "patch" else 1
-    return grid[0] * cells, grid[1] * cells
+    return (config.pool, config.pool) if config.pool else (tower[0] // PATCH, tower[1] // PATCH)
 
 
 def measured_rate(device: torch.device, dtype: torch.dtype) -> float:

@@ -24,18 +24,14 @@ from vega3d.clips import Clip, plan_clip
 from vega3d.config import MarksSeen
 from vega3d.data.annotations import Row
 from vega3d.errors import InputError, Vega3DError
-from vega3d.host_media import sized
-from vega3d.hosts import Modality
 from vega3d.image import image_size, load_image, open_source
 from vega3d.marks import Marks, draw, identify_drawn
-from vega3d.messages import ImageRequest, Limits, VideoRequest
+from vega3d.messages import ImageRequest, VideoRequest
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify
 from vega3d.store.lookup import Size, picture_keys, video_keys
 from vega3d.video import FramePlan, frame_plan, read_frames, stack_frames
 
 Kind = Literal["video", "pictures"]
-GridOf = Callable[[Modality, Size, int, Limits], Size]
-"""Rows and columns of the host's tokens on a frame, from modality, size, number of frames and limits."""
 
 THREADS = 8  # reading headers and hashing files waits for the disk
 AT_ONCE = 256  # rows
@@ -61,7 +57,7 @@ class Job:
     def plan(self) -> FramePlan:
         """The run alone, as a clip of its own."""
         places = tuple(range(len(self.key.frames)))
-        return FramePlan((0,), places, (places,), (places,), self.key.grid)
+        return FramePlan((0,), places, (places,), (places,))
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,6 @@ class Needs:
     Attributes:
         settings: of the generator; its mode decides which frames are encoded together.
         identity: how files are identified; None takes their path for it, which is enough to count them.
-        grid_of: the host's tokens on a frame, for stores that depend on them.
         rank: which part of the media is wanted,
         world: of how many.
         factor: frames that the host merges into one time step.
@@ -93,7 +88,6 @@ class Needs:
 
     settings: Any
     identity: IdentityPolicy | None = "content"
-    grid_of: GridOf | None = None
     rank: int = 0
     world: int = 1
     factor: int = 2
@@ -131,18 +125,15 @@ class Needs:
 
     def _of_video(self, request: VideoRequest) -> list[Job]:
         clip = plan_clip(request, lambda host: frame_plan(self.settings, host), self.factor)
-        grid = self._grid("video", clip.size, len(clip.plan.host), clip.limits)
         if clip.pictures is not None:
-            return self._of_files(clip.plan, [(file, ()) for file in clip.pictures], clip.size, grid)
+            return self._of_files(clip.plan, [(file, ()) for file in clip.pictures], clip.size)
         if isinstance(clip.source, Tensor) or not isinstance(request.source, str):
             raise _in_memory(clip)
         source, own = request.source, self._own(request.source, len(clip.plan.runs))
         if not own:
             return []
-        if self.identity is None:
-            keys = video_keys(clip.plan, source, clip.size, grid)
-        else:
-            keys = clip.keys(self.identity, grid)
+        media = source if self.identity is None else identify(source, self.identity)
+        keys = video_keys(clip.plan, media, clip.size)
         return [Job(keys[number], "video", (source,)) for number in own]
 
     def _of_pictures(self, requests: Sequence[ImageRequest]) -> list[Job]:
@@ -157,11 +148,9 @@ class Needs:
         size = image_size(sources[0])
         plan = frame_plan(self.settings, range(len(sources)))
         pictures = [(one.source, one.marks if self.marks == "both" else ()) for one in requests]
-        return self._of_files(plan, pictures, size, self._grid("image", size, 1, requests[0].limits))
+        return self._of_files(plan, pictures, size)
 
-    def _of_files(
-        self, plan: FramePlan, pictures: Sequence[tuple[str, Marks]], size: Size, grid: Size | None
-    ) -> list[Job]:
+    def _of_files(self, plan: FramePlan, pictures: Sequence[tuple[str, Marks]], size: Size) -> list[Job]:
         found = []
         for run in plan.runs:
             own = [pictures[plan.generative[at]] for at in run]
@@ -169,7 +158,7 @@ class Needs:
                 continue
             media = [identify_drawn(self._identity(file), marks) for file, marks in own]
             places = tuple(range(len(own)))
-            key = picture_keys(FramePlan((0,), places, (places,), (places,)), media, size, grid)[0]
+            key = picture_keys(FramePlan((0,), places, (places,), (places,)), media, size)[0]
             first = dict(reversed(list(zip(media, own, strict=True))))  # the first file of each content
             files, marks = zip(*(first[one] for one in dict.fromkeys(media)), strict=True)
             found.append(Job(key, "pictures", files, marks if any(marks) else ()))
@@ -185,45 +174,6 @@ class Needs:
         """
         first = zlib.crc32(os.fsencode(file))
         return [number for number in range(runs) if (first + number // BLOCK) % self.world == self.rank]
-
-    def _grid(self, modality: Modality, size: Size, frames: int, limits: Limits) -> Size | None:
-        return self.grid_of(modality, size, frames, limits) if self.grid_of is not None else None
-
-
-class TokenGrids:
-    """Asks a host's own processor for its tokens on a frame, by a blank one of the same size.
-
-    Args:
-        processor: the host's.
-    """
-
-    def __init__(self, processor: Any) -> None:
-        self.processor = processor
-        self._known: dict[Any, Size] = {}
-
-    def __call__(self, modality: Modality, size: Size, frames: int, limits: Limits) -> Size:
-        """Rows and columns of the host's tokens on a frame."""
-        key = (modality, size, frames, limits)
-        if key not in self._known:
-            host = sized(
-                self.processor,
-                [limits] if modality == "image" else [],
-                [limits] if modality == "video" else [],
-            )
-            _, rows, columns = self._ask(host, modality, size, frames)[0].tolist()
-            merge = int(self.processor.image_processor.merge_size)
-            self._known[key] = (rows // merge, columns // merge)
-        return self._known[key]
-
-    def _ask(self, host: Any, modality: Modality, size: Size, frames: int) -> Tensor:
-        blank = torch.zeros(max(2, frames), 3, *size, dtype=torch.uint8)
-        if modality == "image":
-            grid: Tensor = host.image_processor([blank[0]], return_tensors="pt")["image_grid_thw"]
-        else:
-            grid = host.video_processor([blank], do_sample_frames=False, return_tensors="pt")[
-                "video_grid_thw"
-            ]
-        return grid
 
 
 def decode(jobs: Sequence[Job]) -> list[Tensor | Vega3DError]:

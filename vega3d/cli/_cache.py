@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vega3d.store.feature_store import Damage
 
 SAMPLING = ("nframes", "fps", "min_frames", "max_frames", "min_pixels", "max_pixels")
+HOST_IGNORED = "--host is ignored: no stored form depends on a host. The option goes with version 0.3."
 SHOWN = 20  # problems that are listed
 
 
@@ -49,30 +51,20 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row | Vega3DError]:
     yield from media_rows(arguments.media, defaults)
 
 
-def needs_of(arguments: argparse.Namespace, settings: Any, form: Any, identity: Any) -> Needs:
+def needs_of(arguments: argparse.Namespace, settings: Any, identity: Any) -> Needs:
     """What rows need under some settings; without ``identity`` files are not read."""
-    from vega3d.cache import Needs, TokenGrids
-    from vega3d.errors import ConfigError
-    from vega3d.host_media import load_host_processor
+    from vega3d.cache import Needs
 
-    grid_of = None
-    if form.needs_tokens or getattr(settings, "picture", None) == "matched":
-        if arguments.host is None:
-            raise ConfigError(
-                "These features depend on the host's tokens.",
-                got=f"grid {form.grid}, picture {getattr(settings, 'picture', None)}, and no host",
-                expected="the host whose processor decides",
-                fix="--host Qwen/Qwen2.5-VL-7B-Instruct, or --grid native with picture=whole",
-            )
-        grid_of = TokenGrids(load_host_processor(pico_or(arguments.host, "host")))
+    if arguments.host is not None:
+        warnings.warn(HOST_IGNORED, FutureWarning, stacklevel=2)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    return Needs(settings, identity, grid_of, rank, world, marks=arguments.marks)
+    return Needs(settings, identity, rank, world, marks=arguments.marks)
 
 
 def asked_by(arguments: argparse.Namespace, store: FeatureStore) -> tuple[list[Problem], list[Job]]:
     """Media that cannot be used, and the jobs that the options ask of a store."""
     settings = stored_config(store, None).backbone
-    needs = needs_of(arguments, settings, store.form, store.identity)
+    needs = needs_of(arguments, settings, store.identity)
     return parted([one for row in progress(needs.of(rows_of(arguments)), "reading", "row") for one in row])
 
 

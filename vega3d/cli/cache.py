@@ -66,17 +66,12 @@ def add_parser(commands: Any) -> None:
     part = _part(parts, "stats", _stats, "what is stored, and how often annotations share it")
     part.add_argument("store", help="folder of the store")
     _add_media(part, required=False)
-    part.add_argument("--host", metavar="NAME", help=_HOST_HELP)
+    part.add_argument("--host", metavar="NAME", help=argparse.SUPPRESS)
     part = _part(parts, "gc", _gc, "drop what none of the annotations need")
     part.add_argument("store", help="folder of the store")
     _add_media(part, required=True)
-    part.add_argument("--host", metavar="NAME", help=_HOST_HELP)
+    part.add_argument("--host", metavar="NAME", help=argparse.SUPPRESS)
     part.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
-
-
-_HOST_HELP = (
-    "host whose tokens decide, for grids patch and merged and picture=matched: pico, folder or hub id"
-)
 
 
 _MARKS_HELP = "who sees what messages draw on pictures, as the model's config has it (default: host)"
@@ -114,8 +109,8 @@ def _add_generator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, such as mode=clip"
     )
-    parser.add_argument("--host", metavar="NAME", help=_HOST_HELP)
-    parser.add_argument("--grid", default="native", choices=("native", "pooled", "patch", "merged"))
+    parser.add_argument("--host", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--grid", default="native", metavar="GRID", help="native (default) or pooled")
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "int8", "float32"))
     parser.add_argument("--cells", type=int, default=14, metavar="K", help="for pooled: K x K (default: 14)")
     parser.add_argument(
@@ -142,7 +137,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     form = Form(arguments.grid, arguments.precision, arguments.cells)
     settings = config.backbone
-    found = [one for row in needs_of(arguments, settings, form, None).of(rows_of(arguments)) for one in row]
+    found = [one for row in needs_of(arguments, settings, None).of(rows_of(arguments)) for one in row]
     problems, asked = parted(found)
     jobs = list({job.key.digest: job for job in asked}.values())
     cost = cost_of(jobs, settings, find_wan(str(settings.path)), form)
@@ -179,7 +174,7 @@ def _build(arguments: argparse.Namespace) -> int:
             identity=arguments.identity,
         )
     store.require_fingerprint(backbone.fingerprint(), backbone_record(backbone.spec.config))
-    needs = needs_of(arguments, backbone.spec.config, store.form, store.identity)
+    needs = needs_of(arguments, backbone.spec.config, store.identity)
     rank = os.environ.get("RANK")
     found = [one for row in progress(needs.of(rows_of(arguments)), "planning", "row") for one in row]
     problems, asked = parted(found)

@@ -77,5 +77,5 @@ _FRAMES_HELP = "frames that the host sees, several for several rows (default: 8 
 _MODE_HELP = "frame, window, joint, clip, vace_no_reference, vace_reference; several, or all that fit"
 _AS_HELP = "whether the host gets one video (default) or so many images"
 _PIXELS_HELP = "largest area of a frame in the host's processor (default: 602112, as for a video)"
-_SET_HELP = "a field of WanConfig: block=20, picture=matched, draws=4, dtype=float32, ..."
+_SET_HELP = "a field of WanConfig: block=20, pool=14, draws=4, dtype=float32, ..."
 _DEVICE_HELP = "where the generator runs; decides its default micro-batch (default: cuda)"

@@ -20,7 +20,7 @@ from vega3d.store.forms import Form
 
 Recipe = Literal["align", "lora", "full"]
 STAGES = (0, 1, 2, 3)
-FORMS = tuple(Form(grid, precision) for grid in ("native", "merged") for precision in ("bfloat16", "int8"))
+FORMS = tuple(Form(grid, precision) for grid in ("native", "pooled") for precision in ("bfloat16", "int8"))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def estimate(setup: Setup) -> Estimate:
     if not setup.modes and shape.is_vace and not config.mode.startswith("vace"):
         config = dataclasses.replace(config, mode="vace_no_reference")
     grid = _seen(setup, host, 1).grid
-    tower = picture.tower_size(setup.size[1], setup.size[0], config, grid)
+    tower = picture.tower_size(setup.size[1], setup.size[0], config)
     channels, width = DitShape.from_diffusers(shape.transformer).channels, _width(host)
     branch, new = wan_parts(shape, config), new_parts(setup.fusion, channels, width)
     weights = sum(part.size for part in branch)
@@ -196,18 +196,18 @@ def _clip(
         memory=branch_memory(config, dit, vae, *tower, given, weights=weights, device=setup.device),
         vision=vision_flops(host, seen),
         prefill=prefill_flops(host, seen),
-        stored=_stored(config, work.steps, dit.channels, tower, seen.grid),
+        stored=_stored(config, work.steps, dit.channels, tower),
     )
 
 
 def _stored(
-    config: WanConfig, steps: int, channels: int, tower: tuple[int, int], grid: tuple[int, int]
+    config: WanConfig, steps: int, channels: int, tower: tuple[int, int]
 ) -> dict[str, dict[str, int]]:
     """Bytes of a clip's features by grid and precision."""
     native = (config.pool, config.pool) if config.pool else (tower[0] // PATCH, tower[1] // PATCH)
     found: dict[str, dict[str, int]] = {}
     for form in FORMS:
-        cells = native if form.grid == "native" else grid
+        cells = native if form.grid == "native" else (form.cells, form.cells)
         found.setdefault(form.grid, {})[form.precision] = steps * form.bytes_per_frame(channels, *cells)
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 from vega3d import files
 from vega3d._version import __version__
 from vega3d.errors import ConfigError, StoreError
-from vega3d.store.forms import Form
+from vega3d.store.forms import GONE, REBUILD, Form
 
 ABOUT = "store.json"
 FORMAT = (1, 0)  # major, minor
@@ -47,6 +47,7 @@ def read(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         major = int(str(about["format"]).split(".")[0])
         missing = {"fingerprint", "backbone", "form", "identity"} - set(about)
+        _refuse_gone(folder, about)
         Form(**about.get("form", {}))
     except FileNotFoundError:
         raise _no_store(folder, f"no {ABOUT}") from None
@@ -55,6 +56,18 @@ def read(folder: Path) -> dict[str, Any]:
     if major > FORMAT[0] or missing:
         raise _no_store(folder, f"format {about['format']}, without {sorted(missing)}")
     return about
+
+
+def _refuse_gone(folder: Path, about: Mapping[str, Any]) -> None:
+    """Refuse features that depend on one host's tokens: only version 0.1 reads them."""
+    form, backbone = about.get("form", {}), about.get("backbone", {})
+    if form.get("grid") in GONE or backbone.get("picture") == "matched":
+        raise StoreError(
+            f"Cannot read the store {folder}: version 0.1 of vega3d is the last one that reads it.",
+            got=f"grid {form.get('grid')!r}, picture {backbone.get('picture')!r}",
+            expected="grid native or pooled, picture whole or reference",
+            fix=REBUILD,
+        )
 
 
 def _no_store(folder: Path, got: str) -> StoreError:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vega3d.config import FREE
+from vega3d.config import FREE, GONE
 from vega3d.errors import StoreError
 from vega3d.files import sweep_parts
 from vega3d.grid import FeatureMap
@@ -138,7 +138,7 @@ class FeatureStore:
 
     def _differing(self, backbone: Mapping[str, Any], free: Collection[str]) -> list[str]:
         plain = json.loads(json.dumps(dict(backbone)))  # tuples become lists, as in the file
-        names = {*plain, *self.backbone} - {*free, "path", "revision"}
+        names = {*plain, *(self.backbone.keys() - GONE)} - {*free, "path", "revision"}
         return sorted(name for name in names if plain.get(name) != self.backbone.get(name))
 
     def _foreign(self, got: str, expected: str) -> StoreError:

@@ -1,9 +1,8 @@
 """In which form features are kept: on which grid, in which precision.
 
-``native`` keeps the generator's own grid and serves every host. The others are smaller: ``pooled`` to k x k
-cells, ``patch`` and ``merged`` on one host's patches or tokens. Numbers are kept as bfloat16, or as int8 with
-one scale a token. A live feature passes through the same cast, so a model sees the same numbers whether
-they come from the store or from the generator.
+``native`` keeps the generator's own grid, ``pooled`` k x k cells; both serve every host. Numbers are kept as
+bfloat16, or as int8 with one scale a token. A live feature passes through the same cast, so a model gets the
+same numbers whether they come from the store or from the generator.
 
 This module knows no files.
 """
@@ -16,14 +15,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vega3d.errors import ConfigError, InputError, unknown_choice
+from vega3d.errors import ConfigError, unknown_choice
 from vega3d.grid import FeatureMap, TokenGrid, resample
 
-Grid = Literal["native", "pooled", "patch", "merged"]
+Grid = Literal["native", "pooled"]
+GONE = ("patch", "merged")  # grids that only version 0.1 reads
 Precision = Literal["float32", "bfloat16", "int8"]
 Packed = dict[str, Tensor]
 """Tensors of one run: ``values`` (T, h, w, C), and under int8 ``scale`` (T, h, w)."""
 
+REBUILD = "rebuild the store: vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME --grid native"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
@@ -32,9 +33,9 @@ class Form:
     """How features are stored.
 
     Attributes:
-        grid: ``native``, ``pooled``, ``patch`` or ``merged``.
+        grid: ``native`` or ``pooled``.
         precision: ``bfloat16``, ``int8`` (one float32 scale a token), or ``float32`` for comparison.
-        cells: cells on a side under ``pooled``; patches on a side of a host's token under ``patch``.
+        cells: cells on a side under ``pooled``.
     """
 
     grid: Grid = "native"
@@ -42,6 +43,13 @@ class Form:
     cells: int = 14
 
     def __post_init__(self) -> None:
+        if self.grid in GONE:
+            raise ConfigError(
+                f"Invalid grid {self.grid!r}: version 0.1 of vega3d is the last one that reads it.",
+                got=f"grid={self.grid!r}",
+                expected=", ".join(get_args(Grid)),
+                fix=REBUILD,
+            )
         for kind, value, choices in (("grid", self.grid, Grid), ("precision", self.precision, Precision)):
             if value not in get_args(choices):
                 raise unknown_choice(kind, value, get_args(choices))
@@ -50,46 +58,22 @@ class Form:
                 "cells is not positive.", got=self.cells, expected="1 or more", fix="use 14 or leave it out"
             )
 
-    @property
-    def needs_tokens(self) -> bool:
-        """Whether the host's token grid decides what is stored."""
-        return self.grid in ("patch", "merged")
-
-    def reduce(self, feature_map: FeatureMap, tokens: tuple[int, int] | None = None) -> FeatureMap:
+    def reduce(self, feature_map: FeatureMap) -> FeatureMap:
         """The map on the stored grid.
 
         Args:
             feature_map: (C, T, h, w).
-            tokens: rows and columns of the host's tokens, for ``patch`` and ``merged``.
-
-        Raises:
-            InputError: the form needs the host's tokens and they are not given.
         """
         if self.grid == "native":
             return feature_map
-        rows, columns, cells = self._target(tokens)
+        side = self.cells
         steps = range(feature_map.features.shape[1])
         # each step on its own: as if the host saw one frame a step
         alone = replace(feature_map, frames=tuple((step,) for step in steps))
-        place = TokenGrid(tuple((step,) for step in steps), rows, columns, cells)
-        placed = resample(
-            alone, place, [(step,) for step in steps], cells
-        )  # (T * rows * columns, cells^2, C)
-        split = placed.reshape(len(steps), rows, columns, cells, cells, -1)
-        features = split.permute(5, 0, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (C, T, rows * cells, ...)
+        place = TokenGrid(tuple((step,) for step in steps), side, side)
+        placed = resample(alone, place, [(step,) for step in steps], 1)  # (T * side * side, 1, C)
+        features = placed.reshape(len(steps), side, side, -1).permute(3, 0, 1, 2)  # (C, T, side, side)
         return FeatureMap(features.contiguous(), feature_map.frames)
-
-    def _target(self, tokens: tuple[int, int] | None) -> tuple[int, int, int]:
-        if self.grid == "pooled":
-            return self.cells, self.cells, 1
-        if tokens is None:
-            raise InputError(
-                f"Features on the {self.grid} grid need the host's token grid.",
-                got="no grid",
-                expected="rows and columns of the host's tokens on one frame",
-                fix="use Form(grid='native'), which every host can read",
-            )
-        return (*tokens, self.cells if self.grid == "patch" else 1)
 
     def pack(self, features: Tensor) -> Packed:
         """(C, T, h, w) as it is written."""
@@ -107,9 +91,9 @@ class Form:
             values = values.float().mul_(packed["scale"][..., None])
         return values.permute(3, 0, 1, 2)
 
-    def cast(self, feature_map: FeatureMap, tokens: tuple[int, int] | None = None) -> FeatureMap:
+    def cast(self, feature_map: FeatureMap) -> FeatureMap:
         """What a reader would get if ``feature_map`` were stored: for features that are computed live."""
-        reduced = self.reduce(feature_map, tokens)
+        reduced = self.reduce(feature_map)
         features = self.unpack(self.pack(reduced.features)).to(feature_map.features.device)
         return replace(reduced, features=features)
 

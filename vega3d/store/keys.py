@@ -32,30 +32,26 @@ class FeatureKey:
             drawn on them before they were encoded.
         frames: numbers of the run's frames in it.
         size: height and width of the decoded frames.
-        grid: rows and columns of the host's tokens, where picture or stored form depend on them.
     """
 
     media: str
     frames: tuple[int, ...]
     size: tuple[int, int]
-    grid: tuple[int, int] | None = None
 
     @property
     def digest(self) -> str:
         """The name under which the features are stored: 32 hexadecimal digits."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; ``grid`` keeps the addresses of version 0.1, which had such a field."""
+        return {**asdict(self), "grid": None}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> FeatureKey:
-        """Inverse of ``dataclasses.asdict``, through JSON."""
-        grid = record["grid"]
-        return cls(
-            record["media"],
-            tuple(record["frames"]),
-            (record["size"][0], record["size"][1]),
-            None if grid is None else (grid[0], grid[1]),
-        )
+        """Inverse of ``to_dict``, through JSON."""
+        return cls(record["media"], tuple(record["frames"]), (record["size"][0], record["size"][1]))
 
 
 _known: dict[tuple[str, int, int], str] = {}  # (path, size, mtime) of files hashed by this process

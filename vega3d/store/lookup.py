@@ -56,33 +56,25 @@ Looked = Stored | ToCompute | None
 """What a look into a store found for a clip; None: nobody looked."""
 
 
-def video_keys(plan: FramePlan, media: str, size: Size, grid: Size | None = None) -> list[FeatureKey]:
+def video_keys(plan: FramePlan, media: str, size: Size) -> list[FeatureKey]:
     """The address of each run of a video.
 
     Args:
         plan: whose frame numbers count frames of the file.
         media: identity of the file.
         size: height and width of the decoded frames.
-        grid: the host's tokens, if the store needs them.
     """
-    return [FeatureKey(media, tuple(plan.generative[at] for at in run), size, grid) for run in plan.runs]
+    return [FeatureKey(media, tuple(plan.generative[at] for at in run), size) for run in plan.runs]
 
 
-def picture_keys(
-    plan: FramePlan, media: Sequence[str], size: Size, grid: Size | None = None
-) -> list[FeatureKey]:
+def picture_keys(plan: FramePlan, media: Sequence[str], size: Size) -> list[FeatureKey]:
     """The address of each run of pictures; ``media`` holds the identity of each frame of the source."""
     keys = []
     for run in plan.runs:
         own = [media[plan.generative[at]] for at in run]
         once = list(dict.fromkeys(own))
-        keys.append(FeatureKey(identify_set(once), tuple(once.index(one) for one in own), size, grid))
+        keys.append(FeatureKey(identify_set(once), tuple(once.index(one) for one in own), size))
     return keys
-
-
-def needs_tokens(store: FeatureStore) -> bool:
-    """Whether addresses in this store depend on the host's token grid."""
-    return store.form.needs_tokens or store.backbone.get("picture") == "matched"
 
 
 def stored_map(

@@ -5,7 +5,6 @@ This module knows neither how features are found again nor where they come from.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,10 +55,10 @@ class StoreWriter:
             kind: whether they are one video or single pictures.
             marks: what was drawn on each of the pictures, plain JSON types; empty for nothing.
         """
-        reduced = self.store.form.reduce(feature_map, key.grid)
+        reduced = self.store.form.reduce(feature_map)
         tensors = self.store.form.pack(reduced.features)
         info = {
-            "key": dataclasses.asdict(key),
+            "key": key.to_dict(),
             "files": list(files),
             "kind": kind,
             "marks": [list(own) for own in marks],

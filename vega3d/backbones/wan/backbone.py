@@ -150,7 +150,7 @@ class WanBackbone(WanTower):
         """Places of runs that fit in one batch: one picture size, one length."""
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, run in enumerate(runs):
-            size = picture.tower_size(run.frames.shape[2], run.frames.shape[3], self.config, run.grid)
+            size = picture.tower_size(run.frames.shape[2], run.frames.shape[3], self.config)
             groups.setdefault((*size, len(run.positions)), []).append(place)
         return list(groups.values())
 
@@ -201,15 +201,14 @@ class WanBackbone(WanTower):
             maps = F.adaptive_avg_pool2d(maps, self.config.pool)
         return maps.transpose(0, 1).contiguous()
 
-    def prepare(self, frame: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+    def prepare(self, frame: Tensor) -> Tensor:
         """One decoded frame (3, H0, W0) as the tower's picture (3, H, W), float32 in [0, 1].
 
         Args:
             frame: uint8, or float in [0, 1].
-            grid: rows and columns of the host's tokens, for ``picture="matched"``.
         """
         checked = picture.require_frames(frame[None])[0]
-        return picture.prepare(self._moved(checked), self.config, grid)
+        return picture.prepare(self._moved(checked), self.config)
 
     def _moved(self, frame: Tensor) -> Tensor:
         """On the backbone's device; to a GPU by a copy that does not wait."""
@@ -233,14 +232,14 @@ class WanBackbone(WanTower):
 
     def _frame_latents(self, frames: Sequence[tuple[Run, int]]) -> Tensor:
         def encode(part: Sequence[tuple[Run, int]]) -> Tensor:
-            return self.latents(torch.stack([self.prepare(run.frames[at], run.grid) for run, at in part]))
+            return self.latents(torch.stack([self.prepare(run.frames[at]) for run, at in part]))
 
         return self._by_part(frames, self._frame_batch, encode)
 
     def _videos(self, runs: Sequence[Run]) -> Tensor:
         """Pictures (N, 3, T, H, W) of runs of one length, the last frame repeated up to T = 1 + 4k."""
         missing = -(len(runs[0].positions) - 1) % 4
-        videos = [[self.prepare(frame, run.grid) for frame in run.frames] for run in runs]
+        videos = [[self.prepare(frame) for frame in run.frames] for run in runs]
         return torch.stack([torch.stack(video + video[-1:] * missing, dim=1) for video in videos])
 
     @staticmethod
@@ -282,8 +281,8 @@ def _idle(config: WanConfig) -> set[str]:
         "joint": {"length"},
         "clip": {"length", "between"},
     }.get(config.mode, set())
-    used |= {"whole": {"pixels", "max_tokens"}, "matched": {"match"}, "reference": {"size"}}[config.picture]
-    optional = {"window", "length", "between", "pixels", "max_tokens", "match", "size"}
+    used |= {"whole": {"pixels", "max_tokens"}, "reference": {"size"}}[config.picture]
+    optional = {"window", "length", "between", "pixels", "max_tokens", "size"}
     return {"path", "revision", "micro_batch"} | (optional - used)
 
 

@@ -1,10 +1,8 @@
 """From decoded frames to the picture that the tower sees.
 
 ``whole`` (the default) keeps the whole picture and its aspect and resizes it with antialias; so every
-host can use the features, whatever it crops. ``matched`` does the same with a whole number of DiT tokens
-on each token of the host: fewer pixels, and features that belong to one host size. ``reference`` repeats
-the released code: cover, crop the centre, no antialias, which never shows the tower up to 44 % of the
-height.
+host can use the features, whatever it crops. ``reference`` repeats the released code: cover, crop the
+centre, no antialias, which never shows the tower up to 44 % of the height.
 
 This module knows no model, only that one token covers PATCH x PATCH pixels.
 """
@@ -21,50 +19,22 @@ from vega3d.backbones.frames import require_frames, unit
 from vega3d.config import PATCH, WanConfig
 from vega3d.errors import InputError
 
-__all__ = ["Grid", "prepare", "require_frames", "tower_size", "unit"]
-
-Grid = tuple[int, int]
-"""Rows and columns of a host's tokens on one frame."""
+__all__ = ["prepare", "require_frames", "tower_size", "unit"]
 
 LONGEST = 1024  # tokens on one side that Wan's rotary positions reach
 MAX_COVER = 1 << 26  # pixels of the picture that ``reference`` resizes to before it crops
 
 
-def tower_size(height: int, width: int, config: WanConfig, grid: Grid | None = None) -> tuple[int, int]:
+def tower_size(height: int, width: int, config: WanConfig) -> tuple[int, int]:
     """(H, W) of the picture that the tower sees, multiples of 16, for a frame of height x width pixels.
 
     ``whole``: the aspect of the frame, the area of ``config.pixels``, never more than
-    ``config.max_tokens`` tokens, never fewer than one token a side. ``matched``: ``config.match`` tokens
-    on a side of each token of ``grid``, the host's rows and columns. ``reference``: ``config.size``.
-
-    Raises:
-        InputError: ``matched`` without a grid, or over ``config.max_tokens``.
+    ``config.max_tokens`` tokens, never fewer than one token a side. ``reference``: ``config.size``.
     """
     if config.picture == "reference":
         return config.size[1], config.size[0]
-    rows, columns = (
-        _matched(config, grid) if config.picture == "matched" else _token_grid(height, width, config)
-    )
+    rows, columns = _token_grid(height, width, config)
     return rows * PATCH, columns * PATCH
-
-
-def _matched(config: WanConfig, grid: Grid | None) -> tuple[int, int]:
-    if grid is None:
-        raise InputError(
-            "picture='matched' needs the host's token grid.",
-            got="a plan without a grid",
-            expected="FramePlan(..., grid=(rows, columns)), as Vega3DAdapter makes it",
-            fix="pass plan=dataclasses.replace(FramePlan.per_frame(...), grid=...), or use picture='whole'",
-        )
-    rows, columns = grid[0] * config.match, grid[1] * config.match
-    if rows * columns > config.max_tokens or max(rows, columns) > LONGEST:
-        raise InputError(
-            "A matched picture would be too large.",
-            got=f"{rows} x {columns} DiT tokens for the host's {grid[0]} x {grid[1]}",
-            expected=f"at most {config.max_tokens} tokens, at most {LONGEST} on a side",
-            fix="lower match, or the host's max_pixels; or raise WanConfig(max_tokens=...)",
-        )
-    return rows, columns
 
 
 def _token_grid(height: int, width: int, config: WanConfig) -> tuple[int, int]:
@@ -84,10 +54,10 @@ def _neighbours(side: float, most: int) -> tuple[int, ...]:
     return tuple(sorted({min(max(1, number), limit) for number in (math.floor(side), math.ceil(side))}))
 
 
-def prepare(frame: Tensor, config: WanConfig, grid: Grid | None = None) -> Tensor:
+def prepare(frame: Tensor, config: WanConfig) -> Tensor:
     """One decoded frame (3, H0, W0), checked, as the tower's picture (3, H, W): float32 in [0, 1]."""
     height, width = frame.shape[-2:]
-    size = tower_size(height, width, config, grid)
+    size = tower_size(height, width, config)
     picture = unit(frame)[None]  # (1, 3, H0, W0)
     if config.picture == "reference":
         picture = (_cover_and_crop(picture * 2.0 - 1.0, *size) + 1.0) / 2.0

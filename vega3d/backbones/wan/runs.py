@@ -30,13 +30,11 @@ class Run:
         clip: number of the clip in the call.
         positions: its frames, as positions in the clip.
         frames: the decoded frames (t, 3, H, W).
-        grid: the host's tokens on a frame, if they are known.
     """
 
     clip: int
     positions: tuple[int, ...]
     frames: Tensor
-    grid: tuple[int, int] | None
 
 
 def find_runs(
@@ -55,7 +53,7 @@ def find_runs(
         if len(plan.generative) != len(clip):
             raise _unfit(f"{len(clip)} frames in clip {number}", f"the plan's {len(plan.generative)} frames")
         _require_mode(plan, config)
-        found += [Run(number, run, clip[list(run)], plan.grid) for run in plan.runs]
+        found += [Run(number, run, clip[list(run)]) for run in plan.runs]
     return found, list(plans)
 
 

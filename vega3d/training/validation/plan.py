@@ -165,7 +165,7 @@ def _branch_flops(model: Model, frames: int, height: int, width: int) -> float:
     assert model.wan is not None
     settings = model.adapter.vega3d_config.backbone
     dit, vae = DitShape.from_diffusers(model.wan.transformer), VaeShape.from_diffusers(model.wan.vae)
-    tower = tower_size(width, height, settings, _grid(settings))
+    tower = tower_size(width, height, settings)
     return float(wan_flops(settings, dit, vae, *tower, frames).total)
 
 
@@ -175,10 +175,5 @@ def _generator(model: Model, seen: tuple[int, int, int]) -> Any:
     settings = model.adapter.vega3d_config.backbone
     dit, vae = DitShape.from_diffusers(model.wan.transformer), VaeShape.from_diffusers(model.wan.vae)
     weights = sum(part.size for part in wan_parts(model.wan, settings))
-    tower = tower_size(width, height, settings, _grid(settings))
+    tower = tower_size(width, height, settings)
     return branch_memory(settings, dit, vae, *tower, frames, weights=weights)
-
-
-def _grid(settings: Any) -> tuple[int, int] | None:
-    """Tokens of the host, where the generator's picture has to match them: a usual 4:3 frame."""
-    return (14, 18) if settings.picture == "matched" else None
