@@ -1,9 +1,9 @@
 """The shipped tiny models on a fixed clip, against stored numbers.
 
-The clip is integer arithmetic, so it is the same everywhere; the noise is drawn on the CPU from a seed. Numbers
-are compared by relative error, not by a hash: another processor, thread count or library adds up in another
-order, which moves the last digits (1e-6 of the scale). ``TOLERANCE`` lies far above that, and below what a wrong
-setting or a damaged file does.
+The clip is integer arithmetic, so it is the same everywhere; the noise is drawn on the CPU from a seed.
+Numbers are compared by relative error, not by a hash: another processor, thread count or library adds up in
+another order, which moves the last digits (1e-6 of the scale). ``TOLERANCE`` lies far above that, and below
+what a wrong setting or a damaged file does.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ and route_questions.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from vega3d.rooms.choice_questions import appearance, direction_maker, rel_distance
+from vega3d.rooms.choice_questions import Level, appearance, direction_maker, rel_distance
 from vega3d.rooms.number_questions import abs_distance, counting, room_size, size
 from vega3d.rooms.renderer import Clip
 from vega3d.rooms.rng import Rng
@@ -35,16 +36,9 @@ POST_PROMPT_CHOICE = "Answer with the option's letter from the given choices dir
 POST_PROMPT_NUMBER = "Please answer the question using a single word or phrase."
 
 _MAKERS: tuple[QuestionMaker, ...] = (
-    counting,
-    abs_distance,
-    size,
-    room_size,
-    rel_distance,
-    direction_maker("easy"),
-    direction_maker("medium"),
-    direction_maker("hard"),
-    appearance,
-    route,
+    *(counting, abs_distance, size, room_size, rel_distance),
+    *(direction_maker(level) for level in get_args(Level)),
+    *(appearance, route),
 )
 
 
@@ -62,15 +56,7 @@ class Question:
 
     def to_record(self) -> dict[str, object]:
         """The row as JSON-ready values, keys in VSI-Bench's order."""
-        return {
-            "id": self.id,
-            "dataset": self.dataset,
-            "scene_name": self.scene_name,
-            "question_type": self.question_type,
-            "question": self.question,
-            "options": None if self.options is None else list(self.options),
-            "ground_truth": self.ground_truth,
-        }
+        return {**vars(self), "options": None if self.options is None else list(self.options)}
 
     def prompt(self) -> str:
         """The user text exactly as VSI-Bench sends it (after the frames)."""

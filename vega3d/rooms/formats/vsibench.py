@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,6 @@ from vega3d.rooms.questions import Question, make_questions
 from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
 from vega3d.rooms.scene import ROOMS_VERSION, Room
 from vega3d.rooms.video import rooms_tag, write_mp4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides the bytes of a scene beside its seed; scenes of other settings are made again."""
-
-    version: int = ROOMS_VERSION
-    width: int = 256
-    height: int = 256
-    frames: int = FRAMES
-    fps: float = FPS
-    per_type: int = 2
-    geometry: bool = False
-    held_out: bool = False
 
 
 def export_rooms(
@@ -83,7 +69,8 @@ def export_rooms(
     if indices is None:
         indices = _held_out(split, seed, scenes) if held_out else range(scenes)
     folder = swept(swept(Path(out)) / "rooms")
-    settings = Settings(ROOMS_VERSION, width, height, frames, fps, per_type, geometry, held_out)
+    size = {"width": width, "height": height, "frames": frames, "fps": fps}
+    settings = {**size, "per_type": per_type, "geometry": geometry, "held_out": held_out}
     calls = [(folder, scene_seed(split, seed, index), settings) for index in indices]
     rows = numbered(export_scenes(_scene, calls, workers, progress))
     write_lines(Path(out) / "conversations.jsonl", map(conversation_of, rows))
@@ -147,26 +134,26 @@ def _held_out(split: Split, seed: int, scenes: int) -> list[int]:
     return [i for i, _ in itertools.islice((pair for pair in rooms if room_is_held_out(pair[1])), scenes)]
 
 
-def _scene(folder: Path, seed: int, settings: Settings) -> tuple[list[Row], bool]:
+def _scene(folder: Path, seed: int, settings: dict[str, Any]) -> tuple[list[Row], bool]:
     """Questions of one scene, and whether it was complete before."""
-    room = make_room(seed, settings.version)
-    suffixes = (".mp4", ".npz") if settings.geometry else (".mp4",)
+    room = make_room(seed)
+    suffixes = (".mp4", ".npz") if settings["geometry"] else (".mp4",)
     files = [folder / f"{room.name}{suffix}" for suffix in suffixes]
+    expected = {"version": ROOMS_VERSION, **settings}
     mark = folder / f"{room.name}.json"
-    scene, complete = complete_scene(mark, asdict(settings), lambda: _make(folder, room, settings), files)
+    scene, complete = complete_scene(mark, expected, lambda: _make(files, room, **settings), files)
     return scene["questions"], complete
 
 
-def _make(folder: Path, room: Room, settings: Settings) -> Row:
+def _make(
+    files: list[Path], room: Room, *, per_type: int, geometry: bool, held_out: bool, **size: Any
+) -> Row:
     """Write video and geometry; returns what the scene's JSON holds beside its settings."""
-    clip = render(
-        room, width=settings.width, height=settings.height, frames=settings.frames, fps=settings.fps,
-        normals=settings.geometry,
-    )  # fmt: skip
-    write_mp4(folder / f"{room.name}.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
-    if settings.geometry:
-        write_geometry(folder / f"{room.name}.npz", clip)
-    questions = make_questions(room, clip, per_type=settings.per_type)
-    if settings.held_out:
+    clip = render(room, **size, normals=geometry)
+    write_mp4(files[0], clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
+    if geometry:
+        write_geometry(files[1], clip)
+    questions = make_questions(room, clip, per_type=per_type)
+    if held_out:
         questions = [question for question in questions if family_is_held_out(question.question_type)]
     return {"scene": describe(room, clip), "questions": [question.to_record() for question in questions]}
