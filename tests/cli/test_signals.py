@@ -100,7 +100,7 @@ def test_a_killed_worker_is_a_typed_error(start: Callable[[], Started]) -> None:
     _, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    assert "vega3d rooms: A worker process ended" in errors
+    assert "vega3d rooms: Cannot finish: a worker process ended" in errors
     assert until(lambda: all(map(gone, children)))
 
 

@@ -12,10 +12,11 @@ from PIL import Image
 
 from tests.rooms.checker import NUMBERS, World, heading
 from vega3d.errors import ConfigError
+from vega3d.geometry.iou import aligned_iou
 from vega3d.rooms import Clip, Room, make_room, render
 from vega3d.rooms.formats.scannet import export_scannet
 from vega3d.rooms.furniture import CATEGORIES, KINDS, plural
-from vega3d.rooms.proposals import MOST, overlap
+from vega3d.rooms.proposals import MOST
 
 SCENES, SMALL = 3, {"width": 96, "height": 72, "frames": 12}
 Exported = tuple[Path, dict[str, tuple[Room, Clip, World]]]
@@ -282,7 +283,7 @@ def test_proposals_find_most_things_and_not_exactly() -> None:
         proposals = make_proposals(Rng(seed), boxes, room.size)
         assert len(proposals) <= MOST
         assert all(min(p[3:]) > 0 for p in proposals)
-        best += [max(overlap(box, p) for p in proposals) for box in boxes]
+        best += [max(aligned_iou(box, p) for p in proposals) for box in boxes]
     recall = {k: np.mean(np.asarray(best) >= k) for k in (0.25, 0.5, 0.9)}
     assert 0.8 < recall[0.25] < 0.98
     assert recall[0.25] - 0.2 < recall[0.5] < recall[0.25]
@@ -296,7 +297,7 @@ def test_overlap_of_boxes_is_that_of_counted_points() -> None:
         points = rng.uniform(-1, 1, (20_000, 3))
         inside = [(np.abs(points - box[:3]) <= np.asarray(box[3:]) / 2).all(1) for box in (a, b)]
         counted = (inside[0] & inside[1]).sum() / (inside[0] | inside[1]).sum()
-        assert overlap(a, b) == pytest.approx(counted, abs=0.03)
+        assert aligned_iou(a, b) == pytest.approx(counted, abs=0.03)
 
 
 def test_captions_get_a_proposal_only_where_it_fits(data: Exported) -> None:
@@ -305,11 +306,11 @@ def test_captions_get_a_proposal_only_where_it_fits(data: Exported) -> None:
     records = processed(root, "scan2cap", "val")
     assert {record["box_input"] is None for record in records} == {True, False}
     for record in records:
-        ious = [overlap(record["gt_box"], p) for p in proposals[record["video"]]]
+        ious = [aligned_iou(record["gt_box"], p) for p in proposals[record["video"]]]
         if record["box_input"] is None:
             assert max(ious) < 0.5
         else:
-            assert overlap(record["gt_box"], record["box_input"]) == pytest.approx(max(ious))
+            assert aligned_iou(record["gt_box"], record["box_input"]) == pytest.approx(max(ious))
             assert max(ious) >= 0.5
     assert all(r["box_input"] == r["gt_box"] for r in processed(root, "scan2cap", "train"))
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 SPLITS = ("train", "val", "test")
@@ -99,24 +99,10 @@ def run_make(arguments: argparse.Namespace) -> int:
     """Render, with progress and time left on standard error; prints the videos and the questions."""
     from vega3d.rooms import export_rooms
 
-    path = export_rooms(
-        arguments.out,
-        arguments.scenes,
-        arguments.seed,
-        split=arguments.split,
-        width=arguments.size,
-        height=arguments.size,
-        frames=arguments.frames,
-        per_type=arguments.per_type,
-        geometry=arguments.geometry,
-        held_out=arguments.held_out,
-        workers=arguments.workers,
-        progress=_progress(),
-    )
-    for video in sorted((path.parent / "rooms").glob("*.mp4")):
-        print(video)
-    print(path)
-    return 0
+    size = {"width": arguments.size, "height": arguments.size, "frames": arguments.frames}
+    content = {name: getattr(arguments, name) for name in ("per_type", "geometry", "held_out")}
+    path = export_rooms(**_shared(arguments), scenes=arguments.scenes, **size, **content)
+    return _print([*sorted((path.parent / "rooms").glob("*.mp4")), path])
 
 
 def run_export(arguments: argparse.Namespace) -> int:
@@ -125,25 +111,14 @@ def run_export(arguments: argparse.Namespace) -> int:
     from vega3d.rooms.formats.cvbench import export_pictures
     from vega3d.rooms.formats.scannet import export_scannet
 
-    a, report = arguments, _progress()
-    if a.layout == "pictures":
-        for path in export_pictures(a.out, a.scenes, a.seed, split=a.split, size=a.width, progress=report):
-            print(path)
-        return 0
-    if a.layout == "ames":
-        path = export_ames(
-            a.out, a.scenes, a.seed, split=a.split, width=a.width, height=a.height,
-            sampled=a.frames or 8, workers=a.workers, progress=report,
-        )  # fmt: skip
-        print(path)
-        return 0
-    paths = export_scannet(
-        a.out, a.scenes, a.seed, split=a.split, width=a.width, height=a.height,
-        frames=a.frames or 48, workers=a.workers, progress=report,
-    )  # fmt: skip
-    for path in paths:
-        print(path)
-    return 0
+    shared, count, frames = _shared(arguments), arguments.scenes, arguments.frames
+    size = {"width": arguments.width, "height": arguments.height}
+    if arguments.layout == "pictures":
+        shared.pop("workers")
+        return _print(export_pictures(**shared, scenes=count, size=arguments.width))
+    if arguments.layout == "ames":
+        return _print([export_ames(**shared, pairs=count, **size, sampled=frames or 8)])
+    return _print(export_scannet(**shared, scenes=count, **size, frames=frames or 48))
 
 
 def run_show(arguments: argparse.Namespace) -> int:
@@ -151,8 +126,17 @@ def run_show(arguments: argparse.Namespace) -> int:
     from vega3d.rooms import make_room
     from vega3d.rooms.show import write_pictures
 
-    room = make_room(arguments.seed)
-    for path in write_pictures(room, arguments.out):
+    return _print(write_pictures(make_room(arguments.seed), arguments.out))
+
+
+def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Arguments that all exports share."""
+    names = ("out", "seed", "split", "workers")
+    return {**{name: getattr(arguments, name) for name in names}, "progress": _progress()}
+
+
+def _print(paths: Iterable[object]) -> int:
+    for path in paths:
         print(path)
     return 0
 

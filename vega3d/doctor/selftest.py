@@ -47,17 +47,22 @@ def clip() -> Tensor:
 
 
 @cache
+def backbone() -> WanBackbone:
+    """The shipped generator, in float32 on the CPU."""
+    return WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS, device="cpu")
+
+
+@cache
 def adapter() -> Vega3DAdapter:
-    """The shipped host, freshly wrapped, and the shipped generator, in float32 on the CPU."""
+    """The shipped host, freshly wrapped, in float32 on the CPU."""
     host = Qwen2_5_VLForConditionalGeneration.from_pretrained(pico_path("host"), dtype=torch.float32)
-    wan = WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS, device="cpu")
-    return Vega3DAdapter(host.eval(), Vega3DConfig(backbone=SETTINGS), wan).eval()
+    return Vega3DAdapter(host.eval(), Vega3DConfig(backbone=SETTINGS), backbone()).eval()
 
 
 @cache
 def features() -> Tensor:
     """(C, FRAMES, h, w) of the clip."""
-    return adapter().backbone([clip()])[0].features
+    return backbone()([clip()])[0].features
 
 
 @cache

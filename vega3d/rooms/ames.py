@@ -20,9 +20,9 @@ from vega3d.errors import ConfigError
 from vega3d.geometry import intrinsics, look_at
 from vega3d.rooms.camera import is_clear
 from vega3d.rooms.furniture import COLOURS, KINDS
-from vega3d.rooms.layout import make_room
+from vega3d.rooms.layout import make_room, toned
 from vega3d.rooms.raycast import camera_rays
-from vega3d.rooms.renderer import FOV_X, FPS, Clip, film
+from vega3d.rooms.renderer import FOV_X, FPS, Clip, film, stacked
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room, Surface, parts_in, upright_box
 
@@ -67,7 +67,7 @@ def make_ames(seed: int) -> AmesPair:
         ConfigError: a negative seed.
     """
     if seed < 0:
-        raise ConfigError("A pair's seed cannot be negative.", got=seed, expected="an integer >= 0")
+        raise ConfigError("Invalid seed of a pair.", got=seed, expected="an integer >= 0")
     rng = Rng(ROOMS_VERSION, seed, 6)
     for attempt in range(400):
         # Seeds of splits are below 10**9, so no two splits share a room here either.
@@ -99,8 +99,7 @@ def film_ames(
     frames = (sampled - 1) * step + 1
     poses, room = ames_path(pair, frames, step), pair.twins[twin]
     K = intrinsics(width, height, FOV_X)
-    shots = film(room, K, poses, np.zeros(frames), height, width)
-    rgb, depth, ids = (np.stack([getattr(s, name) for s in shots]) for name in ("rgb", "depth", "ids"))
+    rgb, depth, ids, _ = stacked(film(room, K, poses, np.zeros(frames), height, width))
     return Clip(rgb, depth, ids, K, poses, FPS, np.arange(frames), frames, room.class_of)
 
 
@@ -116,9 +115,10 @@ def ames_questions(pair: AmesPair, twin: int) -> list[dict[str, Any]]:
         "What is the length of the longest dimension (length, width, or height) of the "
         f"{target.category}, measured in centimeters?"
     )
+    options = [f"{letter}. {name}" for letter, name in zip("AB", names, strict=True)]
     asked: list[tuple[str, str, list[str] | None, str]] = [
-        ("ames_nearer", which, [f"{a}. {name}" for a, name in zip("AB", names, strict=True)], "AB"[nearer]),
-        ("ames_distance", far, None, f"{_metres(pair, target):.1f}"),
+        ("ames_nearer", which, options, "AB"[nearer]),
+        ("ames_distance", far, None, f"{math.dist(pair.eye, target.box.centre):.1f}"),
         ("ames_size", large, None, str(round(100 * max(target.box.size)))),
     ]
     keys = ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth")
@@ -205,18 +205,12 @@ def _floating(rng: Rng, category: str, number: int, centre: NDArray[np.floating]
     texture, period = rng.pick(_LOOKS), longest * rng.real(0.2, 0.4)
     surfaces = []
     for part in kind.parts:
-        red, green, blue = COLOURS[part.colour or colour]
         # Parts differ in brightness, or a thing without shading would be a blot.
-        tone = (min(1.0, red * part.tint), min(1.0, green * part.tint), min(1.0, blue * part.tint))
-        surfaces.append(
-            Surface(tone, texture, period, 0.0 if part.plain else 0.35, (0.1, 0.2, 0.3), glow=1.0)
-        )
+        tone = toned(COLOURS[part.colour or colour], (part.tint,) * 3)
+        contrast = 0.0 if part.plain else 0.35
+        surfaces.append(Surface(tone, texture, period, contrast, (0.1, 0.2, 0.3), glow=1.0))
     return Instance(number, category, colour, box, parts_in(kind, box, surfaces), "plastic")
 
 
 def _turned(heading: float) -> tuple[float, float]:
     return (math.cos(heading), math.sin(heading))
-
-
-def _metres(pair: AmesPair, thing: Instance) -> float:
-    return math.dist(pair.eye, thing.box.centre)

@@ -8,7 +8,7 @@ them takes more than its name. This module knows no cameras and no pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.rooms.furniture import COLOURS, KINDS, MATERIALS, Kind
@@ -65,7 +65,7 @@ def make_room(seed: int, version: int = ROOMS_VERSION) -> Room:
         ConfigError: a negative seed, or a version that this release does not have.
     """
     if seed < 0:
-        raise ConfigError("A room's seed cannot be negative.", got=seed, expected="an integer >= 0")
+        raise ConfigError("Invalid seed of a room.", got=seed, expected="an integer >= 0")
     if version != ROOMS_VERSION:
         raise unknown_choice("version of rooms", str(version), [str(ROOMS_VERSION)])
     rng = Rng(ROOMS_VERSION, seed)
@@ -112,19 +112,16 @@ def _wishes(rng: Rng, size: Size) -> list[_Wish]:
     singles = max(4, min(12, round(room * 0.26)))
     furniture += [_wish(rng, n) for n in rng.some([n for n in stands if n not in crowds], singles)]
     furniture.sort(key=lambda w: (KINDS[w.category].place != "wall", -w.size[0] * w.size[1]))
-    movers = _movers(rng, [n for n in ("ball", "robot") if n not in crowds]) if rng.chance(0.3) else []
+    movable = [n for n in ("ball", "robot") if n not in crowds]
+    movers = rng.some(movable, rng.whole(1, 3)) if rng.chance(0.3) else []
+    moving = [replace(_wish(rng, n), moves=True) for n in movers]
     hung = [_wish(rng, n) for n in rng.some(hangs, rng.whole(1, 4))]
     if rng.chance(0.5):
         hung += _group(rng, "picture", rng.whole(1, 4))
     crowd = rng.some(tops, rng.whole(1, 3))
     clutter = [w for n in crowd for w in _group(rng, n, rng.whole(2, 6))]
     clutter += [_wish(rng, n) for n in rng.some([n for n in tops if n not in crowd], rng.whole(2, 6))]
-    return first + movers + furniture + hung + clutter
-
-
-def _movers(rng: Rng, names: list[str]) -> list[_Wish]:
-    wishes = [_wish(rng, name) for name in rng.some(names, rng.whole(1, 3))]
-    return [_Wish(w.category, w.size, w.colour, w.material, moves=True) for w in wishes]
+    return first + moving + furniture + hung + clutter
 
 
 def _group(rng: Rng, category: str, count: int) -> list[_Wish]:
@@ -141,21 +138,21 @@ def _copy(wish: _Wish, gain: float) -> _Wish:
     """The same look in a slightly other size, inside the range of the kind."""
     low, high = wish.kind.longest
     longest = max(wish.size)
-    gain = min(max(gain, low / longest), high / longest)
-    size = (wish.size[0] * gain, wish.size[1] * gain, wish.size[2] * gain)
-    return _Wish(wish.category, size, wish.colour, wish.material)
+    return replace(wish, size=_scaled(wish.size, min(max(gain, low / longest), high / longest)))
 
 
 def _wish(rng: Rng, category: str) -> _Wish:
     kind = KINDS[category]
     low, high = kind.longest
     longest = low * (high / low) ** rng.real()
-    ratio = [rng.real(*span) for span in kind.ratio]
-    if kind.round:
-        ratio[1] = ratio[0]
-    scale = longest / max(ratio)
-    size = (ratio[0] * scale, ratio[1] * scale, ratio[2] * scale)
+    width, depth, height = (rng.real(*span) for span in kind.ratio)
+    ratio = (width, width if kind.round else depth, height)
+    size = _scaled(ratio, longest / max(ratio))
     return _Wish(category, size, rng.pick(kind.colours), rng.pick(kind.materials))
+
+
+def _scaled(size: Size, gain: float) -> Size:
+    return (size[0] * gain, size[1] * gain, size[2] * gain)
 
 
 def _build(rng: Rng, number: int, wish: _Wish, found: Found, parent: int) -> Instance:
@@ -164,7 +161,7 @@ def _build(rng: Rng, number: int, wish: _Wish, found: Found, parent: int) -> Ins
     surfaces = []
     for part in wish.kind.parts:
         colour = base.colour if part.colour is None else COLOURS[part.colour]
-        tinted = _toned(colour, (part.tint,) * 3)
+        tinted = toned(colour, (part.tint,) * 3)
         contrast = 0.0 if part.plain or part.colour is not None else base.contrast
         surfaces.append(Surface(tinted, base.texture, base.period, contrast, base.phase, part.glow))
     motion = None
@@ -177,18 +174,18 @@ def _build(rng: Rng, number: int, wish: _Wish, found: Found, parent: int) -> Ins
 def _surface(rng: Rng, colour: Size, material: str) -> Surface:
     texture, period, contrast = MATERIALS[material]
     phase = (rng.real(), rng.real(), rng.real())
-    tone = _toned(colour, (rng.real(0.92, 1.06),) * 3)
+    tone = toned(colour, (rng.real(0.92, 1.06),) * 3)
     return Surface(tone, TEXTURES.index(texture), rng.real(*period), contrast, phase)
 
 
 def _shell(rng: Rng, choices: tuple[tuple[str, Size, float], ...], period: tuple[float, float]) -> Surface:
     texture, colour, contrast = rng.pick(choices)
-    tone = _toned(colour, (rng.real(0.85, 1.1), rng.real(0.85, 1.1), rng.real(0.85, 1.1)))
+    tone = toned(colour, (rng.real(0.85, 1.1), rng.real(0.85, 1.1), rng.real(0.85, 1.1)))
     phase = (rng.real(), rng.real(), rng.real())
     return Surface(tone, TEXTURES.index(texture), rng.real(*period), contrast * rng.real(0.6, 1.2), phase)
 
 
-def _toned(colour: Size, gains: Size) -> Size:
+def toned(colour: Size, gains: Size) -> Size:
     """A colour brightened or dimmed a channel each, at most white."""
     red, green, blue = (min(1.0, c * gain) for c, gain in zip(colour, gains, strict=True))
     return (red, green, blue)

@@ -9,7 +9,9 @@ may not be redistributed. Boxes are axis-aligned, at most 50 a scene, the surest
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vega3d.geometry.iou import aligned_iou
 from vega3d.rooms.rng import Rng
 
 Box = list[float]
@@ -38,39 +40,31 @@ def make_proposals(rng: Rng, boxes: list[Box], size: tuple[float, float, float])
 
 def best_proposal(box: Box, proposals: list[Box]) -> tuple[Box | None, float]:
     """The proposal with the highest IoU to a box, and that IoU."""
-    scored = [(overlap(box, other), i) for i, other in enumerate(proposals)]
-    if not scored:
+    if not proposals:
         return None, 0.0
-    best, index = max(scored, key=lambda pair: (pair[0], -pair[1]))
-    return (proposals[index] if best > 0 else None), best
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Axis-aligned IoU of two boxes."""
-    p, q = np.asarray(a), np.asarray(b)
-    low = np.maximum(p[:3] - p[3:] / 2, q[:3] - q[3:] / 2)
-    high = np.minimum(p[:3] + p[3:] / 2, q[:3] + q[3:] / 2)
-    shared = float(np.prod(np.maximum(high - low, 0)))
-    return shared / (float(np.prod(p[3:]) + np.prod(q[3:])) - shared + 1e-8)
+    iou = aligned_iou(box, proposals, epsilon=1e-8)
+    best = int(iou.argmax())
+    return (proposals[best] if iou[best] > 0 else None), float(iou[best])
 
 
 def _fault(rng: Rng, box: Box, boxes: list[Box]) -> Box:
     draw = rng.real()
     if draw < _PART:
-        return _shaky(rng, _part(rng, box), _OFF)
-    if draw < _PART + _MERGED:
-        other = min((b for b in boxes if b is not box), key=lambda b: _apart(box, b), default=box)
-        return _shaky(rng, _around(box, other), _OFF)
+        box = _part(rng, box)
+    elif draw < _PART + _MERGED:
+        others = (other for other in boxes if other is not box)
+        nearest = min(others, key=lambda other: np.linalg.norm(np.subtract(box, other)[:3]), default=box)
+        lows, highs = zip(_faces(box), _faces(nearest), strict=True)
+        box = _box(np.minimum(*lows), np.maximum(*highs))
     return _shaky(rng, box, _OFF)
 
 
 def _shaky(rng: Rng, box: Box, spread: float) -> Box:
     """Each face moved; never thinner than a centimetre."""
-    middle, side = np.asarray(box[:3]), np.asarray(box[3:])
-    low = middle - side / 2 + np.array([rng.bell(spread) for _ in range(3)]) * side
-    high = middle + side / 2 + np.array([rng.bell(spread) for _ in range(3)]) * side
-    high = np.maximum(high, low + 0.01)
-    return [round(float(v), 4) for v in (*((low + high) / 2), *(high - low))]
+    (low, high), side = _faces(box), np.asarray(box[3:])
+    low = low + np.array([rng.bell(spread) for _ in range(3)]) * side
+    high = high + np.array([rng.bell(spread) for _ in range(3)]) * side
+    return [round(value, 4) for value in _box(low, np.maximum(high, low + 0.01))]
 
 
 def _part(rng: Rng, box: Box) -> Box:
@@ -81,15 +75,14 @@ def _part(rng: Rng, box: Box) -> Box:
     return part
 
 
-def _around(a: Box, b: Box) -> Box:
-    p, q = np.asarray(a), np.asarray(b)
-    low = np.minimum(p[:3] - p[3:] / 2, q[:3] - q[3:] / 2)
-    high = np.maximum(p[:3] + p[3:] / 2, q[:3] + q[3:] / 2)
-    return [float(v) for v in (*((low + high) / 2), *(high - low))]
+def _faces(box: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest x, y, z (3,)."""
+    middle, half = np.asarray(box[:3]), np.asarray(box[3:]) / 2
+    return middle - half, middle + half
 
 
-def _apart(a: Box, b: Box) -> float:
-    return float(np.linalg.norm(np.asarray(a[:3]) - np.asarray(b[:3])))
+def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
+    return [float(value) for value in (*((low + high) / 2), *(high - low))]
 
 
 def _nothing(rng: Rng, size: tuple[float, float, float]) -> Box:

@@ -22,13 +22,13 @@ Relation = Literal["closest", "farthest", "near", "on", "largest", "smallest"]
 _LEAD = 0.3  # metres between the closest and the next
 _NEAR, _NOT_NEAR = 0.5, 0.8  # metres: next to, and plainly not next to
 _LARGER = 1.3  # times the volume of the next
-_WORDS: dict[Relation, tuple[str, ...]] = {
+_PHRASES: dict[Relation, tuple[str, ...]] = {
     "closest": ("closest to the {a}", "nearest to the {a}"),
     "farthest": ("farthest from the {a}", "farthest away from the {a}"),
     "near": ("next to the {a}", "beside the {a}"),
     "on": ("on the {a}", "lying on the {a}", "on top of the {a}"),
 }
-_NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+WORDS = ("zero", "one", "two", "three", "four", "five", "six")
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,8 @@ class Facts:
     def references(self, rng: Rng, target: Instance) -> Iterator[Reference]:
         """References that mean this thing alone, in random order."""
         colours, materials = (None, target.colour), tuple(dict.fromkeys((None, sayable_material(target))))
-        relations: list[tuple[Relation | None, str | None]] = [
-            (None, None),
-            ("largest", None),
-            ("smallest", None),
-        ]
+        alone: tuple[Relation | None, ...] = (None, "largest", "smallest")
+        relations: list[tuple[Relation | None, str | None]] = [(relation, None) for relation in alone]
         carrier = next((t for t in self.room.instances if t.id == target.parent), None)
         if carrier is not None:
             relations.append(("on", carrier.category))
@@ -116,7 +113,7 @@ def describe_one(rng: Rng, ref: Reference) -> str:
         return rng.pick(
             (f"the {name}.", f"this is {article(name)} {name}.", f"there is one {name} in the room.")
         )
-    where = rng.pick(_WORDS[ref.relation]).format(a=ref.anchor)
+    where = rng.pick(_PHRASES[ref.relation]).format(a=ref.anchor)
     the = "the one " if ref.relation in ("closest", "farthest") else ""
     return rng.pick(
         (
@@ -130,9 +127,10 @@ def describe_one(rng: Rng, ref: Reference) -> str:
 
 def describe_many(rng: Rng, ref: Reference, count: int) -> str:
     """A phrase that means several things, or might (``count`` 0)."""
-    name, number = noun(ref, several=True), _NUMBERS.get(count)
-    start = rng.pick(("the ", "all the ", f"the {number} " if number else "the "))
-    where = "" if ref.relation is None else " " + rng.pick(_WORDS[ref.relation]).format(a=ref.anchor)
+    name = noun(ref, several=True)
+    number = f"the {WORDS[count]} " if 2 <= count < len(WORDS) else "the "
+    start = rng.pick(("the ", "all the ", number))
+    where = "" if ref.relation is None else " " + rng.pick(_PHRASES[ref.relation]).format(a=ref.anchor)
     return f"{start}{name}{where}."
 
 

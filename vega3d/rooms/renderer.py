@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +70,7 @@ class Clip:
         return np.asarray(self.frame_indices / max(1, self.total_frames - 1), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Shot:
+class Shot(NamedTuple):
     """One frame: rgb (H, W, 3) uint8, z-depth (H, W), instance ids (H, W), normals (H, W, 3)."""
 
     rgb: NDArray[np.uint8]
@@ -102,20 +102,18 @@ def render(
         normals: keep normals, too.
     """
     if width < 1 or height < 1 or frames < 1:
-        raise ConfigError(
-            "A clip needs pixels and frames.", got=(width, height, frames), expected="numbers >= 1"
-        )
+        got = (width, height, frames)
+        raise ConfigError("Invalid size of a clip.", got=got, expected="pixels and frames >= 1")
     chosen = np.arange(frames) if indices is None else np.asarray(indices, dtype=np.int64)
     if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= frames:
-        raise ConfigError(
-            "Frame index out of range.", got=list(chosen), expected=f"indices in 0..{frames - 1}"
-        )
+        expected = f"indices in 0..{frames - 1}"
+        raise ConfigError("Invalid frame index: out of range.", got=list(chosen), expected=expected)
     poses = camera_path(room, frames, style=style, shake=shake)[chosen]
     K, times = intrinsics(width, height, FOV_X), chosen / max(1, frames - 1)
-    shots = film(room, K, poses, times, height, width)
-    rgb, depth, ids = (np.stack([getattr(s, name) for s in shots]) for name in ("rgb", "depth", "ids"))
-    kept = np.stack([s.normals for s in shots]) if normals else None
-    return Clip(rgb, depth, ids, K, poses, float(fps), chosen, frames, room.class_of, kept)
+    rgb, depth, ids, normal = stacked(film(room, K, poses, times, height, width))
+    return Clip(
+        rgb, depth, ids, K, poses, float(fps), chosen, frames, room.class_of, normal if normals else None
+    )
 
 
 def film(
@@ -134,6 +132,11 @@ def film(
             table = tabulate(room.at(float(when)))
         shots.append(_shoot(table, lighting, K, pose, height, width))
     return shots
+
+
+def stacked(shots: Sequence[Shot]) -> tuple[Any, ...]:
+    """Arrays of all shots, one field each, with a first axis over the shots."""
+    return tuple(np.stack(field) for field in zip(*shots, strict=True))
 
 
 def _shoot(

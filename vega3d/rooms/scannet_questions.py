@@ -13,8 +13,10 @@ from typing import Any
 
 from vega3d.rooms.furniture import CATEGORIES, KINDS, MATERIALS, plural
 from vega3d.rooms.references import (
+    WORDS,
     Facts,
     Reference,
+    article,
     describe_many,
     describe_one,
     noun,
@@ -25,18 +27,13 @@ from vega3d.rooms.scene import Instance
 from vega3d.rooms.situated_questions import situated_questions
 
 Row = dict[str, Any]
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six")
 
 
 def scanrefer(rng: Rng, facts: Facts, scene: str, most: int = 3) -> list[Row]:
     """At most ``most`` descriptions of every thing that is shown; each means that thing alone."""
     rows = []
     for thing in _targets(facts):
-        said: list[str] = []
-        for ref in facts.references(rng, thing):
-            text = describe_one(rng, ref)
-            if text not in said and len(said) < most:
-                said.append(text)
+        texts = dict.fromkeys(describe_one(rng, ref) for ref in facts.references(rng, thing))
         rows += [
             {
                 "scene_id": scene,
@@ -46,7 +43,7 @@ def scanrefer(rng: Rng, facts: Facts, scene: str, most: int = 3) -> list[Row]:
                 "description": text,
                 "token": text.replace(".", " .").split(),
             }
-            for number, text in enumerate(said)
+            for number, text in enumerate(list(texts)[:most])
         ]
     return rows
 
@@ -195,7 +192,7 @@ def _ask_count(rng: Rng, facts: Facts) -> Asked:
             if len(meant) > 1 and all(t.id in facts.shown for t in things):
                 many = noun(ref, several=True)
                 text = rng.pick((f"How many {many} are there?", f"How many {many} are in the room?"))
-                found.setdefault(len(meant), []).append((text, [str(len(meant)), _WORDS[len(meant)]], meant))
+                found.setdefault(len(meant), []).append((text, [str(len(meant)), WORDS[len(meant)]], meant))
     return [rng.pick(found[number]) for number in sorted(found)]
 
 
@@ -232,11 +229,15 @@ def _ask_exists(rng: Rng, facts: Facts) -> Asked:
         shown = [t for t in things if t.id in facts.shown]
         had = {t.colour for t in things}
         for t in shown[:1]:
-            yes.append((f"Is there a {t.colour} {name}?".replace("a orange", "an orange"), ["yes"], [t]))
+            yes.append((_is_there(t.colour, name), ["yes"], [t]))
         for colour in rng.some([c for c in KINDS[name].colours if c not in had], 1):
-            no.append((f"Is there a {colour} {name}?".replace("a orange", "an orange"), ["no"], []))
+            no.append((_is_there(colour, name), ["no"], []))
     size = min(len(yes), len(no), 2)
     return rng.some(yes, size) + rng.some(no, size)
+
+
+def _is_there(colour: str, name: str) -> str:
+    return f"Is there {article(colour)} {colour} {name}?"
 
 
 def _ask_closer(rng: Rng, facts: Facts) -> Asked:

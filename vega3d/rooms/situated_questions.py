@@ -15,7 +15,7 @@ import numpy as np
 
 from vega3d.geometry import contains, footprint, point_outline_distance
 from vega3d.rooms.furniture import KINDS, plural
-from vega3d.rooms.references import Facts, article
+from vega3d.rooms.references import WORDS, Facts, article
 from vega3d.rooms.relations import turn
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance
@@ -23,7 +23,6 @@ from vega3d.rooms.scene import Instance
 _SEATS = ("chair", "sofa", "bed", "stool", "bench")
 _SECTORS = {"in front of me": 0.0, "on my left": 90.0, "behind me": 180.0, "on my right": -90.0}
 _CLEAR = 15.0  # degrees
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six")
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ def _count(rng: Rng, facts: Facts, situation: Situation) -> Made:
                 fits.setdefault(where.count(side), []).append(f"How many {plural(name)} are {side}?")
     several = [number for number in sorted(fits) if number > 1]
     number = rng.pick(several if several and rng.chance(0.6) else sorted(fits)) if fits else 0
-    return (rng.pick(fits[number]), _WORDS[number]) if fits else None
+    return (rng.pick(fits[number]), WORDS[number]) if fits else None
 
 
 def _can(rng: Rng, facts: Facts, situation: Situation) -> Made:

@@ -68,7 +68,7 @@ def tabulate(room: Room) -> Table:
     instance = [0] * SHELL + [thing.id for thing in room.instances for _ in thing.primitives]
     spans = [list(rows) for _, rows in groupby(range(SHELL, len(instance)), lambda row: instance[row])]
     outside = np.full((SHELL, 8, 3), np.nan)
-    half = _floats([box.size for box in boxes]) / 2
+    half = _floats([box.size for box in boxes]) / np.float32(2)
     return Table(
         primitives,
         groups=tuple((rows[0], rows[-1] + 1) for rows in spans),

@@ -74,7 +74,7 @@ def _end_with(lifeline: Connection) -> None:
 
 def _worker_ended(error: BrokenProcessPool) -> Vega3DError:
     return Vega3DError(
-        "A worker process ended before its job was done.",
+        "Cannot finish: a worker process ended before its job was done.",
         got=str(error),
         expected="workers that run until all jobs are done",
         fix="run the same command again, with fewer workers if memory was short",

@@ -99,7 +99,7 @@ def aligned_boxes(room: Room) -> list[list[float]]:
     return boxes
 
 
-def _scene(folder: Path, seed: int, split: str, size: dict[str, int]) -> tuple[Row, bool]:
+def _scene(folder: Path, seed: int, split: str, size: dict[str, Any]) -> tuple[Row, bool]:
     """Annotations of one scene, and whether it was complete before."""
     room = make_room(seed).at(0.0)
     mark = folder / "scans" / scene_name(room) / "scene.json"
@@ -107,7 +107,7 @@ def _scene(folder: Path, seed: int, split: str, size: dict[str, int]) -> tuple[R
     return complete_scene(mark, settings, lambda: _make(folder, room, split, size))
 
 
-def _make(folder: Path, room: Room, split: str, size: dict[str, int]) -> Row:
+def _make(folder: Path, room: Room, split: str, size: dict[str, Any]) -> Row:
     """Write frames and axis alignment; returns the annotations."""
     clip, name = render(room, **size), scene_name(room)
     _write_frames(swept(folder / "posed_images" / name), room, clip)

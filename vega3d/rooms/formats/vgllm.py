@@ -102,4 +102,4 @@ def _camera(seen: Row) -> Matrix:
 
 
 def _into_camera(seen: Row, point: list[float]) -> list[float]:
-    return (np.linalg.inv(_camera(seen)) @ [*point, 1.0])[:3].tolist()
+    return [float(value) for value in (np.linalg.inv(_camera(seen)) @ [*point, 1.0])[:3]]

@@ -69,7 +69,8 @@ def _grounding(
     """One record a description; the answer is the token `<ground>`, the box the true one, or several."""
     records = []
     for number, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
-        scene_boxes, objects = boxes[row["scene_id"]], row.get("object_ids", row.get("object_id"))
+        objects = row["object_ids"] if "object_ids" in row else row["object_id"]
+        scene_boxes = boxes[row["scene_id"]]
         several = isinstance(objects, list)
         box = [scene_boxes[i] for i in objects] if several else scene_boxes[int(objects)]
         text = _FIND + row["description"].capitalize() + tail
