@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 
 def seconds(run: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -18,20 +17,3 @@ def repeated(run: Callable[[], object], repeats: int) -> list[float]:
     """Wall time of each repeat, after one run that is not counted."""
     run()
     return [seconds(run) for _ in range(repeats)]
-
-
-def pairs(
-    first: Callable[[], object],
-    second: Callable[[], object],
-    count: int,
-    *,
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[tuple[float, float]]:
-    """Times of both in turn: what else the machine does falls on both."""
-    return [(seconds(first, clock=clock), seconds(second, clock=clock)) for _ in range(count)]
-
-
-def medians(times: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    """Median of the first, of the second, and of the ratios first / second."""
-    first, second = (statistics.median(column) for column in zip(*times, strict=True))
-    return first, second, statistics.median(a / b for a, b in times)
