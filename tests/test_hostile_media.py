@@ -45,7 +45,7 @@ def test_a_title_that_is_not_utf_8_does_not_matter(tmp_path: Path) -> None:
 def test_a_list_that_names_other_files_is_no_video(tmp_path: Path, content: str) -> None:
     media.write_video(tmp_path / "other.mp4")
     (tmp_path / "list.mp4").write_text(content)
-    with pytest.raises(MediaError, match=r"cannot be decoded as a video"):
+    with pytest.raises(MediaError, match="as a video"):
         probe(tmp_path / "list.mp4")
 
 
@@ -101,7 +101,7 @@ def test_a_name_that_no_file_can_have_is_not_found(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     os.symlink("loop", "loop")
-    with pytest.raises(MediaNotFoundError, match="There is no file"):
+    with pytest.raises(MediaNotFoundError, match="Missing file"):
         read(name)
 
 

@@ -73,7 +73,7 @@ def test_marks_survive_a_message() -> None:
     ids=str,
 )
 def test_what_cannot_be_drawn_is_an_error(wrong: Any) -> None:
-    with pytest.raises(InputError, match="cannot be drawn"):
+    with pytest.raises(InputError, match="Cannot draw"):
         parse_marks(wrong)
 
 

@@ -253,7 +253,7 @@ def test_a_truncated_video_is_an_error_that_counts_what_is_missing(tmp_path: Pat
 def test_a_video_cut_before_its_index_is_an_error(tmp_path: Path) -> None:
     path = Path(media.write_video(tmp_path / "a.mp4", 12))
     path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(MediaError, match=r"cannot be decoded[\s\S]*900 bytes[\s\S]*truncated"):
+    with pytest.raises(MediaError, match=r"Cannot decode[\s\S]*900 bytes[\s\S]*truncated"):
         probe(path)
 
 
@@ -280,7 +280,7 @@ def test_an_empty_file_says_that_it_is_empty(tmp_path: Path) -> None:
 
 def test_text_named_mp4_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("hello\n" * 100)
-    with pytest.raises(MediaError, match="cannot be decoded as a video"):
+    with pytest.raises(MediaError, match="as a video"):
         probe(tmp_path / "a.mp4")
 
 
@@ -312,7 +312,7 @@ def test_a_frame_beyond_the_end_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("numbers", [[], [-1]])
 def test_no_frames_or_negative_ones_are_refused(tmp_path: Path, numbers: list[int]) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="Cannot read"):
         read_frames(media.write_video(tmp_path / "a.mp4", 2), numbers)
 
 

@@ -39,7 +39,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is, measured rather than read from its header.
+    """Properties of a video, measured rather than read from its header.
 
     Attributes:
         path: where it lies, for messages.
@@ -102,7 +102,7 @@ def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
     wanted = {int(index) for index in indices}
     if not wanted or min(wanted) < 0:
         raise InputError(
-            f"These frames of {shown(source)} cannot be read.",
+            f"Cannot read these frames of {shown(source)}.",
             got=list(indices),
             expected="one or more frame numbers from 0",
             fix="take them from sample_indices(probe(path))",
@@ -114,7 +114,7 @@ def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
         found = _decode_wanted(source, wanted)
     if missing := sorted(wanted - set(found)):
         raise MediaError(
-            f"{shown(source)} ends before frame {missing[0]}.",
+            f"Cannot decode {shown(source)}: it ends before frame {missing[0]}.",
             got=f"{len(missing)} of {len(wanted)} wanted frames missing",
             expected=f"at least {max(wanted) + 1} frames",
             fix="the file may be truncated: copy or download it again",
@@ -131,7 +131,7 @@ def stack_frames(frames: Sequence[Tensor], name: str = "the clip") -> Tensor:
     sizes = list(dict.fromkeys((frame.shape[2], frame.shape[1]) for frame in frames))
     if len(sizes) != 1:
         raise MediaError(
-            f"The frames of {name} differ in size." if sizes else f"{name} has no frames.",
+            f"Invalid clip {name}: " + ("its frames differ in size." if sizes else "it has no frames."),
             got=", ".join(f"{width}x{height}" for width, height in sizes) or "0 frames",
             expected="one width and height for all frames of a clip",
             fix="resize or crop them before, or pass them as separate images",
@@ -159,7 +159,7 @@ def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
     except _BROKEN as error:
         size = Path(file).stat().st_size if isinstance(file, str) else file.getbuffer().nbytes
         raise MediaError(
-            f"{shown(source)} cannot be decoded as a video" + ("." if size else ": the file is empty."),
+            f"Cannot decode {shown(source)} as a video" + ("." if size else ": the file is empty."),
             got=f"{size} bytes; {getattr(error, 'strerror', None) or error}",
             expected="a complete video file (mp4, mkv, webm, avi, mov, ...), no list of other files",
             fix="it may be truncated or no video at all: copy, download or export it again",
@@ -172,7 +172,7 @@ def _video_stream(container: Any, source: Source) -> Any:
     if not streams:
         kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
         raise MediaError(
-            f"{shown(source)} has no video stream.",
+            f"Cannot decode {shown(source)}: it has no video stream.",
             got=f"a file that holds only: {', '.join(kinds)}",
             expected="a file with moving pictures",
             fix="check that the right file is passed",
@@ -180,7 +180,7 @@ def _video_stream(container: Any, source: Source) -> Any:
     stream = streams[0]
     if stream.codec_context is None:
         raise MediaError(
-            f"{shown(source)} is in a codec that cannot be decoded.",
+            f"Cannot decode {shown(source)}: its codec is not available.",
             got="an unknown codec",
             expected="H.264, HEVC, VP9, AV1, MPEG-4, ...",
             fix="the file may be damaged; else convert it: ffmpeg -i in.mp4 -c:v libx264 out.mp4",
@@ -216,7 +216,7 @@ def _check_complete(packets: _Packets, container: Any, stream: Any, source: Sour
         raise _truncated(source, packets.listed, stream.frames)
     if packets.first is None:
         raise MediaError(
-            f"{shown(source)} has no frames.",
+            f"Cannot decode {shown(source)}: it has no frames.",
             got="a video stream of 0 frames",
             expected="at least one frame",
             fix="record or export the video again",
@@ -233,7 +233,7 @@ def _rate(stated: float, count: int, span: float) -> float:
 
 def _truncated(source: Source, found: int, claimed: int) -> MediaError:
     return MediaError(
-        f"{shown(source)} is truncated.",
+        f"Cannot decode {shown(source)}: it is truncated.",
         got=f"{found} frames" + (", the last one damaged" if claimed and found >= claimed else ""),
         expected=f"the {claimed} frames that its header lists" if claimed else "the length in its header",
         fix="copy or download the file again",
@@ -280,7 +280,7 @@ def _probe_folder(folder: Path, fps: float | None) -> VideoInfo:
     files = pictures_of(folder)
     if not files:
         raise MediaError(
-            f"The folder {str(folder)!r} has no pictures.",
+            f"Invalid folder {str(folder)!r}: it has no pictures.",
             got=f"{len(list(folder.iterdir()))} other files",
             expected="files ending in " + ", ".join(PICTURES),
             fix="pass the folder that holds the frames",

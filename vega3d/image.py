@@ -88,7 +88,7 @@ def _opened(source: Any) -> Iterator[tuple[PIL.Image.Image, str]]:
         raise
     except PIL.Image.DecompressionBombError as error:
         raise MediaError(
-            f"{name} has too many pixels to be decoded safely.",
+            f"Cannot decode {name}: it has too many pixels.",
             got=str(error),
             expected=f"at most {min(MAX_PIXELS, 2 * (PIL.Image.MAX_IMAGE_PIXELS or MAX_PIXELS))} pixels",
             fix="scale the picture down",
@@ -108,7 +108,7 @@ def formats() -> list[str]:
 def too_many_pixels(name: str, width: int, height: int) -> MediaError:
     """The error for a picture or a frame above ``MAX_PIXELS``."""
     return MediaError(
-        f"{name} has too many pixels to be decoded safely: {width}x{height}.",
+        f"Cannot decode {name}: it has too many pixels, {width}x{height}.",
         got=f"{width * height} pixels",
         expected=f"at most {MAX_PIXELS} pixels",
         fix="scale it down",
@@ -127,7 +127,7 @@ def open_source(source: Any) -> str | io.BytesIO:
         return io.BytesIO(source if isinstance(source, bytes) else source.getbuffer())
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(
-            f"A picture or video of type {type(source).__name__} cannot be read.",
+            f"Cannot read a picture or video of type {type(source).__name__}.",
             got=type(source).__name__,
             expected=_ACCEPTED,
             fix="pass a path",
@@ -142,13 +142,13 @@ def open_source(source: Any) -> str | io.BytesIO:
         return path
     if os.path.exists(path):  # a pipe would be waited for, a device never ends
         raise MediaError(
-            f"{shown(path)} is not a regular file.",
+            f"Cannot read {shown(path)}: it is not a regular file.",
             got="a pipe, a socket or a device",
             expected="a file, or a folder of frames",
             fix="copy its content into a file",
         )
     raise MediaNotFoundError(
-        f"There is no file {shown(path)}.",
+        f"Missing file {shown(path)}.",
         got=shown(source),
         expected="a file that exists",
         fix=f"check the name; relative paths start at {os.getcwd()!r}",
@@ -156,7 +156,7 @@ def open_source(source: Any) -> str | io.BytesIO:
 
 
 def shown(source: Any) -> str:
-    """How to name a source in a message: its address, shortened, or its type."""
+    """Name of a source in a message: its address, shortened, or its type."""
     if not isinstance(source, (str, os.PathLike)):
         return f"the given {type(source).__name__}"
     text = os.fspath(source)
@@ -171,7 +171,7 @@ def _from_data_uri(uri: str) -> bytes:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MediaError(
-            "A data URI cannot be decoded.",
+            "Cannot decode a data URI.",
             got=f"{shown(uri)}: {error}",
             expected="data:image/png;base64,<base64>",
             fix="encode the file with base64.b64encode",
@@ -231,7 +231,7 @@ def _brightest(image: PIL.Image.Image) -> float | None:
     top = 1.0 if image.mode == "F" else 65535.0 if image.mode != "I" or high > 255 else 255.0
     if not (low >= 0 and high <= top):
         raise MediaError(
-            f"A grey picture of mode {image.mode!r} has values outside 0..{top:g}.",
+            f"Invalid gray picture: mode {image.mode!r} has values outside 0..{top:g}.",
             got=f"{low:g}..{high:g}",
             expected=f"0..{top:g}",
             fix="scale it to 8 bits before",
@@ -282,7 +282,7 @@ def to_uint8(array: Tensor) -> Tensor:
     else:
         got = str(array.dtype)
     raise MediaError(
-        "An array's values are not pixels.",
+        "Invalid values of an array of pixels.",
         got=got,
         expected="uint8, or floating point in 0..1",
         fix="pass uint8 in 0..255; undo any normalisation first",
@@ -291,7 +291,7 @@ def to_uint8(array: Tensor) -> Tensor:
 
 def _damaged(name: str, error: Exception) -> MediaError:
     return MediaError(
-        f"{name} is truncated or damaged.",
+        f"Cannot decode {name}: it is truncated or damaged.",
         got=str(error),
         expected="a complete image file",
         fix="copy or download it again",
@@ -299,4 +299,6 @@ def _damaged(name: str, error: Exception) -> MediaError:
 
 
 def _not_a_picture(name: str, got: str) -> MediaError:
-    return MediaError(f"{name} is not a picture.", got=got, expected=_ACCEPTED, fix="check what is passed")
+    return MediaError(
+        f"Cannot decode {name}: it is not a picture.", got=got, expected=_ACCEPTED, fix="check what is passed"
+    )

@@ -95,7 +95,7 @@ def _in_use(descriptor: int, folder: Path) -> ConfigError:
     os.lseek(descriptor, 0, os.SEEK_SET)
     owner = os.read(descriptor, 200).decode(errors="replace").strip()
     return ConfigError(
-        f"{folder} is in use.",
+        f"Cannot lock {folder}: it is in use.",
         got=f"locked by {owner or 'another process'}",
         expected="one process in a folder",
         fix="wait until it ends, stop it, or choose another folder",

@@ -129,7 +129,7 @@ def _is_colour(value: Any) -> bool:
 
 def _bad_mark(entry: Any) -> InputError:
     return InputError(
-        "This cannot be drawn on a picture.",
+        "Cannot draw this on a picture.",
         got=entry,
         expected='a list of {"point": [x, y]} or {"box": [left, top, right, bottom]}, each with a "colour"',
         fix='give pixels of the decoded picture (or "unit": "thousandths"), and a colour that Pillow knows',

@@ -158,7 +158,7 @@ class _Download:
     def _check(self, host: str, address: Address) -> None:
         if refused(address) and not _allowed(host, address):
             raise MediaNotFoundError(
-                f"The host {host!r} is on a private network and is not asked.",
+                f"Cannot download from {host!r}: it is on a private network.",
                 got=f"{address} for {self.url[:200]}",
                 expected="a public address",
                 fix=f"download the file, or, if you trust the data, set {ALLOW}={host}",
@@ -180,7 +180,7 @@ class _Download:
 
     def _too_large(self, got: str) -> MediaNotFoundError:
         return MediaNotFoundError(
-            f"{self.url[:200]!r} is too large to be downloaded into memory.",
+            f"Cannot download {self.url[:200]!r}: it is too large for memory.",
             got=got,
             expected=f"at most {MAX_BYTES} bytes",
             fix="download the file first and pass its path",
@@ -190,7 +190,7 @@ class _Download:
         """The error for an address that gave no whole answer."""
         reason = "nothing" if error is None else f"{type(error).__name__}: {error}"
         return MediaNotFoundError(
-            f"{self.url[:200]!r} is a URL and could not be reached.",
+            f"Cannot download {self.url[:200]!r}: it is a URL and could not be reached.",
             got=f"no end after {DEADLINE:g} s" if self.expired else reason,
             expected=f"an answer within {SILENCE:g} s, whole within {DEADLINE:g} s",
             fix="download the file first and pass its path",

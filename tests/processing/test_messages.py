@@ -225,7 +225,7 @@ def test_a_key_that_nobody_reads_is_refused(
         ({"type": "image"}, "names no source"),
         ({"type": "image", "image": "a.png", "url": "b.png"}, "names several sources"),
         ({"type": "audio", "audio": "a.wav"}, "entry of type 'audio'"),
-        ({"type": "image", "image": 7}, "type int cannot be read"),
+        ({"type": "image", "image": 7}, "of type int"),
     ],
 )
 def test_an_entry_that_cannot_be_understood_is_refused(

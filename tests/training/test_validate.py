@@ -87,12 +87,12 @@ FAULTS = (
     r"none\.jsonl' cannot be read",
     r"bad\.jsonl, row 1.*The line is no JSON",
     # media
-    r"row 2.*There is no file .*missing\.png",
+    r"row 2.*Missing file .*missing\.png",
     r"row 3.*short\.png",
     r"row 4.*words\.png",
     r"row 5.*too long and thin",
     r"row 6.*short\.mp4.*truncated",
-    r"row 7.*words\.mp4.*cannot be decoded",
+    r"row 7.*Cannot decode .*words\.mp4",
     # rows
     "row 8.*asks about more images than it has",
     "row 9.*has more images than it asks about",

@@ -71,7 +71,7 @@ def _add_export(actions: Any) -> None:
 
 
 def _add_which(parser: Any) -> None:
-    """Which rooms, where to, and how many processes: the same for all that write many scenes."""
+    """Add the options that all exports share: rooms, folder, processes."""
     parser.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
     parser.add_argument("--scenes", type=int, default=1, metavar="N", help="number of rooms (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="which rooms (default: 0)")

@@ -1,4 +1,4 @@
-"""Is everything here that vega3d needs, and does it compute what it should?
+"""Checks of an installation: is everything there, and does it compute what it should?
 
 Three groups of checks: libraries, machine, and a self-test that runs the shipped tiny models. Each check says
 what it found and, if that is a problem, what to do. Nothing is downloaded. A broken installation is what this
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether no check found a problem."""
+        """True if no check found a problem."""
         return not any(check.status == "problem" for checks in self.groups.values() for check in checks)
 
     def to_dict(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def python() -> Iterator[Check]:
 
 
 def required() -> Iterator[Check]:
-    """What vega3d declares that it needs."""
+    """Requirements that vega3d declares."""
     try:
         declared = [Requirement(text) for text in requires("vega3d") or ()]
     except PackageNotFoundError:
@@ -53,7 +53,7 @@ def required() -> Iterator[Check]:
 
 
 def against(requirement: Requirement) -> Check:
-    """What is installed, against one requirement."""
+    """Check what is installed against one requirement."""
     found = _version(requirement.name)
     if found is None:
         return Check(requirement.name, "missing", "problem", f"pip install '{requirement}'")
@@ -64,7 +64,7 @@ def against(requirement: Requirement) -> Check:
 
 
 def torchvision() -> Iterator[Check]:
-    """Whether torchvision is there, is the one that belongs to torch, and loads."""
+    """Check that torchvision is there, belongs to torch, and loads."""
     found, torch = _version("torchvision"), _version("torch")
     if torch is None:
         return  # said above
@@ -82,7 +82,7 @@ def torchvision() -> Iterator[Check]:
 
 
 def _loading(found: str) -> Check:
-    """Whether its compiled part loads, or vega3d stands in for it."""
+    """Check that its compiled part loads, or that vega3d stands in for it."""
     from vega3d import _torchvision
 
     _torchvision.ensure_torchvision_imports()
@@ -99,7 +99,7 @@ def _partner(torch: str) -> str:
 
 
 def optional() -> Iterator[Check]:
-    """What adds something and may be missing."""
+    """Libraries that add something and may be missing."""
     for name, (purpose, fix) in OPTIONAL.items():
         found = _version(name)
         if found is None:

@@ -33,7 +33,7 @@ def processor() -> Iterator[Check]:
 
 
 def waiting(environment: Mapping[str, str], has_gpu: bool) -> Check:
-    """Whether idle threads sleep: on shared cores, spinning ones made a training step 20 times slower."""
+    """Check that idle threads sleep: on shared cores, spinning ones made a training step 20 times slower."""
     policy = environment.get("OMP_WAIT_POLICY")
     if has_gpu or (policy or "").upper() == "PASSIVE":
         return Check("OMP_WAIT_POLICY", policy or "not set")
@@ -60,7 +60,7 @@ def gpus() -> Iterator[Check]:
 
 
 def without_gpu(built_for: str | None, driver: bool) -> Check:
-    """What it means that torch sees no GPU."""
+    """Check for a machine where torch sees no GPU."""
     if not driver:
         return Check("GPU", "none")
     if built_for is None:
@@ -96,7 +96,7 @@ def kernels(device: str) -> tuple[str, ...]:
 
 
 def video() -> Iterator[Check]:
-    """Whether an mp4 can be read."""
+    """Check that an mp4 can be read."""
     import av
 
     readable = {"h264", "hevc", "vp9", "av1"} & set(av.codecs_available)

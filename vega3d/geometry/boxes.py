@@ -56,13 +56,13 @@ def to_local(box: OrientedBox, points: ArrayLike) -> Array:
 
 
 def contains(box: OrientedBox, points: ArrayLike, margin: float = 0.0) -> NDArray[np.bool_]:
-    """Which of (..., 3) points lie in the box grown by ``margin`` metres on every side."""
+    """Mask of the points (..., 3) in the box grown by ``margin`` metres on every side."""
     inside = np.abs(to_local(box, points)) <= np.asarray(box.size) / 2 + margin
     return np.asarray(inside.all(axis=-1))
 
 
 def outlines_overlap(a: Array, b: Array) -> bool:
-    """Whether two convex outlines (n, 2) and (m, 2) share area (separating axes)."""
+    """True if two convex outlines (n, 2) and (m, 2) share area (separating axes)."""
     for outline in (a, b):
         edges = np.roll(outline, -1, axis=0) - outline
         normals = np.stack([-edges[:, 1], edges[:, 0]], axis=1)

@@ -147,7 +147,7 @@ def _iou(a: Array, b: Array) -> Array:
 
 
 def _may_share(a: Array, b: Array) -> NDArray[np.bool_]:
-    """Which pairs (n,) are boxes with a volume, finite, and within each other's bounding spheres."""
+    """Mask (n,) of pairs that are boxes with a volume, finite, and within each other's bounding spheres."""
     sizes = np.abs(np.stack([a[:, 3:6], b[:, 3:6]]))  # (2, n, 3)
     offset, longest = np.abs(b[:, :3] - a[:, :3]).max(axis=1), sizes.max(axis=(0, 2))
     finite = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
@@ -187,7 +187,7 @@ def _shared_volume(half_a: Array, half_b: Array, offset: Array, turn_a: Array, t
 
 
 def _edges(faces: Array, others: Array, r: Array) -> Array:
-    """What the 12 edges of one box give, each as far as it lies in the other: (n,)."""
+    """Share (n,) of the 12 edges of one box, each as far as it lies in the other."""
     total = np.zeros(faces.shape[-1])
     for k in range(3):
         i, j = (k + 1) % 3, (k + 2) % 3
@@ -202,7 +202,7 @@ def _edges(faces: Array, others: Array, r: Array) -> Array:
 
 
 def _face_with_face(i: int, j: int, faces_a: Array, faces_b: Array, r: Array) -> Array:
-    """What the four edges give where faces across axis i of a meet faces across axis j of b: (n,)."""
+    """Share (n,) of the four edges where faces across axis i of a meet faces across axis j of b."""
     k, m = (i + 1) % 3, (i + 2) % 3
     p, q = (j + 1) % 3, (j + 2) % 3
     y, w = faces_a[i][:, None], faces_b[j][None]  # (2, 1, n), (1, 2, n)

@@ -1,4 +1,4 @@
-"""What the pico host was never trained on: families of questions, and styles of rooms.
+"""Families of questions and styles of rooms that the pico host was never trained on.
 
 Decision: the split is written down here and nowhere else. Training, its card, its tests and every later
 fine-tuning run ask these two functions, so that "held out" means the same everywhere. Two ideas that frames
@@ -20,10 +20,10 @@ HELD_OUT_FLOOR, HELD_OUT_WALLS = "checker", "dots"
 
 
 def family_is_held_out(family: str) -> bool:
-    """Whether the host has never seen a question of this type or plain family."""
+    """True if the host was never trained on a question of this type or chat family."""
     return family in HELD_OUT_FAMILIES
 
 
 def room_is_held_out(room: Room) -> bool:
-    """Whether the host has never seen a room of this style."""
+    """True if the host was never trained on a room of this style."""
     return TEXTURES[room.floor.texture] == HELD_OUT_FLOOR or TEXTURES[room.walls.texture] == HELD_OUT_WALLS

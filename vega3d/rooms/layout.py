@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.rooms.furniture import COLOURS, KINDS, MATERIALS, Kind
-from vega3d.rooms.placement import Found, Plan
+from vega3d.rooms.placement import FloorPlan, Placement
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import (
     ROOMS_VERSION,
@@ -87,7 +87,7 @@ def _lights(rng: Rng, size: Size) -> tuple[Light, ...]:
 
 def _furnish(rng: Rng, size: Size) -> tuple[Instance, ...]:
     """Openings first, then furniture from large to small, then what hangs and what lies on top."""
-    plan = Plan(rng, size)
+    plan = FloorPlan(rng, size)
     placed: list[Instance] = []
     for wish in _wishes(rng, size):
         found = plan.find(wish.kind, wish.size, moves=wish.moves)
@@ -155,7 +155,7 @@ def _scaled(size: Size, gain: float) -> Size:
     return (size[0] * gain, size[1] * gain, size[2] * gain)
 
 
-def _build(rng: Rng, number: int, wish: _Wish, found: Found, parent: int) -> Instance:
+def _build(rng: Rng, number: int, wish: _Wish, found: Placement, parent: int) -> Instance:
     """Scale the kind's parts into the found box and paint them."""
     base = _surface(rng, COLOURS[wish.colour], wish.material)
     surfaces = []

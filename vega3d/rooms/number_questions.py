@@ -20,7 +20,7 @@ _METRES = (0.3, 0.8, 1.3, 1.9, 2.6, 3.4, 6.0)
 
 
 def may_be_counted(category: str) -> bool:
-    """Whether rooms hold one to five of these about equally often: else the name gives the number away."""
+    """True if rooms hold one to five of these about equally often: else the name gives the number away."""
     kind = KINDS[category]
     return kind.crowd and kind.place != "hung"
 
@@ -73,7 +73,7 @@ def size(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionD
 
 
 def covers_window(category: str) -> bool:
-    """Whether this kind's longest side takes every value of the common window, by the same law."""
+    """True if this kind's longest side takes every value of the common window, by the same law."""
     low, high = KINDS[category].longest
     return low <= COMMON[0] and high >= COMMON[1]
 

@@ -24,20 +24,20 @@ _REACHABLE = 1.7  # metres: nothing lies on planes above this
 
 @dataclass(frozen=True)
 class Zone:
-    """What must stay free: an outline (n, 2) on the floor, over heights ``low`` to ``high``."""
+    """Space that must stay free: an outline (n, 2) on the floor, over heights ``low`` to ``high``."""
 
     outline: np.ndarray
     low: float
     high: float
 
     def meets(self, other: Zone) -> bool:
-        """Whether two zones share volume."""
+        """True if two zones share volume."""
         apart = self.high <= other.low or other.high <= self.low
         return not apart and outlines_overlap(self.outline, other.outline)
 
 
 @dataclass(frozen=True)
-class Found:
+class Placement:
     """A found place: its box, the index of what carries it (None: the room), and how far it will move."""
 
     box: OrientedBox
@@ -53,7 +53,7 @@ class _Plane:
     support: Support
 
 
-class Plan:
+class FloorPlan:
     """The growing plan of one room."""
 
     def __init__(self, rng: Rng, size: tuple[float, float, float]) -> None:
@@ -62,7 +62,7 @@ class Plan:
         self._planes: list[_Plane] = []
         self._count = 0
 
-    def find(self, kind: Kind, size: tuple[float, float, float], *, moves: bool = False) -> Found | None:
+    def find(self, kind: Kind, size: tuple[float, float, float], *, moves: bool = False) -> Placement | None:
         """A free place for a thing of this size (width, depth, height), or None."""
         for _ in range(_TRIES):
             if kind.place == "top":
@@ -77,7 +77,7 @@ class Plan:
                 return found
         return None
 
-    def add(self, thing: Instance, kind: Kind, found: Found) -> None:
+    def add(self, thing: Instance, kind: Kind, found: Placement) -> None:
         """Keep the place taken; the thing may carry others from now on."""
         self._zones.append(found.zone)
         low = thing.box.centre[2] - thing.box.size[2] / 2
@@ -86,7 +86,7 @@ class Plan:
                 self._planes.append(_Plane(self._count, thing.box, support))
         self._count += 1
 
-    def _free(self, found: Found) -> bool:
+    def _free(self, found: Placement) -> bool:
         half = np.asarray(self._size[:2]) / 2 - 0.02
         outline = footprint(found.box)
         if found.by is not None:
@@ -100,15 +100,15 @@ class Plan:
             and not any(found.zone.meets(other) for n, other in enumerate(self._zones) if n != found.parent)
         )
 
-    def _standing(self, size: tuple[float, float, float]) -> Found:
+    def _standing(self, size: tuple[float, float, float]) -> Placement:
         """Anywhere; yaw is near a multiple of 90 degrees, as in a home."""
         rng = self._rng
         yaw = rng.whole(0, 4) * math.pi / 2 + rng.bell(0.12)
         x, y = (rng.real(-side / 2, side / 2) for side in self._size[:2])
         box = upright_box((x, y, size[2] / 2), size, yaw)
-        return Found(box, _zone(box, _GAP))
+        return Placement(box, _zone(box, _GAP))
 
-    def _moving(self, size: tuple[float, float, float]) -> Found:
+    def _moving(self, size: tuple[float, float, float]) -> Placement:
         """A straight lane of 0.8 to 2.5 m that stays free from end to end."""
         start = self._standing(size).box
         length, angle = self._rng.real(0.8, 2.5), self._rng.real(-math.pi, math.pi)
@@ -117,9 +117,9 @@ class Plan:
         side = math.hypot(size[0], size[1])
         lane = upright_box(middle, (length + side, side, size[2]), angle)
         box = upright_box(start.centre, start.size, angle)
-        return Found(box, _zone(lane, _GAP), by=by)
+        return Placement(box, _zone(lane, _GAP), by=by)
 
-    def _at_wall(self, kind: Kind, size: tuple[float, float, float]) -> Found:
+    def _at_wall(self, kind: Kind, size: tuple[float, float, float]) -> Placement:
         """With its back to one of the four walls, facing the room."""
         rng, wall = self._rng, self._rng.whole(0, 4)
         hung = kind.place == "hung"
@@ -134,9 +134,9 @@ class Plan:
         low = rng.real(*kind.hang)
         box = upright_box((x, y, low + size[2] / 2), size, yaw if hung else yaw + rng.bell(0.02))
         front = 0.8 if hung and kind.hang == (0.0, 0.0) else 0.45 if hung else 0.15
-        return Found(box, _zone(box, _GAP / 2 if hung else _GAP, front))
+        return Placement(box, _zone(box, _GAP / 2 if hung else _GAP, front))
 
-    def _on_top(self, kind: Kind, size: tuple[float, float, float]) -> Found | None:
+    def _on_top(self, kind: Kind, size: tuple[float, float, float]) -> Placement | None:
         """On a plane that is soft or hard as the kind wants, wide enough and with room above."""
         rng = self._rng
         planes = [p for p in self._planes if p.support.soft == kind.soft]
@@ -154,7 +154,7 @@ class Plan:
         base = carrier.centre[2] - carrier.size[2] / 2 + support.z * carrier.size[2]
         box = upright_box((float(xy[0]), float(xy[1]), base + size[2] / 2), size, carrier.yaw + turned)
         # Only the other things on top count: the carrier itself is below or around.
-        return Found(box, _zone(box, 0.03), plane.owner) if self._fits(box, plane) else None
+        return Placement(box, _zone(box, 0.03), plane.owner) if self._fits(box, plane) else None
 
     def _fits(self, box: OrientedBox, plane: _Plane) -> bool:
         local = (footprint(box) - np.asarray(plane.box.centre[:2])) @ rotation(plane.box.yaw)

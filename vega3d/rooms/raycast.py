@@ -75,7 +75,7 @@ def cast(
 
 
 def _shell(table: Table, rays: Rays) -> tuple[F32, NDArray[np.int32]]:
-    """Where rays leave the room: depth (H, W) and row 0..5."""
+    """Exits of rays from the room: depth (H, W) and row 0..5."""
     low, high = -table.room_half, table.room_half
     eye = rays.eye - table.room_centre
     leave, enter = [], []

@@ -1,4 +1,4 @@
-"""What a room is: its things, its shell, its lights. The scene graph is the source of every answer.
+"""The scene graph: a room with its things, shell and lights. It is the source of every answer.
 
 World frame: metres, z up, origin on the floor at the centre of the room, walls along x and y. Numbers of
 the graph are rounded to a micrometre, so that the last bit of somebody's cosine changes nothing. This
@@ -25,7 +25,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Surface:
-    """How a surface looks: RGB in 0..1, a texture, its period in metres, contrast and phase.
+    """Look of a surface: RGB in 0..1, a texture, its period in metres, contrast and phase.
 
     ``phase`` shifts the texture by its first two numbers, in metres on the surface.
     ``glow`` is the share of its colour that it sends out whatever the light (screens, windows, shades); at 1
@@ -131,7 +131,7 @@ class Room:
 
     @property
     def moves(self) -> bool:
-        """Whether anything in the room moves."""
+        """True if anything in the room moves."""
         return any(thing.motion is not None for thing in self.instances)
 
     def at(self, when: float) -> Room:

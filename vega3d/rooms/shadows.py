@@ -58,7 +58,7 @@ def floor_shade(room: Room) -> FloorShade | None:
 
 
 def _blocks(part: Primitive, spots: np.ndarray, light: Light) -> np.ndarray:
-    """Which of the spots (N, 3) a primitive's box hides from a lamp."""
+    """Mask (N,) of the spots (N, 3) that a primitive's box hides from a lamp."""
     box = part.box
     c, s = np.cos(box.yaw), np.sin(box.yaw)
     o, d = spots - np.asarray(box.centre), np.asarray(light.place) - spots

@@ -27,7 +27,7 @@ _CLEAR = 15.0  # degrees
 
 @dataclass(frozen=True)
 class Situation:
-    """Where one stands (x, y) in metres, where one looks (radians about +z from +x), and how to say it.
+    """A place (x, y) in metres, a heading in radians about +z from +x, and texts that describe them.
 
     What is ``named`` in the texts is not asked about: the text would answer.
     """
@@ -70,7 +70,7 @@ def situated_questions(rng: Rng, facts: Facts, most: int) -> list[Situated]:
 
 
 def sector(situation: Situation, thing: Instance) -> str | None:
-    """Which of the four quarters a thing is in; None near a border."""
+    """Name of the quarter that a thing is in; None near a border."""
     angle = situation.angle(thing)
     for name, middle in _SECTORS.items():
         off = abs((angle - middle + 180) % 360 - 180)

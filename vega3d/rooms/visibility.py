@@ -1,4 +1,4 @@
-"""What a clip shows of its room: the only things that questions may be asked about.
+"""Visible things of a clip: the only ones that questions may be asked about.
 
 A thing is *seen* when, in at least one frame, it covers ``SEEN`` of the picture. It *appears* in the first
 frame where it covers that much. This module compares pixels with the scene graph and asks nothing.

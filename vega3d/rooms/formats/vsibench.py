@@ -78,7 +78,7 @@ def export_rooms(
 
 
 def describe(room: Room, clip: Clip) -> dict[str, Any]:
-    """What a plan or a contact sheet needs, JSON-ready: shell, oriented boxes, K, poses, coverage."""
+    """Describe a scene, JSON-ready: shell, lights, things with oriented boxes, K, poses."""
     return {
         "name": room.name,
         "seed": room.seed,
