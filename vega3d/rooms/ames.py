@@ -67,7 +67,7 @@ def make_ames(seed: int) -> AmesPair:
         ConfigError: a negative seed.
     """
     if seed < 0:
-        raise ConfigError("Invalid seed of a pair.", got=seed, expected="an integer >= 0")
+        raise ConfigError("Invalid seed of a pair: it is negative.", got=seed, expected="an integer >= 0")
     rng = Rng(ROOMS_VERSION, seed, 6)
     for attempt in range(400):
         # Seeds of splits are below 10**9, so no two splits share a room here either.

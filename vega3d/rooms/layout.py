@@ -65,7 +65,7 @@ def make_room(seed: int, version: int = ROOMS_VERSION) -> Room:
         ConfigError: a negative seed, or a version that this release does not have.
     """
     if seed < 0:
-        raise ConfigError("Invalid seed of a room.", got=seed, expected="an integer >= 0")
+        raise ConfigError("Invalid seed of a room: it is negative.", got=seed, expected="an integer >= 0")
     if version != ROOMS_VERSION:
         raise unknown_choice("version of rooms", str(version), [str(ROOMS_VERSION)])
     rng = Rng(ROOMS_VERSION, seed)
