@@ -366,5 +366,5 @@ def test_exporting_again_keeps_scenes_and_bytes(tmp_path: Path) -> None:
 
 
 def test_an_export_of_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Nothing"):
+    with pytest.raises(ConfigError, match="nothing"):
         export_scannet(tmp_path, 0)
