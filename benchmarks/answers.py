@@ -17,23 +17,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vega3d.assistant import Assistant
-from vega3d.evaluation.running.answerer import Answerer, Asked
+from vega3d.evaluation.run.model import EvalModel, EvalRequest
 from vega3d.rooms import export_rooms
 
 
-def alone(answerer: Answerer, questions: Sequence[Asked]) -> list[str]:
+def alone(model: EvalModel, questions: Sequence[EvalRequest]) -> list[str]:
     """Each question with nothing kept from the one before."""
     answers = []
     for question in questions:
-        answerer.forget()
-        answers += answerer.answer([question])
+        model.forget()
+        answers += model.answer([question])
     return answers
 
 
-def shared(answerer: Answerer, questions: Sequence[Asked]) -> list[str]:
+def shared(model: EvalModel, questions: Sequence[EvalRequest]) -> list[str]:
     """Ours: the clip is kept."""
-    answerer.forget()
-    return [answerer.answer([question])[0] for question in questions]
+    model.forget()
+    return [model.answer([question])[0] for question in questions]
 
 
 def main() -> None:
@@ -49,30 +49,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         export_rooms(folder, 1, frames=32)
         clip = next((Path(folder) / "rooms").glob("*.mp4"))
-        questions = [Asked(f"How many chairs are in room {n}?", clip) for n in range(options.questions)]
+        questions = [EvalRequest(f"How many chairs are in room {n}?", clip) for n in range(options.questions)]
         print(
             f"{options.questions} questions about one clip, {options.frames} frames, 16 new tokens at most\n"
         )
         print("| model | each alone, questions/s | clip kept, questions/s | ratio | same answers |")
         print("|---|---|---|---|---|")
         for plain in (False, True):
-            print(_row(Answerer(assistant, options.frames, plain=plain), questions, options.pairs))
+            print(_row(EvalModel(assistant, options.frames, plain=plain), questions, options.pairs))
 
 
-def _row(answerer: Answerer, questions: Sequence[Asked], pairs: int) -> str:
+def _row(model: EvalModel, questions: Sequence[EvalRequest], pairs: int) -> str:
     seconds: dict[str, list[float]] = {"alone": [], "shared": []}
     answers: dict[str, list[str]] = {}
     for _ in range(pairs):
         for name, way in (("alone", alone), ("shared", shared)):
             start = time.process_time()
-            answers[name] = way(answerer, questions)
+            answers[name] = way(model, questions)
             seconds[name].append(time.process_time() - start)
     slow, fast = (len(questions) / statistics.median(seconds[name]) for name in ("alone", "shared"))
     pairwise = zip(seconds["alone"], seconds["shared"], strict=True)
     ratio = statistics.median(a / b for a, b in pairwise)
     same = "yes" if answers["alone"] == answers["shared"] else "no"
-    model = "host alone" if answerer.plain else "adapter"
-    return f"| {model} | {slow:.2f} | {fast:.2f} | **{ratio:.2f}** | {same} |"
+    name = "host alone" if model.plain else "adapter"
+    return f"| {name} | {slow:.2f} | {fast:.2f} | **{ratio:.2f}** | {same} |"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
 from vega3d.evaluation import score
-from vega3d.evaluation.tasks.scan2cap import GATE, overlap, wrapped
+from vega3d.evaluation.benchmarks.scan2cap import GATE, overlap, wrapped
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "goldens" / "metrics" / "scan2cap.json"
 NAMES = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from vega3d.assistant import Assistant
-from vega3d.evaluation.running.answerer import Answerer, Asked
+from vega3d.evaluation.run.model import EvalModel, EvalRequest
 from vega3d.rooms import write_mp4
 from vega3d.rooms.ames import ames_questions, film_ames, make_ames
 
@@ -25,9 +25,9 @@ for number, question in enumerate(ames_questions(pair, 0)):
     print(f"\n{text}\n  truth: {truths[0]} and {truths[1]}")
     answers = {}
     for name, (plain, swapped) in seen.items():
-        answerer = Answerer(assistant, frames=8, send="video", plain=plain)
-        pairs = [Asked(text, videos[t], donor=videos[1 - t] if swapped else None) for t in (0, 1)]
-        answers[name] = [answerer.answer([asked])[0].strip() for asked in pairs]
+        model = EvalModel(assistant, frames=8, send="video", plain=plain)
+        pairs = [EvalRequest(text, videos[t], donor=videos[1 - t] if swapped else None) for t in (0, 1)]
+        answers[name] = [model.answer([asked])[0].strip() for asked in pairs]
         print(f"  {name}: {answers[name][0]!r} and {answers[name][1]!r}")
     own, other = answers["fused"], answers["fused, features of the other"]
     flips = own[0] != own[1] and own == other[::-1]

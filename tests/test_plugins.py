@@ -1,13 +1,16 @@
-"""A separate package adds a host, a backbone, a fusion and a task, one file each; no line of ours changes."""
+"""A separate package adds a host, a backbone, a fusion and a benchmark, one file each."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.media import write_video
 
 PACKAGE = Path(__file__).parent / "plugin" / "somebodys_vega3d"
 ENTRY_POINTS = """
@@ -20,8 +23,8 @@ colours = somebodys_vega3d.backbone:Colours
 [vega3d.fusions]
 add = somebodys_vega3d.fusion:Add
 
-[vega3d.tasks]
-count_chairs = somebodys_vega3d.task:TASK
+[vega3d.benchmarks]
+count_chairs = somebodys_vega3d.benchmark:BENCHMARK
 """
 
 USE = """
@@ -32,7 +35,7 @@ from vega3d import Vega3DAdapter, Vega3DConfig, registry
 from vega3d.config import FusionConfig
 assert not any(name.startswith("somebodys_vega3d") for name in sys.modules), "a plug-in was imported early"
 assert "somebodys_vl" in registry.names("hosts")
-assert registry.resolve("tasks", "count_chairs").name == "count_chairs"
+assert registry.resolve("benchmarks", "count_chairs").name == "count_chairs"
 
 from tests import tiny
 from somebodys_vega3d.backbone import ColourConfig, Colours
@@ -98,17 +101,54 @@ def test_a_model_made_of_plug_ins_is_wrapped_trained_saved_and_loaded(
     assert done.stdout.splitlines()[-1] == "used SomebodysFamily"
 
 
-def test_a_task_of_somebody_else_is_listed_and_scored(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "answers.json").write_text(
-        '[{"prediction": "2", "chairs": 2}, {"prediction": "3", "chairs": 2}]'
-    )
-    code = "import sys; from vega3d.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    assert "count_chairs" in run(installed, code, "eval", "list").stdout
-    out = tmp_path / "scores.json"
-    words = ("eval", "score", "count_chairs", str(tmp_path / "answers.json"), "--out", str(out))
-    done = run(installed, code, *words)
+EVALUATE = """
+import json, sys
+from pathlib import Path
+from vega3d.cli.main import main
+from vega3d.lmms_eval.docs import docs_of, metrics_of, process_results
+
+data, out = Path(sys.argv[1]), Path(sys.argv[2])
+
+def call(*words):
+    print("##", *words[:2], flush=True)
+    assert main(["eval", *words]) == 0, words
+
+call("list")
+call("check", "count_chairs", "--data", str(data))
+options = ["--data", str(data), "--frames", "2", "--device", "cpu", "--quiet"]
+call("run", "pico", "--tasks", "count_chairs", "--out", str(out / "ours"), *options)
+call("run", "pico", "--tasks", "count_chairs", "--out", str(out / "plain"), "--plain", *options)
+call("compare", str(out / "plain" / "count_chairs"), str(out / "ours" / "count_chairs"), "--draws", "100")
+call("score", "count_chairs", str(data / "answers.json"), "--out", str(out / "scores.json"))
+doc = docs_of("count_chairs", data)[0]
+assert doc["prompt"].startswith("How many chairs")
+assert process_results(doc, ["about 2."])["score"]["score"] == 1.0
+assert metrics_of("count_chairs") == ("accuracy",)
+"""
+
+
+def test_a_benchmark_of_somebody_else_is_listed_checked_run_compared_and_scored(
+    installed: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for number in (1, 2):
+        write_video(data / f"{number}.mp4")
+    rows = [{"clip": f"{number}.mp4", "chairs": 2} for number in (1, 2)]
+    (data / "chairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    answers = [{"prediction": "2", "chairs": 2}, {"prediction": "3", "chairs": 2}]
+    (data / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+    done = run(installed, EVALUATE, str(data), str(out))
     assert done.returncode == 0, done.stderr
-    assert '"accuracy": 0.5' in out.read_text()
+    listed, checked, asked, _, compared, scored = done.stdout.split("## ")[1:]
+    assert "Count the chairs" in listed
+    assert "ready" in checked
+    assert "2 answered, 0 errors" in asked
+    assert "2 paired questions in 2 scenes" in compared
+    assert "0.5000" in scored
+    result = json.loads((out / "ours" / "count_chairs" / "result.json").read_text(encoding="utf-8"))
+    assert set(result["headline"]) == {"accuracy"}
+    assert json.loads((out / "scores.json").read_text(encoding="utf-8"))["accuracy"] == 0.5
 
 
 def test_without_the_package_its_names_are_unknown(tmp_path: Path) -> None:
@@ -119,4 +159,10 @@ def test_without_the_package_its_names_are_unknown(tmp_path: Path) -> None:
 
 
 def test_a_plug_in_needs_one_file_each() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "host", "backbone", "fusion", "task"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {
+        "__init__",
+        "host",
+        "backbone",
+        "fusion",
+        "benchmark",
+    }

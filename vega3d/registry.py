@@ -1,7 +1,7 @@
-"""Names of hosts, backbones, fusions and tasks: ours by import path, third parties by entry point.
+"""Names of hosts, backbones, fusions and benchmarks: ours by import path, third parties by entry point.
 
 Nothing is imported before it is asked for. A plug-in is one entry point in the group
-``vega3d.hosts``, ``vega3d.backbones``, ``vega3d.fusions`` or ``vega3d.tasks``; its name is the name
+``vega3d.hosts``, ``vega3d.backbones``, ``vega3d.fusions`` or ``vega3d.benchmarks``; its name is the name
 that users write. A backbone class carries ``config_class``, so that its settings can be read back.
 What is not installed can be registered for one process.
 """
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from vega3d.errors import ConfigError, unknown_choice
 
-Kind = Literal["hosts", "backbones", "fusions", "tasks"]
+Kind = Literal["hosts", "backbones", "fusions", "benchmarks"]
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "hosts": {
@@ -33,10 +33,24 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "released_3d": "vega3d.fusion.published:Released3D",
         "released_vsi": "vega3d.fusion.published:ReleasedVSI",
     },
-    "tasks": {},
+    "benchmarks": {
+        name: f"vega3d.evaluation.benchmarks.{name}:BENCHMARK"
+        for name in (
+            "blink_spatial",
+            "box3d_iou",
+            "cvbench",
+            "multi3drefer",
+            "scan2cap",
+            "scanqa",
+            "scanrefer",
+            "sqa3d",
+            "threedod",
+            "vsibench",
+        )
+    },
 }
 
-_ADDED: dict[Kind, dict[str, str]] = {"hosts": {}, "backbones": {}, "fusions": {}, "tasks": {}}
+_ADDED: dict[Kind, dict[str, str]] = {"hosts": {}, "backbones": {}, "fusions": {}, "benchmarks": {}}
 
 # so that reading a config needs no torch
 BACKBONE_CONFIGS = {"wan": "vega3d.config:WanConfig", "siglip": "vega3d.config:SiglipConfig"}

@@ -17,13 +17,13 @@ import torch
 from experiments.miniature.arms import ARMS, Arm
 from experiments.miniature.config import Settings
 from experiments.miniature.features import load
-from experiments.miniature.where import task_of
+from experiments.miniature.where import protocol_of
 from vega3d.assistant import Assistant
 from vega3d.cache.build import build
 from vega3d.cache.needs import Job, Needs
 from vega3d.data.annotations import media_rows
-from vega3d.evaluation.numbers import plain_number
-from vega3d.evaluation.running.answerer import Answerer, Asked
+from vega3d.evaluation.metrics.numbers import plain_number
+from vega3d.evaluation.run.model import EvalModel, EvalRequest
 from vega3d.registry import backbone_record
 from vega3d.rooms.formats.ames import export_ames
 from vega3d.store import FeatureStore
@@ -94,13 +94,13 @@ def _answers(
     """What is said of each twin; the donor of a twin is the other one, its neighbour."""
     store = _store(folder, arm, settings, encoders, videos)
     torch.manual_seed(0)
-    answerer = Answerer(Assistant.load(str(model), "none", store=store), settings.nframes, "video")
-    prompt = task_of(settings.questions)[0].prompt
+    answerer = EvalModel(Assistant.load(str(model), "none", store=store), settings.nframes, "video")
+    prompt = protocol_of(settings.questions).prompt
     assert prompt is not None
     found = []
     for at, (row, video) in enumerate(zip(rows, videos, strict=True)):
         donor = videos[at ^ 1] if swap else None
-        (text,) = answerer.answer([Asked(prompt(row), video, donor=donor)])
+        (text,) = answerer.answer([EvalRequest(prompt(row), video, donor=donor)])
         found.append(text.strip())
     return found
 

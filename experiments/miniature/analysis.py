@@ -1,7 +1,7 @@
 """From scores to means, paired differences and a verdict, as the plan says; JSON in, JSON out.
 
 The bootstrap over whole rooms, the means of question types and the errors clustered by room are the
-library's own (``vega3d.evaluation.running``). This module adds the mean over seeds, the spread between
+library's own (``vega3d.evaluation.run``). This module adds the mean over seeds, the spread between
 seeds, Holm's correction and the words. It reads no file and draws nothing.
 """
 
@@ -16,10 +16,10 @@ from experiments.miniature.arms import ARMS, FURTHER_CONTRASTS, PRIMARY_CONTRAST
 from experiments.miniature.config import PRIMARY
 from experiments.miniature.packing import unpacked
 from experiments.miniature.power import LEVEL, Spread, said
-from vega3d.evaluation.running.compare import differences, paired
-from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights
-from vega3d.evaluation.running.result import means_of
-from vega3d.evaluation.suites import load_suite
+from vega3d.evaluation import load_benchmark
+from vega3d.evaluation.run.compare import differences, paired
+from vega3d.evaluation.run.results import means_of
+from vega3d.evaluation.run.standard_errors import clustered_error, macro_weights
 
 Row = dict[str, Any]
 Scores = Mapping[str, Sequence[float | None]]
@@ -133,7 +133,7 @@ def _types(questions: Sequence[Sequence[str]], scores: Scores) -> dict[str, tupl
 def _blind(kinds: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
     """The best constant answers, in points: of each type, and their mean as the arms' scores are."""
     known = {kind: 100 * best for kind, own in kinds.items() if (best := own["constant"]) is not None}
-    weights = macro_weights([*known], load_suite("vsibench").merged)
+    weights = macro_weights([*known], load_benchmark("vsibench").groups)
     whole = float(sum(w * best for w, best in zip(weights, known.values(), strict=True)))
     return {"mean": whole if known else None, "types": known}
 
@@ -151,7 +151,7 @@ def rows_of(questions: Sequence[Sequence[str]], scores: Scores) -> list[Row]:
 
 def mean_of(questions: Sequence[Sequence[str]], scores: Scores) -> dict[str, Any]:
     """Macro mean in points, its standard error over rooms, each seed's mean, and the errors together."""
-    merged = load_suite("vsibench").merged
+    merged = load_benchmark("vsibench").groups
     whole = means_of(rows_of(questions, scores), merged)["macro"]
     seeds = {
         seed: means_of(rows_of(questions, {seed: own}), merged)["macro"]["mean"]
@@ -173,7 +173,7 @@ def contrast(
     questions: Sequence[Sequence[str]], scores: Mapping[str, Scores], pair: tuple[str, str], draws: int
 ) -> dict[str, Any]:
     """What ``pair[0]`` has over ``pair[1]``, in points: the plan's interval, p and standard error."""
-    merged = load_suite("vsibench").merged
+    merged = load_benchmark("vsibench").groups
     arm, over = pair
     one, two = rows_of(questions, scores[over]), rows_of(questions, scores[arm])
     pairs = paired(one, two)

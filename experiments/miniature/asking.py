@@ -6,7 +6,6 @@ features in the place of its own. This module trains nothing and compares nothin
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +15,13 @@ import torch
 
 from experiments.miniature.config import Settings
 from experiments.miniature.rooms import QUESTIONS
-from experiments.miniature.where import task_of
+from experiments.miniature.where import protocol_of
 from vega3d.assistant import Assistant
-from vega3d.evaluation.running.answerer import Answerer
-from vega3d.evaluation.running.blind import blind
-from vega3d.evaluation.running.provenance import settings_of
-from vega3d.evaluation.running.runner import run
-from vega3d.evaluation.suites import Question, Suite
+from vega3d.evaluation import Protocol, Sample
+from vega3d.evaluation.run.baselines import baselines
+from vega3d.evaluation.run.model import EvalModel
+from vega3d.evaluation.run.provenance import settings_of
+from vega3d.evaluation.run.runner import run
 
 BATCH = 16  # questions about one room, twice as fast as one by one; the same batches for every arm
 
@@ -43,16 +42,16 @@ def ask(
     Returns:
         ``scores`` by question id, None for one that was not answered; counts; the official headline.
     """
-    task, suite = task_of(settings.questions)
-    if not (asked := _read(suite, questions)):
+    protocol = protocol_of(settings.questions)
+    if not (asked := _read(protocol, questions)):
         return {"scores": {}, "errors": 0, "headline": {}}
-    answerer = Answerer(_loaded(model, store), settings.nframes, "video", suite.max_new_tokens)
+    tokens = protocol.benchmark.max_new_tokens
+    answerer = EvalModel(_loaded(model, store), settings.nframes, "video", tokens)
     how = {"batch_size": BATCH, "swap": swap}
     journal = folder / "journal"
-    result = run(task, suite, asked, answerer, journal, settings_of(task, asked, answerer, **how), **how)
-    assert result is not None  # one process
-    lines = (journal / "samples.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    finished = run(protocol, asked, answerer, journal, settings_of(protocol, asked, answerer, **how), **how)
+    assert finished is not None  # one process
+    result, rows = finished
     shutil.rmtree(journal / "parts")  # the scores are what is kept
     return {
         "scores": {row["id"]: row["score"] for row in rows},
@@ -70,16 +69,16 @@ def _loaded(model: Path, store: Path) -> Assistant:
 
 def asked_of(questions: Path, kind: str) -> list[list[str]]:
     """(id, scene, kind) of every question of a set, in order."""
-    return [[one.id, one.scene, one.kind] for one in _read(task_of(kind)[1], questions)]
+    return [[one.id, one.scene, one.kind] for one in _read(protocol_of(kind), questions)]
 
 
 def blind_of(questions: Path, kind: str) -> dict[str, dict[str, float | None]]:
-    """What answers that look at nothing reach on a set, by kind: ``vega3d.evaluation.running.blind``."""
-    task, suite = task_of(kind)
-    return blind(task, suite, _read(suite, questions))
+    """What answers that look at nothing reach on a set, by kind: ``vega3d.evaluation.run.baselines``."""
+    protocol = protocol_of(kind)
+    return baselines(protocol, _read(protocol, questions))
 
 
-def _read(suite: Suite, questions: Path) -> list[Question]:
+def _read(protocol: Protocol, questions: Path) -> list[Sample]:
     if not (questions / QUESTIONS).read_text(encoding="utf-8").strip():
         return []
-    return suite.read(questions)
+    return protocol.samples(questions)

@@ -16,7 +16,7 @@ from experiments.miniature.asking import asked_of, blind_of
 from experiments.miniature.config import PRIMARY, Settings
 from experiments.miniature.packing import packed
 from vega3d._version import __version__
-from vega3d.evaluation.running.provenance import LIBRARIES
+from vega3d.evaluation.run.provenance import LIBRARIES
 
 Made = Mapping[str, Mapping[str, Any]]
 

@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 
 from experiments.miniature.config import Rooms
-from vega3d.evaluation import Task, load_task
-from vega3d.evaluation.means import by_group, mean
-from vega3d.evaluation.numbers import mean_relative_accuracy, plain_number
-from vega3d.evaluation.records import Field, Record, is_text, number, text
-from vega3d.evaluation.suites import Suite, load_suite
-from vega3d.evaluation.task import Scores, mappings
+from vega3d.evaluation import Metric, Protocol, Scores, load_protocol
+from vega3d.evaluation.metrics.means import by_group, mean
+from vega3d.evaluation.metrics.numbers import mean_relative_accuracy, plain_number
+from vega3d.evaluation.records import Field, Record, is_text, mappings, number, text
 from vega3d.rooms import Clip, Room, make_room, render
 from vega3d.rooms.formats.vsibench import conversation_of
 from vega3d.rooms.formats.writer import write_text
@@ -140,22 +138,26 @@ def score(samples: Sequence[object]) -> Scores:
     records = mappings(samples)
     scores = [sample_score(record) for record in records]
     kinds = by_group([text(record, "question_type") for record in records], scores)
-    return Scores([{"score": one} for one in scores], {"mean": {**kinds, "overall": mean(kinds.values())}})
+    overall = mean(kinds.values())
+    means = {"mean": {**kinds, "overall": overall}}
+    return Scores([{"score": one} for one in scores], means, metrics=[Metric("mean overall", overall)])
 
 
-def task_of(questions: str) -> tuple[Task, Suite]:
-    """Task and suite by the name that a config gives."""
-    task, suite = load_task(VSI), load_suite(VSI)
+def protocol_of(questions: str) -> Protocol:
+    """The protocol by the name that a config gives."""
+    protocol = load_protocol(VSI)
     if questions == VSI:
-        return task, suite
+        return protocol
     fields = (
         Field("prediction", is_text, "the model's answer"),
         Field("ground_truth", is_text, "metres as text"),
         Field("question_type", lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
     )
     own = dataclasses.replace(
-        task, name="where", title="Where", version="1", sources=("VSI-Bench's metrics",), fields=fields,
-        protocol="MRA of the first word, .5:.95:.05; mean of the two frames",
-        headline=(("mean", "overall"),), prompt=prompt, score=score, keeps=None,
+        protocol, name="where", title="Where", version="1", sources=("VSI-Bench's metrics",), fields=fields,
+        rules="MRA of the first word, .5:.95:.05; mean of the two frames", prompt=prompt, score=score,
     )  # fmt: skip
-    return own, dataclasses.replace(suite, name="where", official=None, merged={})
+    benchmark = dataclasses.replace(
+        protocol.benchmark, name="where", official=None, groups={}, protocols=(own,)
+    )
+    return benchmark.protocols[0]

@@ -10,6 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vega3d import registry
+from vega3d.evaluation import load_benchmark
+
+BENCHMARKS = [load_benchmark(name) for name in registry.BUILT_IN["benchmarks"]]
+PROTOCOLS = sorted(protocol.name for benchmark in BENCHMARKS for protocol in benchmark.protocols)
+RUNNABLE = [benchmark.name for benchmark in BENCHMARKS if benchmark.read is not None]
+ONLY_SCORED = sorted(p.name for benchmark in BENCHMARKS for p in benchmark.protocols if p.score_only)
 FOLDER = Path(__file__).parents[1] / "goldens" / "metrics"
 
 # file: task, tolerance on numbers

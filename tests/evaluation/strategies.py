@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.evaluation.golden import TASK_TO_FILE, document
-from vega3d.evaluation import load_task
+from vega3d.evaluation import load_protocol
 
 # What models really write, and what breaks parsers: kept short, hypothesis adds the rest.
 ANSWERS = (
@@ -91,7 +91,7 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
 
 def field_names(task: str) -> set[str]:
     """Every field that a task may look at: declared, or in the golden file of the task."""
-    declared = {name for field in load_task(task).fields for name in (field.name, *field.other_names)}
+    declared = {name for field in load_protocol(task).fields for name in (field.name, *field.other_names)}
     file = TASK_TO_FILE.get(task)
     golden = set(document(file)["samples"][0]) if file else set()
     extra = {"pruned", "images", "proposals", "objects", "scores", "gt_box"}

@@ -16,10 +16,10 @@ import pytest
 from tests.evaluation.golden import document
 from tests.evaluation.strategies import ANSWERS
 from vega3d.evaluation import score
-from vega3d.evaluation.captions import meteor as meteor_module
-from vega3d.evaluation.captions import ptb_tokenize, score_corpus
-from vega3d.evaluation.captions.corpus import MAX_WORDS, METRICS
-from vega3d.evaluation.captions.java import Unavailable, one_line
+from vega3d.evaluation.metrics.captions import meteor as meteor_module
+from vega3d.evaluation.metrics.captions import ptb_tokenize, score_corpus
+from vega3d.evaluation.metrics.captions.corpus import MAX_WORDS, METRICS
+from vega3d.evaluation.metrics.captions.java import Unavailable, one_line
 
 HAS_JAVA = shutil.which("java") is not None
 REFERENCES = [["a chair by the door", "the chair"], ["two lamps"]]
@@ -97,7 +97,7 @@ def test_the_official_scanqa_on_the_published_tokens_needs_no_java(
     tokens = [row["tokenized_prediction"] for row in rows] + [
         t for row in rows for t in row["tokenized_answers"]
     ]
-    monkeypatch.setattr("vega3d.evaluation.tasks.scanqa.ptb_tokenize", lambda texts: tokens)
+    monkeypatch.setattr("vega3d.evaluation.benchmarks.scanqa.ptb_tokenize", lambda texts: tokens)
     monkeypatch.setenv("PATH", str(tmp_path))
     result = score("scanqa/official", golden["samples"])
     for name, value in golden["expected"]["aggregate_percent"].items():
@@ -146,7 +146,7 @@ def test_a_tokenizer_that_breaks_is_unavailable(
 
 def test_a_tokenizer_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_java(tmp_path / "bin", "exec sleep 60", monkeypatch)
-    monkeypatch.setattr("vega3d.evaluation.captions.ptb.TIMEOUT", 0.5)
+    monkeypatch.setattr("vega3d.evaluation.metrics.captions.ptb.TIMEOUT", 0.5)
     with pytest.raises(Unavailable, match="no answer within"):
         ptb_tokenize(["a"])
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.golden import FILES, path
+from tests.evaluation.golden import FILES, PROTOCOLS, path
 from vega3d.cli import eval as command
 from vega3d.errors import InputError
 from vega3d.evaluation import score_file
-from vega3d.evaluation.tasks import BUILT_IN
 
 
 def call(*arguments: str) -> int:
@@ -62,7 +61,7 @@ def test_the_wrong_file_writes_nothing(tmp_path: Path) -> None:
 def test_the_list_names_every_protocol_with_its_rules(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("list") == 0
     listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
-    assert set(BUILT_IN) <= listed
+    assert set(PROTOCOLS) <= listed
 
 
 def test_the_list_as_json_has_sources_and_fields(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.evaluation.golden import PROTOCOLS
 from tests.evaluation.strategies import samples
-from vega3d.evaluation import score, task_names
-from vega3d.evaluation.captions.java import Unavailable
-from vega3d.evaluation.tasks import BUILT_IN
+from vega3d.evaluation import protocol_names, score
+from vega3d.evaluation.metrics.captions.java import Unavailable
 
 EXAMPLES, MANY = 500, 20_000
 IN_PERCENT = ("aggregate_percent", "aggregate_x100", "official_llm_script_accuracy_percent")
@@ -33,9 +33,9 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable(*_: object) -> None:
         raise Unavailable("left out of this test")
 
-    monkeypatch.setattr("vega3d.evaluation.captions.corpus.meteor", unavailable)
+    monkeypatch.setattr("vega3d.evaluation.metrics.captions.corpus.meteor", unavailable)
     monkeypatch.setattr(
-        "vega3d.evaluation.tasks.scanqa.ptb_tokenize",
+        "vega3d.evaluation.benchmarks.scanqa.ptb_tokenize",
         lambda texts: [" ".join(t.lower().split()) for t in texts],
     )
 
@@ -100,10 +100,10 @@ def hold(task: str, given_samples: list[Any], seed: int) -> None:
 
 
 def test_every_built_in_task_is_fuzzed() -> None:
-    assert set(BUILT_IN) <= set(task_names())
+    assert set(PROTOCOLS) <= set(protocol_names())
 
 
-@pytest.mark.parametrize("task", BUILT_IN)
+@pytest.mark.parametrize("task", PROTOCOLS)
 def test_whatever_a_record_holds_scores_are_in_range_and_in_no_order(task: str) -> None:
     @given(samples(task), st.integers(0, 2**32))
     @settings(max_examples=EXAMPLES)
@@ -115,7 +115,7 @@ def test_whatever_a_record_holds_scores_are_in_range_and_in_no_order(task: str) 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("task", BUILT_IN)
+@pytest.mark.parametrize("task", PROTOCOLS)
 def test_whatever_very_many_records_hold(task: str) -> None:
     @given(samples(task), st.integers(0, 2**32))
     @settings(max_examples=MANY)
@@ -125,7 +125,7 @@ def test_whatever_very_many_records_hold(task: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("task", BUILT_IN)
+@pytest.mark.parametrize("task", PROTOCOLS)
 def test_no_samples_give_no_scores_and_no_zeros(task: str) -> None:
     result = check(task, [])
     assert result["per_sample"] == []

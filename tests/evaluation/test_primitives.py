@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vega3d.errors import DependencyError
-from vega3d.evaluation.answers import any_match, clean, ordered_match
-from vega3d.evaluation.choices import first_capital, leading_letter, stated_letter, truth_letter
-from vega3d.evaluation.literals import MAX_DEPTH, lines_within_fence, literal
-from vega3d.evaluation.matching import Counts, greedy_counts, hungarian_f1
-from vega3d.evaluation.means import by_group, mean
-from vega3d.evaluation.numbers import (
+from vega3d.evaluation.metrics.answers import any_match, clean, ordered_match
+from vega3d.evaluation.metrics.choices import first_capital, leading_letter, stated_letter, truth_letter
+from vega3d.evaluation.metrics.literals import MAX_DEPTH, lines_within_fence, literal
+from vega3d.evaluation.metrics.matching import Counts, greedy_counts, hungarian_f1
+from vega3d.evaluation.metrics.means import by_group, mean
+from vega3d.evaluation.metrics.numbers import (
     first_word,
     mean_relative_accuracy,
     number_anywhere,

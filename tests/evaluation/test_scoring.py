@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.golden import FILES, document, path
+from tests.evaluation.golden import FILES, PROTOCOLS, document, path
 from vega3d.errors import ConfigError, InputError, WriteError
-from vega3d.evaluation import load_task, read_document, score, score_file, task_names, write_scores
-from vega3d.evaluation.tasks import BUILT_IN
+from vega3d.evaluation import load_protocol, protocol_names, score, score_file
+from vega3d.evaluation.scoring import read_document, write_scores
 
 SAMPLES = [
     {"id": 1, "question_type": "object_counting", "ground_truth": "4", "prediction": "4"},
@@ -79,7 +79,7 @@ def test_any_bytes_are_a_document_or_an_input_error(content: bytes) -> None:
 
 
 def test_a_file_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="Cannot read"):
         read_document(tmp_path / "nowhere.json")
 
 
@@ -114,24 +114,24 @@ def test_a_name_that_is_nearly_right_is_suggested() -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_output_names_its_protocol_and_its_source(file: str) -> None:
-    task = load_task(FILES[file][0])
+    task = load_protocol(FILES[file][0])
     result = score(task, document(file)["samples"][:3])
-    assert (result["task"], result["protocol"]) == (task.name, task.protocol)
+    assert (result["task"], result["protocol"]) == (task.name, task.rules)
     assert result["task_version"]
     assert result["sources"]
 
 
 def test_no_two_protocols_share_a_name_or_their_rules() -> None:
-    tasks = [load_task(name) for name in BUILT_IN]
-    assert [task.name for task in tasks] == list(BUILT_IN)
-    assert len({task.protocol for task in tasks}) == len(tasks)
+    tasks = [load_protocol(name) for name in PROTOCOLS]
+    assert [task.name for task in tasks] == PROTOCOLS
+    assert len({task.rules for task in tasks}) == len(tasks)
 
 
 def test_a_printed_number_says_its_scale_and_whose_rules_it_follows() -> None:
-    cvbench = load_task("cvbench").headlines(score("cvbench", document("cvbench")["samples"]))
+    cvbench = load_protocol("cvbench").score(document("cvbench")["samples"]).headline
     assert set(cvbench) == {"aggregate_fraction combined_accuracy", "lmms_eval_0_7_3 micro_accuracy"}
-    assert set(load_task("vsibench").headlines({})) == {"aggregate_x100 overall"}
-    assert set(load_task("vsibench/lmms-eval").headlines({})) == {"aggregate_fraction overall"}
+    assert set(load_protocol("vsibench").score([]).headline) == {"aggregate_x100 overall"}
+    assert set(load_protocol("vsibench/lmms-eval").score([]).headline) == {"aggregate_fraction overall"}
 
 
 def test_the_same_answers_score_differently_by_protocol() -> None:
@@ -141,17 +141,17 @@ def test_the_same_answers_score_differently_by_protocol() -> None:
     assert other > official + 0.1  # why they never share a column
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_headline_is_in_the_output(name: str) -> None:
-    task = load_task(name)
+    task = load_protocol(name)
     file = next((f for f, (t, _) in FILES.items() if t == name), None)
     if file is None:  # variants: their samples are those of the protocol that they vary
         file = {"vsibench/d": "vsibench", "scanrefer/": "scanrefer__textbox"}[name[:10]]
     document_ = document(file)
-    result = score(task, document_["samples"], **{k: document_.get(k) for k in task.file_fields})
-    numbers = task.headlines(result)
-    assert len(numbers) == len(task.headline)
-    computed = {k: v for k, v in numbers.items() if k.split()[-1] not in result["unavailable"]}
+    scores = task.score(document_["samples"], **{k: document_.get(k) for k in task.file_fields})
+    numbers = scores.headline
+    assert set(numbers) == set(task.score([]).headline)
+    computed = {k: v for k, v in numbers.items() if k.split()[-1] not in scores.unavailable}
     assert all(value is not None for value in computed.values())
 
 
@@ -206,14 +206,19 @@ def plugin(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(root)])}
 
 
-def test_a_task_of_somebody_else_is_listed_and_scored_by_its_name(plugin: dict[str, str]) -> None:
+def test_a_task_of_version_0_1_is_listed_and_scored_with_a_warning(
+    plugin: dict[str, str],
+) -> None:
     code = (
-        "from vega3d.evaluation import score, task_names\n"
-        "assert 'count_chairs' in task_names()\n"
+        "from vega3d.evaluation import score, protocol_names\n"
+        "assert 'count_chairs' in protocol_names()\n"
         "print(score('count_chairs', [{'prediction': '4'}, {}])['hits'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=plugin, capture_output=True, text=True)
+    command = [sys.executable, "-W", "default", "-c", code]
+    done = subprocess.run(command, env=plugin, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert "vega3d.evaluation.Task is now" in done.stderr
+    assert "vega3d.tasks is now vega3d.benchmarks" in done.stderr
 
 
 def test_an_entry_point_that_is_no_task_is_named_and_does_not_hide_the_others(plugin: dict[str, str]) -> None:
@@ -229,5 +234,5 @@ def test_an_entry_point_that_is_no_task_is_named_and_does_not_hide_the_others(pl
 
 
 def test_names_of_tasks_are_sorted_and_complete() -> None:
-    assert task_names() == sorted(task_names())
-    assert set(BUILT_IN) <= set(task_names())
+    assert protocol_names() == sorted(protocol_names())
+    assert set(PROTOCOLS) <= set(protocol_names())

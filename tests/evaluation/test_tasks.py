@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.golden import FILES, document
+from tests.evaluation.golden import FILES, PROTOCOLS, document
 from tests.evaluation.strategies import anything, words
-from vega3d.evaluation import load_task, score
+from vega3d.evaluation import load_protocol, score
+from vega3d.evaluation.benchmarks import multi3drefer, scan2cap, scanrefer, sqa3d, vsibench
 from vega3d.evaluation.records import MAX_ANSWER
-from vega3d.evaluation.tasks import BUILT_IN, multi3drefer, scan2cap, scanrefer_textbox, sqa3d, vsibench
 from vega3d.geometry.iou import rotation_zxy
 
 TEXTBOX = document("scanrefer__textbox")["samples"]
@@ -22,8 +22,7 @@ TEXTBOX = document("scanrefer__textbox")["samples"]
 @pytest.mark.parametrize("task", ["vsibench", "vsibench/lmms-eval", "vsibench/debiased"])
 def test_vsibench_asks_in_the_published_words(task: str) -> None:
     golden = document("vsibench")
-    prompt = load_task(task).prompt
-    assert prompt is not None
+    prompt = load_protocol(task).prompt
     texts = {entry["id"]: entry["text"] for entry in golden["expected"]["prompt_text"]}
     assert texts
     assert all(prompt(s) == texts[s["id"]] for s in golden["samples"] if s["id"] in texts)
@@ -31,19 +30,18 @@ def test_vsibench_asks_in_the_published_words(task: str) -> None:
 
 @pytest.mark.parametrize("file", ["cvbench", "blink_spatial"])
 def test_questions_about_pictures_are_asked_in_the_published_words(file: str) -> None:
-    prompt = load_task(FILES[file][0]).prompt
-    assert prompt is not None
+    prompt = load_protocol(FILES[file][0]).prompt
     assert prompt(document(file)["samples"][0]) == document(file)["expected"]["prompt_text_sample0"]
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", PROTOCOLS)
 @given(data=st.data())
 @settings(max_examples=30)
 def test_a_prompt_is_text_whatever_the_record_holds(name: str, data: st.DataObject) -> None:
-    prompt = load_task(name).prompt
+    prompt = load_protocol(name).prompt
     fields = dict.fromkeys(["question", "prompt", "options", "description", "choices", "situation"], anything)
     record = data.draw(st.fixed_dictionaries({"question_type": words}, optional=fields))
-    assert prompt is None or isinstance(prompt(record), str)
+    assert isinstance(prompt(record), str)
 
 
 def test_a_kind_of_question_that_is_missing_is_left_out_of_the_mean() -> None:
@@ -138,7 +136,7 @@ def test_a_box_that_was_not_parsed_is_not_refined() -> None:
 def test_the_box_of_a_frame_lands_where_the_camera_stood() -> None:
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation_zxy([0.4, 0.3, 0.2]), [1, 2, 3]
-    moved = scanrefer_textbox.to_room(np.array([0, 0, 0, 1, 2, 3, 0, 0, 0.0]), pose)
+    moved = scanrefer.to_room(np.array([0, 0, 0, 1, 2, 3, 0, 0, 0.0]), pose)
     assert moved == pytest.approx([1, 2, 3, 1, 2, 3, 0.4, 0.3, 0.2])
 
 
@@ -221,7 +219,7 @@ def test_a_caption_without_an_iou_was_not_found() -> None:
     assert scan2cap.overlap({"iou": float("nan")}) == 0.0
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", PROTOCOLS)
 def test_no_scorer_runs_what_a_model_wrote(name: str, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     call = f"open({str(trap)!r}, 'w')"
@@ -239,7 +237,7 @@ def test_no_scorer_runs_what_a_model_wrote(name: str, tmp_path: Path) -> None:
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize(
     "unit", ["A", " ", "7", "answer ", "[", "-", "bbox_3d\n", "no ", "(", "\u2028", "{'label':"]
 )

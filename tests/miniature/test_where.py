@@ -11,9 +11,8 @@ import pytest
 from experiments.miniature import where
 from experiments.miniature.config import load
 from vega3d.data import read_rows
-from vega3d.evaluation import load_task
+from vega3d.evaluation import load_protocol
 from vega3d.evaluation.scoring import score
-from vega3d.evaluation.suites import load_suite
 from vega3d.rooms import Clip, Room, make_room, render, scene_seed
 from vega3d.rooms.rng import Rng
 
@@ -52,7 +51,7 @@ def test_a_distance_is_that_of_the_pixels_that_show_the_thing() -> None:
 
 
 def test_the_benchmark_itself_is_asked_as_the_library_asks_it() -> None:
-    assert where.task_of("vsibench") == (load_task("vsibench"), load_suite("vsibench"))
+    assert where.protocol_of("vsibench") == load_protocol("vsibench")
 
 
 def test_rows_of_one_room_differ_in_their_order_alone() -> None:
@@ -67,10 +66,9 @@ def test_files_are_read_by_the_trainer_and_by_the_evaluator(written: Path) -> No
     assert len(rows) > len(SEEDS)
     assert all(len(row.videos) == 1 for row in rows)
     assert len({line["id"] for line in lines(written / "rows.jsonl")}) == len(rows)
-    task, suite = where.task_of("where")
-    asked = suite.read(written)
+    task = where.protocol_of("where")
+    asked = task.samples(written)
     assert {one.kind for one in asked} == set(where.KINDS)
-    assert task.prompt is not None
     assert task.prompt(asked[0].record).startswith("These are frames of a video.\n")
 
 
@@ -90,17 +88,17 @@ def test_the_same_rooms_are_asked_the_same(written: Path, tmp_path: Path) -> Non
 
 def test_metres_score_as_in_the_benchmark() -> None:
     rng = Rng(3)
-    task, _ = where.task_of("where")
+    task = where.protocol_of("where")
     for _ in range(40):
         said, true = f"{rng.real(0.1, 8):.1f}", f"{rng.real(0.1, 8):.1f}"
         row = {"id": 0, "prediction": said, "ground_truth": true, "options": None}
         own = score(task, [row | {"question_type": "distance_first"}])["per_sample"][0]["score"]
-        theirs = score(load_task("vsibench"), [row | {"question_type": "object_abs_distance"}])
+        theirs = score(load_protocol("vsibench"), [row | {"question_type": "object_abs_distance"}])
         assert own == theirs["per_sample"][0]["score"]
 
 
 def test_the_mean_is_over_kinds() -> None:
-    task, _ = where.task_of("where")
+    task = where.protocol_of("where")
     kinds = ("distance_first", "distance_first", "distance_last")
     rows = [{"prediction": "2.0", "ground_truth": "2.0", "question_type": kind} for kind in kinds]
     rows[2]["prediction"] = "far"

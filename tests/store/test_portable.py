@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.store.conftest import feature_map, key
-from vega3d.evaluation.suites import hub
+from vega3d.evaluation import hub
 from vega3d.store import FeatureStore
 from vega3d.training import meter
 

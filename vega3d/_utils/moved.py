@@ -15,7 +15,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-MODULES: dict[str, str] = {}
+MODULES: dict[str, str] = {
+    "vega3d.evaluation.means": "vega3d.evaluation.metrics.means",
+    "vega3d.evaluation.running.answerer": "vega3d.evaluation.run.model",
+}
 """Old module -> new module. A name that was also renamed is served by ``names`` in the new module."""
 
 

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vega3d.cli._eval_more import FOLLOW_LINKS
+FOLLOW_LINKS = (
+    "follow links below DIR that lead out of it; a link that stands in DIR itself is followed anyway"
+)
 
 
 def add_run(actions: Any) -> None:
@@ -15,8 +17,8 @@ def add_run(actions: Any) -> None:
     parser = actions.add_parser(
         "run",
         help="ask a model the questions of a benchmark",
-        description="Ask every question once and score the answers. A run that was stopped is taken up where "
-        "it was left: give the same command again. Several processes: accelerate launch -m vega3d.cli.main "
+        description="Ask every question once and score the answers. An interrupted run resumes when the "
+        "same command is given again. Several processes: accelerate launch -m vega3d.cli.main "
         "eval run ...",
         epilog="example: vega3d eval run pico --tasks vsibench --data out/ --out runs/pico",
     )
@@ -60,60 +62,54 @@ _SEND = "frames as pictures of one clip (the published way, default) or as one v
 
 def run(arguments: argparse.Namespace) -> int:
     """Load once, run each task, print its headline; 1 if a question could not be asked."""
-    from vega3d.evaluation import load_task
-    from vega3d.evaluation.suites import load_suite
+    from vega3d.evaluation.benchmarks import load_protocol
+    from vega3d.evaluation.hub import folder_of
 
     _check(arguments)
-    pairs = [(load_task(name), load_suite(name)) for name in arguments.tasks.split(",")]
-    asked = [_questions(arguments, task, suite) for task, suite in pairs]
-    share = _share(arguments.device)
-    assistant = _load(arguments)
-    failed = 0
-    for (task, suite), questions in zip(pairs, asked, strict=True):
-        result = _run_task(arguments, task, suite, questions, assistant, share)
-        if result is not None:
-            failed += result["count"]["errors"]
-            _say_result(result, Path(arguments.out) / task.name.replace("/", "-"))
-    if share.rank == 0 and len(pairs) > 1:
-        from vega3d.evaluation.running.overview import write_overview
+    protocols = [load_protocol(name) for name in arguments.tasks.split(",")]
+    root = folder_of(arguments.data, download=arguments.download)
+    samples = [p.samples(root, follow_links=arguments.follow_links)[: arguments.limit] for p in protocols]
+    share, assistant = _share(arguments.device), _load(arguments)
+    errors = sum(
+        _run_task(arguments, protocol, own, assistant, share)
+        for protocol, own in zip(protocols, samples, strict=True)
+    )
+    if share.rank == 0 and len(protocols) > 1:
+        from vega3d.evaluation.run.report import write_overview
 
         print(write_overview(Path(arguments.out)))
-    return 1 if failed else 0
-
-
-def _questions(arguments: argparse.Namespace, task: Any, suite: Any) -> list[Any]:
-    """The protocol's own questions, the first ones of them if there is a limit."""
-    from vega3d.evaluation.running.result import belongs
-    from vega3d.evaluation.suites.hub import folder_of
-
-    root = folder_of(arguments.data, download=arguments.download)
-    questions = suite.read(root, follow_links=arguments.follow_links)
-    return [question for question in questions if belongs(task, question)][: arguments.limit]
+    return 1 if errors else 0
 
 
 def _run_task(
-    arguments: argparse.Namespace, task: Any, suite: Any, questions: list[Any], assistant: Any, share: Any
-) -> dict[str, Any] | None:
-    from vega3d.evaluation.running.answerer import Answerer
-    from vega3d.evaluation.running.provenance import settings_of
-    from vega3d.evaluation.running.runner import run as run_questions
+    arguments: argparse.Namespace, protocol: Any, samples: list[Any], assistant: Any, share: Any
+) -> int:
+    """Run one task, write its pages, and return the number of its errors."""
+    from vega3d.evaluation.run.model import EvalModel
+    from vega3d.evaluation.run.provenance import settings_of
+    from vega3d.evaluation.run.report import write_pages
+    from vega3d.evaluation.run.runner import run as run_samples
 
-    answerer = Answerer(
+    media = protocol.benchmark.media
+    model = EvalModel(
         assistant,
-        suite.frames if suite.all_frames else arguments.frames or suite.frames,
+        media.frames if media.all_frames else arguments.frames or media.frames,
         arguments.send,
-        suite.max_new_tokens,
+        protocol.benchmark.max_new_tokens,
         arguments.plain,
         arguments.max_pixels,
-        suite.label,
+        media.label,
     )
     how = {"batch_size": arguments.batch_size, "swap": arguments.swap_features}
-    settings = settings_of(task, questions, answerer, **how)
-    folder = Path(arguments.out) / task.name.replace("/", "-")
-    progress = (lambda *_: None) if arguments.quiet else _progress(task.name)
-    return run_questions(
-        task, suite, questions, answerer, folder, settings, **how, share=share, progress=progress
-    )
+    settings = settings_of(protocol, samples, model, **how)
+    folder = Path(arguments.out) / protocol.name.replace("/", "-")
+    progress = (lambda *_: None) if arguments.quiet else _progress(protocol.name)
+    finished = run_samples(protocol, samples, model, folder, settings, **how, share=share, progress=progress)
+    if finished is None:
+        return 0
+    _print_result(finished[0])
+    print(folder / "result.json", *write_pages(folder, *finished), sep="\n")
+    return int(finished[0]["count"]["errors"])
 
 
 def _load(arguments: argparse.Namespace) -> Any:
@@ -139,12 +135,10 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             option = "--" + name.replace("_", "-")
-            raise ConfigError(
-                f"{option} is below 1.", got=value, expected="1 or more", fix=f"correct {option}"
-            )
+            raise ConfigError(f"Invalid {option}.", got=value, expected="1 or more", fix=f"correct {option}")
     if arguments.plain and arguments.swap_features:
         raise ConfigError(
-            "The host alone has no features to swap.",
+            "Invalid --swap-features: the host alone has no features.",
             got="--plain and --swap-features",
             expected="one of them",
             fix="make two runs and compare them",
@@ -155,7 +149,7 @@ def _share(device: str) -> Any:
     """This process among those that `accelerate launch` started; alone without it."""
     import os
 
-    from vega3d.evaluation.running.runner import Share
+    from vega3d.evaluation.run.runner import Share
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Share()
@@ -173,18 +167,13 @@ def _progress(name: str) -> Any:
     return say
 
 
-def _say_result(result: dict[str, Any], folder: Path) -> None:
-    from vega3d.evaluation.running.report import write_report
-
-    count = result["count"]
+def _print_result(result: dict[str, Any]) -> None:
+    count, error = result["count"], result["macro"]["standard_error"]
+    spread = "" if error is None else f"   standard error of the macro mean {100 * error:.2f} points"
     for name, value in result["headline"].items():
-        error = result["macro"]["standard_error"]
         shown = "null" if value is None else f"{value:.4f}"
-        spread = "" if error is None else f"   standard error of the macro mean {100 * error:.2f} points"
         print(f"{result['task']:28} {name:36} {shown:>10}{spread}")
     print(
         f"{count['answered']} answered, {count['errors']} errors, "
         f"{count['official'] or '?'} in the official split"
     )
-    for path in (folder / "result.json", *write_report(folder)):
-        print(path)

@@ -1,4 +1,4 @@
-"""Reading what a model answered: any JSON value in, a typed value or "not there" out.
+"""Values of records that a model wrote: any JSON value in, a typed value or "not there" out.
 
 Decision: a scorer sees records that a model wrote, so nothing in a record may stop it. Every field is read by
 one of the functions below; what cannot be used becomes an empty value, and `problems` counts it, so that a
@@ -24,6 +24,11 @@ Array = NDArray[np.float64]
 
 MAX_ANSWER = 100_000
 MAX_ENTRIES = 1_000  # of a list in one record: a scene has at most a few hundred proposals
+
+
+def mappings(samples: Sequence[object]) -> list[Record]:
+    """The samples as records; a sample that is not an object becomes an empty record, so that places stay."""
+    return [sample if isinstance(sample, dict) else {} for sample in samples]
 
 
 def text(record: Record, *names: str) -> str:
@@ -59,7 +64,7 @@ def number(value: object) -> float | None:
 
 
 def identity(record: Record, name: str) -> str | int | None:
-    """What names a record: text or an integer as it is, anything else None."""
+    """Identifier of a record: text or an integer as it is, anything else None."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
@@ -98,7 +103,7 @@ def matrix(value: object) -> Array | None:
 
 @dataclass(frozen=True)
 class Field:
-    """A field that a protocol reads: other names that it goes by, and what it has to be."""
+    """A field that a protocol reads, its other names and the test of its values."""
 
     name: str
     usable: Callable[[Any], bool]
@@ -134,17 +139,17 @@ def is_list(value: object) -> bool:
 
 
 def is_box(length: int) -> Callable[[Any], bool]:
-    """Whether a value is a list of so many finite numbers."""
+    """Test for a list of so many finite numbers."""
     return lambda value: box(value, length) is not None
 
 
 def is_boxes(length: int) -> Callable[[Any], bool]:
-    """Whether a value is a list of such boxes, also an empty one."""
+    """Test for a list of such boxes, also an empty one."""
     return lambda value: boxes(value, length) is not None
 
 
 def problems(records: Iterable[object], fields: Sequence[Field]) -> dict[str, int]:
-    """How many records lack a field or have it in a form that cannot be used, by ``"field: problem"``."""
+    """Number of records that lack a field or have an unusable value in it, by ``"field: problem"``."""
     found: Counter[str] = Counter()
     for record in records:
         if not isinstance(record, Mapping):

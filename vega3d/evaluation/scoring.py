@@ -1,10 +1,8 @@
 """From a file of predictions to a file of scores, with the protocol named in it.
 
 A file is JSON with a list ``samples`` (or a list alone), or JSON Lines with one sample a line. Records may be
-imperfect: each problem is counted in the output. A file in which *nobody* has a field that the protocol reads
-is the wrong file, and refused.
-
-This module knows no benchmark.
+imperfect: each problem is counted in the output. A file in which *no* record has a field that the protocol
+reads is the wrong file, and refused.
 """
 
 from __future__ import annotations
@@ -16,56 +14,71 @@ from typing import Any
 
 from vega3d._version import __version__
 from vega3d.errors import InputError
+from vega3d.evaluation.benchmark import Protocol, Scores
+from vega3d.evaluation.benchmarks import load_protocol
 from vega3d.evaluation.records import problems
-from vega3d.evaluation.task import Task
-from vega3d.evaluation.tasks import load_task
 from vega3d.files import write_whole, writing
 
 
-def score(task: str | Task, samples: Sequence[object], **file_fields: Any) -> dict[str, Any]:
+def score(task: str | Protocol, samples: Sequence[object], **file_fields: Any) -> dict[str, Any]:
     """Score predictions.
 
     Args:
-        task: a task or its name, such as ``"scanqa/leo"``.
-        samples: JSON objects with the fields that the task reads; others are left alone. Whatever they hold,
-            nothing is raised: what cannot be used scores 0 and is counted under ``problems``.
-        file_fields: what the task reads beside the samples (only ``scanrefer/unique-multiple`` does).
+        task: a protocol or its name, such as ``"scanqa/leo"``.
+        samples: JSON objects with the fields that the protocol reads; others are ignored. Whatever they hold,
+            nothing is raised: a sample that cannot be used scores 0 and is counted under ``problems``.
+        file_fields: values beside the samples (only ``scanrefer/unique-multiple`` reads some).
 
     Returns:
         JSON-ready: ``task``, ``task_version``, ``protocol``, ``n``, ``problems``, ``unavailable``,
-        ``per_sample`` (in the order given) and the aggregates of the task; null is "nothing to say".
+        ``per_sample`` (in the order given) and the aggregates of the protocol; null is "nothing to say".
 
     Raises:
-        ConfigError: no task has that name.
+        ConfigError: unknown name.
     """
-    chosen = load_task(task) if isinstance(task, str) else task
-    scores = chosen.score(samples, **{k: v for k, v in file_fields.items() if k in chosen.file_fields})
+    protocol = load_protocol(task) if isinstance(task, str) else task
+    given = {name: value for name, value in file_fields.items() if name in protocol.file_fields}
+    return as_record(protocol, samples, protocol.score(samples, **given))
+
+
+def as_record(protocol: Protocol, samples: Sequence[object], scores: Scores) -> dict[str, Any]:
+    """Scores as `score` returns them."""
     return {
-        "task": chosen.name,
-        "task_version": chosen.version,
-        "protocol": chosen.protocol,
-        "sources": list(chosen.sources),
+        "task": protocol.name,
+        "task_version": protocol.version,
+        "protocol": protocol.rules,
+        "sources": list(protocol.sources),
         "vega3d": __version__,
         "n": len(samples),
-        "problems": problems(samples, chosen.fields),
+        "problems": problems(samples, protocol.fields),
         "unavailable": scores.unavailable,
         "per_sample": scores.per_sample,
         **scores.aggregates,
     }
 
 
-def score_file(task: str | Task, file: str | Path) -> dict[str, Any]:
+def score_file(task: str | Protocol, file: str | Path) -> dict[str, Any]:
     """`score` for a file of predictions.
 
     Raises:
-        ConfigError: no task has that name.
-        InputError: the file cannot be read, or it is not of this task.
+        ConfigError: unknown name.
+        InputError: the file cannot be read, or it belongs to another benchmark.
     """
-    chosen = load_task(task) if isinstance(task, str) else task
-    document = read_document(Path(file))
+    protocol = load_protocol(task) if isinstance(task, str) else task
+    samples, scores = scores_of_file(protocol, Path(file))
+    return as_record(protocol, samples, scores)
+
+
+def scores_of_file(protocol: Protocol, file: Path) -> tuple[list[Any], Scores]:
+    """The samples of a file of predictions and their scores.
+
+    Raises:
+        InputError: the file cannot be read, or it belongs to another benchmark.
+    """
+    document = read_document(file)
     samples = document["samples"]
-    _refuse_wrong_file(chosen, samples, Path(file))
-    return score(chosen, samples, **{name: document.get(name) for name in chosen.file_fields})
+    _refuse_wrong_file(protocol, samples, file)
+    return samples, protocol.score(samples, **{name: document.get(name) for name in protocol.file_fields})
 
 
 def write_scores(result: Mapping[str, Any], file: str | Path) -> Path:
@@ -92,7 +105,7 @@ def read_document(file: Path) -> dict[str, Any]:
         return _parsed(content)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{file} cannot be read as predictions.",
+            f"Cannot read predictions from {file}.",
             got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
             expected='JSON {"samples": [...]}, a JSON list, or JSON Lines with one sample a line',
             fix="check the path and the format",
@@ -106,21 +119,19 @@ def _parsed(content: str) -> dict[str, Any]:
         return {"samples": [json.loads(line) for line in content.split("\n") if line.strip()]}
     if isinstance(document, list):
         return {"samples": document}
-    if isinstance(document, dict) and isinstance(document.get("samples"), list):
-        return document
-    if isinstance(document, dict):  # JSON Lines of a single sample
-        return {"samples": [document]}
+    if isinstance(document, dict):  # a document, or JSON Lines of a single sample
+        return document if isinstance(document.get("samples"), list) else {"samples": [document]}
     raise ValueError(f"a {type(document).__name__} at the top")
 
 
-def _refuse_wrong_file(task: Task, samples: Sequence[object], file: Path) -> None:
-    found = problems(samples, task.fields)
-    absent = [f for f in task.fields if samples and found.get(f"{f.name}: missing", 0) == len(samples)]
+def _refuse_wrong_file(protocol: Protocol, samples: Sequence[object], file: Path) -> None:
+    counts = problems(samples, protocol.fields)
+    absent = [f for f in protocol.fields if samples and counts.get(f"{f.name}: missing", 0) == len(samples)]
     if absent:
-        seen = sorted({str(name) for sample in samples[:100] if isinstance(sample, dict) for name in sample})
+        names = sorted({str(name) for sample in samples[:100] if isinstance(sample, dict) for name in sample})
         raise InputError(
-            f"{file} holds no predictions for {task.name}: no sample has {absent[0].name!r}.",
-            got="fields " + (", ".join(seen[:20]) or "of no kind"),
-            expected=", ".join(f"{f.name} ({f.meaning})" for f in task.fields),
+            f"Missing field in {file}: no sample has {absent[0].name!r}, which {protocol.name} reads.",
+            got="fields " + (", ".join(names[:20]) or "of no kind"),
+            expected=", ".join(f"{f.name} ({f.meaning})" for f in protocol.fields),
             fix="check the task's name with `vega3d eval list`, or rename the fields",
         )

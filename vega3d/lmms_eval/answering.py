@@ -1,4 +1,4 @@
-"""Answers to a list of questions: the usual ones by `Answerer`, all others by the processor, one by one.
+"""Answers to a list of questions: the usual ones by `EvalModel`, all others by the processor, one by one.
 
 Decision: questions about one clip are answered one after the other, whatever their order was, so that the
 clip is decoded and encoded once; batches hold questions about one clip. Both are what `vega3d eval run` does.
@@ -7,7 +7,7 @@ Decoding is greedy, as everywhere in vega3d, and a task that asks for something 
 ``until`` the harness's own default (an empty line, put there for few-shot prompts) is left out: lmms-eval's
 Qwen models do so, too.
 
-This module does not know lmms-eval's classes.
+This module does not import lmms-eval.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 
 from vega3d.assistant import Assistant
 from vega3d.errors import ConfigError
-from vega3d.evaluation.running.answerer import GENERATIVE, Answerer, As, Asked
-from vega3d.evaluation.suites.media import length, read, spread
+from vega3d.evaluation.media import length, read, spread
+from vega3d.evaluation.run.model import GENERATIVE, As, EvalModel, EvalRequest
 from vega3d.lmms_eval.messages import SAMPLED, Message, Usual, usual, with_system
 
 MAX_NEW_TOKENS = 128
@@ -125,7 +125,7 @@ def require_greedy(options: Mapping[str, Any]) -> None:
     asked = {"do_sample": bool(options.get("do_sample")), "num_beams": options.get("num_beams") or 1}
     if asked != {"do_sample": False, "num_beams": 1} or float(options.get("temperature") or 0) > 0:
         raise ConfigError(
-            "This task wants answers that are not decoded greedily.",
+            "Invalid task: it wants answers that are not decoded greedily.",
             got={name: value for name, value in options.items() if name in (*asked, "temperature")},
             expected="do_sample false, temperature 0, num_beams 1",
             fix="pass --gen_kwargs do_sample=False,temperature=0,num_beams=1 and say so beside the number",
@@ -136,20 +136,21 @@ def _answers_about_clips(
     assistant: Assistant, how: How, requests: Sequence[Request], read_as: Sequence[Usual | None], done: Done
 ) -> dict[int, str]:
     """Answers to the usual questions, by their number."""
-    groups: dict[tuple[str, int, int], dict[Any, list[tuple[int, Asked]]]] = {}
-    for number, (request, one) in enumerate(zip(requests, read_as, strict=True)):
-        if one is not None:
-            clips = groups.setdefault((one.label, one.frames or how.frames, request.max_new_tokens), {})
-            clips.setdefault((one.asked.media, one.asked.system), []).append((number, one.asked))
-    found: dict[int, str] = {}
+    groups: dict[tuple[str, int, int], dict[Any, list[tuple[int, EvalRequest]]]] = {}
+    for number, (request, question) in enumerate(zip(requests, read_as, strict=True)):
+        if question is not None:
+            settings = (question.label, question.frames or how.frames, request.max_new_tokens)
+            clips = groups.setdefault(settings, {})
+            clips.setdefault(question.request.clip, []).append((number, question.request))
+    texts: dict[int, str] = {}
     for (label, frames, tokens), clips in groups.items():
-        answerer = Answerer(assistant, frames, how.send, tokens, how.plain, how.max_pixels, label)
-        for own in clips.values():
-            for batch in (own[at : at + how.batch_size] for at in range(0, len(own), how.batch_size)):
-                texts = answerer.answer([asked for _, asked in batch])
-                found |= {number: text for (number, _), text in zip(batch, texts, strict=True)}
+        model = EvalModel(assistant, frames, how.send, tokens, how.plain, how.max_pixels, label)
+        for members in clips.values():
+            for n in range(0, len(members), how.batch_size):
+                numbers, batch = zip(*members[n : n + how.batch_size], strict=True)
+                texts |= zip(numbers, model.answer(batch), strict=True)
                 done(len(batch))
-    return found
+    return texts
 
 
 def _shown(message: Message, how: How) -> Message:

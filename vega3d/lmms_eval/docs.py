@@ -7,7 +7,7 @@ scored twice by two codes, and a YAML holds no rule. Which protocol a YAML is st
 beside it, since lmms-eval hands its functions documents and nothing else.
 
 A record travels as JSON text: records differ in their fields, and lmms-eval keeps documents in a table.
-This module knows no model. `read_docs` needs `datasets`, which lmms-eval brings.
+This module depends on no model. `read_docs` needs `datasets`, which lmms-eval brings.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from vega3d.decoding import pictures_of
 from vega3d.errors import ConfigError
-from vega3d.evaluation import load_task, score
-from vega3d.evaluation.means import mean
-from vega3d.evaluation.suites import Question, Suite, load_suite
-from vega3d.evaluation.suites.hub import folder_of
-from vega3d.evaluation.suites.media import Media, Pictures, sampled
+from vega3d.evaluation.benchmark import Protocol, Sample
+from vega3d.evaluation.benchmarks import load_protocol
+from vega3d.evaluation.hub import folder_of
+from vega3d.evaluation.media import Media, MediaFormat, Pictures, sampled
+from vega3d.evaluation.metrics.means import mean
 from vega3d.image import formats
 from vega3d.lmms_eval.messages import CLIP, SAMPLED
 
@@ -57,7 +57,7 @@ def data_folder() -> Path:
     """
     if not (named := os.environ.get(DATA)):
         raise ConfigError(
-            "These tasks do not know where their data are.",
+            f"Missing environment variable {DATA}: the folder of the data.",
             got=f"no {DATA}",
             expected="the folder that `vega3d eval run --data` takes",
             fix=f"export {DATA}=FOLDER",
@@ -65,12 +65,10 @@ def data_folder() -> Path:
     return folder_of(named)
 
 
-def docs_of(protocol: str, root: Path) -> list[dict[str, Any]]:
+def docs_of(name: str, root: Path) -> list[dict[str, Any]]:
     """The questions of a protocol as documents: plain values, the record as JSON text."""
-    task, suite = load_task(protocol), load_suite(protocol)
-    prompt = suite.prompt or task.prompt
-    assert prompt is not None
-    return [_doc(protocol, suite, question, prompt(question.record)) for question in suite.read(root)]
+    protocol = load_protocol(name)
+    return [_doc(protocol, sample) for sample in protocol.samples(root)]
 
 
 def doc_to_text(doc: Doc) -> str:
@@ -113,17 +111,18 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     have other scales, and corpus metrics (CIDEr, BLEU) have no value for a single answer: `aggregate` makes
     them of all answers.
     """
-    task, suite = load_task(doc["protocol"]), load_suite(doc["protocol"])
-    record = suite.record_of(json.loads(doc["record"]), results[0])
-    value = suite.score_of(score(task, [record])["per_sample"][0])
-    own = {"scene": doc["scene"], **({} if value is None else {SCORE: value})}
+    protocol = load_protocol(doc["protocol"])
+    record = protocol.answered(json.loads(doc["record"]), results[0])
+    value = protocol.score_of(protocol.score([record]).per_sample[0])
+    scored = {"scene": doc["scene"], **({} if value is None else {SCORE: value})}
     answer = {"protocol": doc["protocol"], "record": json.dumps(record)}
-    return {SCORE: own} | {name: {"metric": name, **answer} for name in metrics_of(doc["protocol"])}
+    return {SCORE: scored} | {name: {"metric": name, **answer} for name in metrics_of(doc["protocol"])}
 
 
-def metrics_of(protocol: str) -> list[str]:
+@cache
+def metrics_of(protocol: str) -> tuple[str, ...]:
     """The numbers that a protocol prints, by the names of `vega3d eval run`."""
-    return [" ".join(path) for path in load_task(protocol).headline]
+    return tuple(metric.name for metric in load_protocol(protocol).score([]).metrics)
 
 
 def mean_score(results: Sequence[Mapping[str, Any]]) -> float | None:
@@ -133,39 +132,39 @@ def mean_score(results: Sequence[Mapping[str, Any]]) -> float | None:
 
 def aggregate(results: Sequence[Mapping[str, Any]]) -> float | None:
     """A number of the protocol over all answers; None where it cannot be computed (METEOR without Java)."""
-    found = _headlines(results[0]["protocol"], tuple(result["record"] for result in results))
-    return found[results[0]["metric"]]
+    headline = _headline(results[0]["protocol"], tuple(result["record"] for result in results))
+    return headline[results[0]["metric"]]
 
 
 @lru_cache(maxsize=2)
-def _headlines(protocol: str, records: tuple[str, ...]) -> dict[str, float | None]:
-    task = load_task(protocol)
-    return task.headlines(score(task, [json.loads(record) for record in records]))
+def _headline(protocol: str, records: tuple[str, ...]) -> dict[str, float | None]:
+    return load_protocol(protocol).score([json.loads(record) for record in records]).headline
 
 
-def _doc(protocol: str, suite: Suite, question: Question, prompt: str) -> dict[str, Any]:
-    places = _places(question.media, suite)
+def _doc(protocol: Protocol, sample: Sample) -> dict[str, Any]:
+    benchmark = protocol.benchmark
+    places = _places(sample.media, benchmark.media)
     return {
-        "protocol": protocol,
-        "id": question.id,
-        "kind": question.kind,
-        "scene": question.scene,
-        "prompt": prompt,
-        "system": suite.system,
-        "label": suite.label,
-        "pictures": places != [str(question.media)],
+        "protocol": protocol.name,
+        "id": sample.id,
+        "kind": sample.kind,
+        "scene": sample.scene,
+        "prompt": protocol.prompt(sample.record),
+        "system": benchmark.system,
+        "label": benchmark.media.label,
+        "pictures": places != [str(sample.media)],
         "media": places,
-        "sampled": not suite.all_frames,
-        "target": json.dumps(question.record.get(suite.truth)),
-        "record": json.dumps(question.record),
+        "sampled": not benchmark.media.all_frames,
+        "target": json.dumps(sample.record.get(benchmark.truth)),
+        "record": json.dumps(sample.record),
     }
 
 
-def _places(media: Media, suite: Suite) -> list[str]:
+def _places(media: Media, shown: MediaFormat) -> list[str]:
     """The file of a video; of pictures those that the protocol shows, since lmms-eval samples videos only."""
     if not isinstance(media, Pictures):
         if not media.is_dir():
             return [str(media)]
         media = Pictures(tuple(map(str, pictures_of(media))))
-    numbers = range(len(media.places)) if suite.all_frames else sampled(media, suite.frames)
+    numbers = range(len(media.places)) if shown.all_frames else sampled(media, shown.frames)
     return [media.places[number] for number in numbers]

@@ -1,14 +1,14 @@
 """lmms-eval's two forms of a question, as messages of our processor; and the usual question among them.
 
-Decision: nearly every question is one clip (or pictures) and then one text. That is what `Answerer` asks,
-with a clip encoded once for all of its questions, so such a message becomes an `Asked`. Whatever is built in
-another way (turns, text between media, several clips) stays a message and goes to the processor as it is.
+Decision: nearly every question is one clip (or pictures) and then one text. That is what `EvalModel` answers,
+with a clip encoded once for all of its questions, so such a message becomes an `EvalRequest`. A message of
+another form (turns, text between media, several clips) stays a message and goes to the processor as it is.
 
 lmms-eval has no word for "these pictures are frames of one clip". Our own tasks mark pictures with ``clip``,
 which other models overlook; for other tasks the user says it (``clip=true``). Pictures that a task gives are
 all shown; those that it marks as ``sampled`` stand for a video, and as many are shown as of a video.
 
-This module knows neither lmms-eval's classes nor a model.
+This module depends neither on lmms-eval's classes nor on a model.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from vega3d.errors import InputError
-from vega3d.evaluation.running.answerer import PICTURE, Asked
-from vega3d.evaluation.suites.media import Pictures
+from vega3d.evaluation.media import PICTURE, Pictures
+from vega3d.evaluation.run.model import EvalRequest
 
 Message = dict[str, Any]
 CLIP, SAMPLED = "clip", "sampled"
@@ -34,12 +34,12 @@ class Usual:
     """One clip or pictures, and then one text.
 
     Attributes:
-        asked: the question.
-        label: the text of one picture, as `Answerer` takes it.
+        request: the question.
+        label: the text of one picture, as `EvalModel` takes it.
         frames: how many pictures are shown; None is as many as of a video.
     """
 
-    asked: Asked
+    request: EvalRequest
     label: str = PICTURE
     frames: int | None = None
 
@@ -97,7 +97,7 @@ def with_system(messages: Sequence[Message], system: str) -> list[Message]:
 def _one_video(before: Sequence[Message], prompt: str, system: str) -> Usual | None:
     if [part["type"] for part in before] != ["video"]:
         return None
-    return Usual(Asked(prompt, Path(before[0]["video"]), system))
+    return Usual(EvalRequest(prompt, Path(before[0]["video"]), system))
 
 
 def _pictures(before: Sequence[Message], prompt: str, system: str) -> Usual | None:
@@ -116,7 +116,7 @@ def _pictures(before: Sequence[Message], prompt: str, system: str) -> Usual | No
         return None
     media = Pictures(tuple(part["image"] for part in images), clip=clips != {None})
     sampled = all(image.get(SAMPLED) for image in images)
-    return Usual(Asked(prompt, media, system), label + PICTURE, None if sampled else len(images))
+    return Usual(EvalRequest(prompt, media, system), label + PICTURE, None if sampled else len(images))
 
 
 def _parts(content: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -140,7 +140,7 @@ def _part(part: Mapping[str, Any], clip: bool) -> Message:
         marks = {CLIP: named, SAMPLED: part.get(SAMPLED)}
         return {"type": "image", "image": part["url"], **{name: mark for name, mark in marks.items() if mark}}
     raise InputError(
-        "A message holds what vega3d cannot show to its host.",
+        "Invalid part of a message: vega3d cannot send it to its host.",
         got=f"{kind}: {type(part.get('url')).__name__}",
         expected="text, pictures, and videos by their path",
         fix="run this task with another model",

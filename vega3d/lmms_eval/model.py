@@ -1,4 +1,4 @@
-"""What lmms-eval's chat and simple model share: arguments, loading, and handing on of questions.
+"""lmms-eval's chat and simple model: arguments, loading, and conversion of questions.
 
 ``--model_args pretrained=pico,max_num_frames=8`` becomes the arguments of `Vega3DModel`; an unknown one is an
 error. Names are those of lmms-eval's own Qwen models where these have one. Answers are text only, so tasks
@@ -19,9 +19,10 @@ from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
 from vega3d.assistant import PICO, Assistant
-from vega3d.errors import ConfigError
-from vega3d.evaluation.running.answerer import As
+from vega3d.errors import ConfigError, unknown_choice
+from vega3d.evaluation.run.model import As
 from vega3d.lmms_eval.answering import How, Request, answers
+from vega3d.lmms_eval.messages import from_chat, from_simple
 
 
 class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
@@ -58,7 +59,7 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         super().__init__()
         _require_numbers(batch_size=batch_size, max_num_frames=max_num_frames, max_pixels=max_pixels)
         if send not in ("images", "video"):
-            raise ConfigError("send is unknown.", got=send, expected="images or video", fix="correct send=")
+            raise unknown_choice("send", send, ("images", "video"))
         self.accelerator = Accelerator(cpu=device == "cpu")  # of several processes each has its own device
         torch.manual_seed(0)  # untrained layers are drawn: the same ones in every process
         where: Any = device or "auto"
@@ -101,17 +102,45 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         return self.task_dict[task][split][number]
 
 
+class Vega3DChat(Vega3DModel):
+    """vega3d, asked by messages with media in them (lmms-eval's default)."""
+
+    is_simple = False
+
+    def questions(self, instances: Sequence[Any]) -> list[Request]:
+        """One request for each instance."""
+        requests = []
+        for instance in instances:
+            _, messages_of, options, number, task, split = instance.args
+            messages = messages_of(self.document(task, split, number))
+            requests.append(Request(from_chat(messages, clip=self.clip), options))
+        return requests
+
+
+class Vega3DSimple(Vega3DModel):
+    """vega3d, asked by visuals and a text (``--force_simple``); nothing stands between visuals."""
+
+    is_simple = True
+
+    def questions(self, instances: Sequence[Any]) -> list[Request]:
+        """One request for each instance."""
+        requests = []
+        for instance in instances:
+            text, options, visuals_of, number, task, split = instance.args
+            visuals = visuals_of(self.document(task, split, number))
+            requests.append(Request(from_simple(text, visuals, clip=self.clip), options))
+        return requests
+
+
 def _require_numbers(**values: object) -> None:
     for name, value in values.items():
         if value is not None and not (str(value).isdigit() and int(str(value)) > 0):
-            raise ConfigError(
-                f"{name} is no number above 0.", got=value, expected="1 or more", fix=f"correct {name}="
-            )
+            raise ConfigError(f"Invalid {name}.", got=value, expected="1 or more", fix=f"correct {name}=")
 
 
 def _only_text(what: str) -> ConfigError:
     return ConfigError(
-        f"vega3d answers one question in words, and this task {what}.",
+        f"Invalid task: it {what}, and vega3d answers one question in words.",
         expected="a task of output_type generate_until",
         fix="run another task",
     )

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vega3d.errors import MediaError
-from vega3d.evaluation.running.answerer import Asked
+from vega3d.evaluation import Sample, load_benchmark
+from vega3d.evaluation.files import Folder
+from vega3d.evaluation.run.model import EvalRequest, PreparedRequest
 
 KINDS = ("object_counting", "route_planning", "object_rel_direction_easy", "object_rel_direction_hard")
 
@@ -33,20 +37,31 @@ def write_benchmark(root: Path, scenes: int = 3, per_scene: int = 4) -> Path:
     return root
 
 
+def samples_of(name: str, root: Path, *, follow_links: bool = False) -> list[Sample]:
+    """The samples of a protocol, or all samples of a benchmark."""
+    benchmark = load_benchmark(name.partition("/")[0])
+    for protocol in benchmark.protocols:
+        if protocol.name == name:
+            return protocol.samples(root, follow_links=follow_links)
+    assert benchmark.read is not None
+    return benchmark.read(Folder(root, benchmark.name, follow_links))
+
+
 class Fake:
     """Answers 4 to numbers and B to letters; clips in ``broken`` cannot be read; ``dies`` after n batches."""
 
     def __init__(self, broken: Sequence[str] = (), dies: int | None = None) -> None:
         self.broken, self.dies, self.asked = broken, dies, []  # type: ignore[var-annotated]
 
-    def check(self, asked: Asked) -> None:
-        if isinstance(asked.media, Path) and asked.media.stem in self.broken:
-            raise MediaError(f"{asked.media.name} is broken.", got="noise", expected="a video", fix="none")
+    def prepare(self, request: EvalRequest) -> PreparedRequest:
+        if isinstance(request.media, Path) and request.media.stem in self.broken:
+            raise MediaError(f"{request.media.name} is broken.", got="noise", expected="a video", fix="none")
+        return PreparedRequest(request, f"<clip>{request.prompt}", torch.zeros(0))
 
-    def prompt(self, asked: Asked) -> str:
-        return f"<clip>{asked.prompt}"
+    def generate(self, batch: Sequence[PreparedRequest]) -> list[str]:
+        return self.answer([prepared.request for prepared in batch])
 
-    def answer(self, batch: Sequence[Asked]) -> list[str]:
+    def answer(self, batch: Sequence[EvalRequest]) -> list[str]:
         if self.dies is not None and len(self.asked) >= self.dies:
             raise KeyboardInterrupt
         self.asked.append(list(batch))

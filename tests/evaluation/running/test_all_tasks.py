@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluation.running.fakes import Fake, read
+from tests.evaluation.golden import ONLY_SCORED, RUNNABLE
+from tests.evaluation.running.fakes import Fake, read, samples_of
 from vega3d.errors import ConfigError, InputError
-from vega3d.evaluation import load_task
-from vega3d.evaluation.captions import corpus
-from vega3d.evaluation.captions.java import Unavailable
-from vega3d.evaluation.running import runner
-from vega3d.evaluation.running.answerer import Asked
-from vega3d.evaluation.running.check import check
-from vega3d.evaluation.suites import ONLY_SCORED, SUITES, Question, load_suite
-from vega3d.evaluation.suites.media import Pictures, length, missing
-from vega3d.evaluation.suites.media import read as pixels
+from vega3d.evaluation import Sample, load_protocol
+from vega3d.evaluation.media import Pictures, length, missing
+from vega3d.evaluation.media import read as pixels
+from vega3d.evaluation.metrics.captions import corpus
+from vega3d.evaluation.metrics.captions.java import Unavailable
+from vega3d.evaluation.run import runner
+from vega3d.evaluation.run.check import check
+from vega3d.evaluation.run.model import EvalRequest
 from vega3d.geometry.iou import angles_zxy
 
 ASKED = (
@@ -64,18 +64,18 @@ def without_meteor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "meteor", unavailable)
 
 
-def key(asked: Asked) -> str:
+def key(asked: EvalRequest) -> str:
     return f"{asked.media}\n{asked.prompt}"
 
 
-def run(root: Path, name: str, out: Path, answer: Callable[[Question], str]) -> tuple[Any, list[Any]]:
-    task, suite = load_task(name), load_suite(name)
-    questions = suite.read(root)
-    prompt = suite.prompt or task.prompt
-    assert prompt is not None
-    answers = {key(Asked(prompt(q.record), q.media)): answer(q) for q in questions}
+def run(root: Path, name: str, out: Path, answer: Callable[[Sample], str]) -> tuple[Any, list[Any]]:
+    protocol = load_protocol(name)
+    samples = protocol.samples(root)
+    answers = {key(EvalRequest(protocol.prompt(s.record), s.media)): answer(s) for s in samples}
     model: Any = Knows(answers)
-    return runner.run(task, suite, questions, model, out, {"model": "knows"}), read(out)
+    finished = runner.run(protocol, samples, model, out, {"model": "knows"})
+    assert finished is not None
+    return finished[0], read(out)
 
 
 def in_camera(box: list[float], pose: Any) -> list[float]:
@@ -91,7 +91,7 @@ def lines(boxes: list[tuple[str, list[float]]]) -> str:
     return f"```json\n[\n{written}\n]\n```" if boxes else "[]"
 
 
-def truth(question: Question) -> str:
+def truth(question: Sample) -> str:
     record: Any = question.record
     if "cam2global" in record and "gt_bbox" in record:
         pose = np.array(record["axis_align_matrix"]) @ np.array(record["cam2global"][1])
@@ -116,7 +116,7 @@ def test_who_knows_the_truth_is_right_about_rooms(every_benchmark: Path, tmp_pat
     if name == "scanrefer/textbox-refined":  # a proposal replaces the box: as right as the proposals are
         assert np.mean(scores) > 0.7
     elif name.startswith("scan2cap"):  # nothing counts where no proposal was good enough
-        gates = [q.record["iou"] for q in load_suite(name).read(every_benchmark)]
+        gates = [q.record["iou"] for q in samples_of(name, every_benchmark)]
         assert all((score > 0.99) == (iou > 0.5) for score, iou in zip(scores, gates, strict=True))
     else:
         assert scores == pytest.approx([1.0] * len(rows))
@@ -140,7 +140,7 @@ def test_chance_is_below_what_the_best_constant_answer_reaches(
     assert set(result["blind"]) == set(result["kinds"])
 
 
-@pytest.mark.parametrize("benchmark", SUITES)
+@pytest.mark.parametrize("benchmark", RUNNABLE)
 def test_an_export_of_rooms_is_a_complete_folder(every_benchmark: Path, benchmark: str) -> None:
     found = check(benchmark, every_benchmark)
     assert (found["problem"], found["missing_clips"]) == (None, [])
@@ -149,7 +149,7 @@ def test_an_export_of_rooms_is_a_complete_folder(every_benchmark: Path, benchmar
 
 
 def test_frames_of_a_scan_are_pictures_of_one_clip_without_its_depth(every_benchmark: Path) -> None:
-    question = load_suite("scanqa/vega").read(every_benchmark)[0]
+    question = samples_of("scanqa/vega", every_benchmark)[0]
     assert isinstance(question.media, Pictures)
     assert question.media.clip
     assert length(question.media) == 5
@@ -160,7 +160,7 @@ def test_frames_of_a_scan_are_pictures_of_one_clip_without_its_depth(every_bench
 @pytest.mark.parametrize("name", ONLY_SCORED)
 def test_a_protocol_that_words_cannot_answer_is_refused_with_its_reason(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be asked of a model that writes text"):
-        load_suite(name)
+        load_protocol(name).samples(Path())
 
 
 def test_an_answer_without_boxes_is_not_taken_for_nothing_there(
@@ -178,7 +178,7 @@ def test_two_sets_of_records_of_one_task_are_refused(every_benchmark: Path, tmp_
     for frames in (4, 6):
         (folder / f"scannet_{frames}frames_val.json").write_text("[]", encoding="utf-8")
     with pytest.raises(InputError, match="several sets of threedod"):
-        load_suite("threedod").read(tmp_path)
+        samples_of("threedod", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_pictures_inside_the_hubs_parquet_files_are_the_pictures_beside_json_lin
     every_benchmark: Path, tmp_path: Path, name: str, source: str, columns: list[str]
 ) -> None:
     write_as_hub(every_benchmark / source, tmp_path, name, columns)
-    ours, theirs = (load_suite(name).read(root) for root in (every_benchmark, tmp_path))
+    ours, theirs = (samples_of(name, root) for root in (every_benchmark, tmp_path))
     by_question = {q.record["prompt"] + q.scene: q for q in ours}
     assert len(theirs) == len(ours)
     for question in theirs:

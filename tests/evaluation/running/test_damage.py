@@ -16,10 +16,10 @@ from tests.evaluation.running.fakes import Fake, write_benchmark
 from tests.evaluation.running.test_runner import SETTINGS, files, run
 from vega3d.cli.main import main
 from vega3d.errors import ConfigError, InputError, WriteError
-from vega3d.evaluation.running.compare import compare
-from vega3d.evaluation.running.journal import Journal
-from vega3d.evaluation.running.report import write_report
-from vega3d.evaluation.running.written import read_result
+from vega3d.evaluation.run.compare import compare
+from vega3d.evaluation.run.journal import Journal
+from vega3d.evaluation.run.report import write_report
+from vega3d.evaluation.run.results import read_result
 
 ABOUT = {**SETTINGS, "data": "one", "frames": 4}
 
@@ -61,11 +61,11 @@ def without_sums(folder: Path) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_no_flipped_bit_of_a_journal_changes_an_answer(finished: Path, step: int) -> None:
     journal = Journal(finished, ABOUT)
-    content, whole = part(finished).read_bytes(), journal.samples()
+    content, whole = part(finished).read_bytes(), journal.answers()
     assert len(whole) == 3
     for changed in flipped(content, step):
         part(finished).write_bytes(changed)
-        samples = journal.samples()
+        samples = journal.answers()
         assert samples.items() <= whole.items()
         assert len(samples) == 3 or journal.damaged or not changed.endswith(b"\n")
 
@@ -115,7 +115,7 @@ def test_a_run_of_version_0_1_without_sums_is_read(finished: Path) -> None:
 def test_a_name_that_was_flipped_in_a_journal_without_sums_is_found(finished: Path) -> None:
     without_sums(finished)
     part(finished).write_bytes(part(finished).read_bytes().replace(b'"output"', b'"oupput"', 1))
-    assert len(Journal(finished, ABOUT).samples()) == 2
+    assert len(Journal(finished, ABOUT).answers()) == 2
 
 
 @pytest.mark.parametrize("step", [pytest.param(29, id="short"), *STEPS[1:]])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vega3d.evaluation.running.errors_of_means import clustered_error, macro_weights, micro_weights
+from vega3d.evaluation.run.standard_errors import clustered_error, macro_weights, micro_weights
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 
 from tests.evaluation.running.fakes import Fake, write_benchmark
 from tests.evaluation.running.test_runner import run
-from vega3d.evaluation.running.report import markdown, page
-from vega3d.evaluation.running.written import read_result
+from vega3d.evaluation.run.report import markdown, page
+from vega3d.evaluation.run.results import read_result
 
 PAYLOADS = (
     "![i](http://evil/x.png)",
@@ -107,6 +107,6 @@ def test_a_page_holds_text_and_no_markup_of_a_model(finished: Run, text: str, fa
 
 
 def test_a_line_of_many_files_is_readable_as_it_is(tmp_path: Path) -> None:
-    from vega3d.evaluation.running.markdown import escaped
+    from vega3d.evaluation.run.markdown import escaped
 
     assert escaped("B. the sofa (2.5 m), 30 %; a-b + c = d!") == "B. the sofa (2.5 m), 30 %; a-b + c = d!"

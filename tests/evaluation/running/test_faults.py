@@ -13,10 +13,10 @@ from tests.evaluation.running.test_runner import files, run
 from vega3d.assistant import Assistant
 from vega3d.cli.main import main
 from vega3d.errors import DependencyError, InputError
-from vega3d.evaluation.running.answerer import Answerer, Asked
-from vega3d.evaluation.running.asking import MOST_FAULTS
-from vega3d.evaluation.running.report import write_report
-from vega3d.evaluation.running.written import read_result, write_result
+from vega3d.evaluation.run.asking import MOST_FAULTS
+from vega3d.evaluation.run.model import EvalModel, EvalRequest, PreparedRequest
+from vega3d.evaluation.run.report import write_report
+from vega3d.evaluation.run.results import read_result, write_result
 from vega3d.rooms import export_rooms
 
 SURROGATE = "how many \ud800 chairs?"
@@ -29,9 +29,10 @@ class Faulty(Fake):
         super().__init__(dies=dies)
         self.texts, self.error = texts, error or TypeError("no text")
 
-    def check(self, asked: Asked) -> None:
-        if any(text in asked.prompt for text in self.texts):
+    def prepare(self, request: EvalRequest) -> PreparedRequest:
+        if any(text in request.prompt for text in self.texts):
             raise self.error
+        return super().prepare(request)
 
 
 def errors(folder: Path) -> dict[str, str]:
@@ -157,7 +158,9 @@ def test_a_clip_is_prepared_alike_whichever_question_comes_first(tmp_path: Path)
     export_rooms(tmp_path, 1, width=64, height=64, frames=4, per_type=1)
     (clip,) = (tmp_path / "rooms").glob("*.mp4")
     pico = Assistant.load("pico", device="cpu")
-    first, second = (Answerer(pico, 2)._clip(Asked(text, clip)) for text in ("a?", "<|video_pad|> how many?"))
+    first, second = (
+        EvalModel(pico, 2)._clip(EvalRequest(text, clip)) for text in ("a?", "<|video_pad|> how many?")
+    )
     assert first.head == second.head
     assert torch.equal(first.ids, second.ids)
 

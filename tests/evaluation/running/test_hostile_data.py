@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from tests.evaluation.running.fakes import Fake, write_benchmark
+from tests.evaluation.golden import RUNNABLE
+from tests.evaluation.running.fakes import Fake, samples_of, write_benchmark
 from tests.evaluation.running.test_runner import SETTINGS
 from tests.media import write_video
 from vega3d.cli.main import main
 from vega3d.errors import ConfigError, InputError, Vega3DError
-from vega3d.evaluation import load_task
-from vega3d.evaluation.running import runner
-from vega3d.evaluation.running.check import check
-from vega3d.evaluation.suites import SUITES, load_suite
-from vega3d.evaluation.suites.hub import unpacked
+from vega3d.evaluation import load_protocol
+from vega3d.evaluation.hub import unpacked
+from vega3d.evaluation.run import runner
+from vega3d.evaluation.run.check import check
 
-# suite, file of questions in the folder of every benchmark
+# benchmark, file of questions in the folder of every benchmark
 QUESTIONS = {
     "vsibench": "test.jsonl",
     "scanqa": "benchmark/scanqa/ScanQA_v1.0_val.json",
@@ -47,9 +47,9 @@ def copied(root: Path, target: Path) -> Path:
     return target
 
 
-def changed(root: Path, suite: str, **fields: Any) -> Path:
-    """The second row of a suite's file with other values; returns the file."""
-    file = root / QUESTIONS[suite]
+def changed(root: Path, benchmark: str, **fields: Any) -> Path:
+    """The second row of a benchmark's file with other values; returns the file."""
+    file = root / QUESTIONS[benchmark]
     file = next(iter(sorted(file.glob("*val*.json")))) if file.is_dir() else file
     text = file.read_text(encoding="utf-8")
     is_lines = file.suffix == ".jsonl"
@@ -67,21 +67,23 @@ def data(every_benchmark: Path, tmp_path: Path) -> Path:
     return copied(every_benchmark, tmp_path / "data")
 
 
-def test_every_suite_is_attacked() -> None:
-    assert set(QUESTIONS) == set(SUITES)
+def test_every_benchmark_is_attacked() -> None:
+    assert set(QUESTIONS) == set(RUNNABLE)
 
 
 @pytest.mark.parametrize("name", ["../../secret/private", "/etc/passwd", "../data/../secret/private"])
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_record_that_names_a_file_outside_the_folder_is_refused(data: Path, suite: str, name: str) -> None:
+@pytest.mark.parametrize("benchmark", RUNNABLE)
+def test_a_record_that_names_a_file_outside_the_folder_is_refused(
+    data: Path, benchmark: str, name: str
+) -> None:
     (data.parent / "secret").mkdir()
     write_video(data.parent / "secret" / "private.mp4")
-    field = FIELDS.get(suite, "scene_id")
-    changed(data, suite, **{field: [name] if field == "images" else name})
+    field = FIELDS.get(benchmark, "scene_id")
+    changed(data, benchmark, **{field: [name] if field == "images" else name})
     for follow_links in (False, True):
         with pytest.raises(InputError):
-            load_suite(suite).read(data, follow_links=follow_links)
-    found = check(suite, data)
+            samples_of(benchmark, data, follow_links=follow_links)
+    found = check(benchmark, data)
     assert not found["ready"]
     assert found["problem"]
 
@@ -98,9 +100,9 @@ def test_a_strangers_video_stays_out_of_the_report(
     assert not (tmp_path / "out").exists()
 
 
-def planted(data: Path, suite: str) -> None:
-    """A link inside the folder in the place of one medium of a suite."""
-    media = load_suite(suite).read(data)[0].media
+def planted(data: Path, benchmark: str) -> None:
+    """A link inside the folder in the place of one medium of a benchmark."""
+    media = samples_of(benchmark, data)[0].media
     places = [media] if isinstance(media, Path) else [Path(place) for place in media.places]
     secret = data.parent / "secret" / places[0].name
     secret.parent.mkdir()
@@ -108,14 +110,14 @@ def planted(data: Path, suite: str) -> None:
     places[0].symlink_to(secret)
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_link_out_of_the_folder_is_refused_unless_links_are_followed(data: Path, suite: str) -> None:
-    planted(data, suite)
+@pytest.mark.parametrize("benchmark", RUNNABLE)
+def test_a_link_out_of_the_folder_is_refused_unless_links_are_followed(data: Path, benchmark: str) -> None:
+    planted(data, benchmark)
     with pytest.raises(InputError, match=r"a link leads to .*secret"):
-        load_suite(suite).read(data)
-    assert not check(suite, data)["ready"]
-    assert load_suite(suite).read(data, follow_links=True)
-    assert check(suite, data, follow_links=True)["ready"]
+        samples_of(benchmark, data)
+    assert not check(benchmark, data)["ready"]
+    assert samples_of(benchmark, data, follow_links=True)
+    assert check(benchmark, data, follow_links=True)["ready"]
 
 
 def test_a_link_inside_a_folder_of_frames_is_refused(tmp_path: Path) -> None:
@@ -124,20 +126,20 @@ def test_a_link_inside_a_folder_of_frames_is_refused(tmp_path: Path) -> None:
     frames.mkdir(parents=True)
     (tmp_path / "data" / "ScanQA_v1.0_val.json").write_text(json.dumps([row]), encoding="utf-8")
     (frames / "0.jpg").touch()
-    assert load_suite("scanqa/leo").read(tmp_path / "data")
+    assert samples_of("scanqa/leo", tmp_path / "data")
     (tmp_path / "secret.jpg").touch()
     (frames / "1.jpg").symlink_to(tmp_path / "secret.jpg")
     with pytest.raises(InputError, match="a link leads to"):
-        load_suite("scanqa/leo").read(tmp_path / "data")
+        samples_of("scanqa/leo", tmp_path / "data")
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_media_may_lie_on_another_disk(data: Path, suite: str) -> None:
-    before = check(suite, data)
+@pytest.mark.parametrize("benchmark", RUNNABLE)
+def test_media_may_lie_on_another_disk(data: Path, benchmark: str) -> None:
+    before = check(benchmark, data)
     for folder in ("rooms", "scannet", "cvbench", "blink"):
         (data / folder).rename(data.parent / folder)
         (data / folder).symlink_to(data.parent / folder)
-    assert check(suite, data) == before
+    assert check(benchmark, data) == before
     assert before["ready"]
 
 
@@ -155,22 +157,24 @@ def test_what_the_hub_unpacked_is_read_through_its_links(
         place.parent.mkdir(parents=True, exist_ok=True)
         (blobs / f"{number:x}").hardlink_to(file)
         place.symlink_to(Path("../" * len(place.relative_to(cache).parent.parts)) / "blobs" / f"{number:x}")
-    for suite in SUITES:
-        assert check(suite, snapshot)["ready"], suite
+    for benchmark in RUNNABLE:
+        assert check(benchmark, snapshot)["ready"], benchmark
     with zipfile.ZipFile(snapshot / "more.zip", "w") as opened:
         opened.writestr("more/a.txt", "a")
-    for suite in SUITES:
-        assert check(suite, unpacked(snapshot, "a/b"))["ready"], suite
+    for benchmark in RUNNABLE:
+        assert check(benchmark, unpacked(snapshot, "a/b"))["ready"], benchmark
 
 
 @pytest.mark.parametrize("value", [None, 5, "", ["a"], {"a": 1}])
-@pytest.mark.parametrize("suite", ["vsibench", "scanqa", "sqa3d", "cvbench", "multi3drefer", "blink_spatial"])
-def test_a_question_that_is_no_text_is_named_with_its_line(data: Path, suite: str, value: object) -> None:
-    field = {"multi3drefer": "description", "blink_spatial": "prompt"}.get(suite, "question")
-    file = changed(data, suite, **{field: value})
+@pytest.mark.parametrize(
+    "benchmark", ["vsibench", "scanqa", "sqa3d", "cvbench", "multi3drefer", "blink_spatial"]
+)
+def test_a_question_that_is_no_text_is_named_with_its_line(data: Path, benchmark: str, value: object) -> None:
+    field = {"multi3drefer": "description", "blink_spatial": "prompt"}.get(benchmark, "question")
+    file = changed(data, benchmark, **{field: value})
     place = "line 2" if file.suffix == ".jsonl" else "row 2"
     with pytest.raises(InputError, match=rf"{file.name}, {place}: '{field}'"):
-        load_suite(suite).read(data)
+        samples_of(benchmark, data)
 
 
 WRONG: dict[str, list[tuple[str, Any]]] = {
@@ -187,23 +191,23 @@ WRONG: dict[str, list[tuple[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("suite", "field", "value"), [(s, *wrong) for s in WRONG for wrong in WRONG[s]])
+@pytest.mark.parametrize(("benchmark", "field", "value"), [(s, *wrong) for s in WRONG for wrong in WRONG[s]])
 def test_a_value_of_a_wrong_type_is_named_with_its_line(
-    data: Path, suite: str, field: str, value: object
+    data: Path, benchmark: str, field: str, value: object
 ) -> None:
-    file = changed(data, suite, **{field: value})
+    file = changed(data, benchmark, **{field: value})
     with pytest.raises(InputError, match=rf"{file.name}, (line|row) 2: '{field}'"):
-        load_suite(suite).read(data)
+        samples_of(benchmark, data)
 
 
 @pytest.mark.parametrize(
-    ("suite", "field"), [("vsibench", "id"), ("scanqa", "question_id"), ("sqa3d", "question_id")]
+    ("benchmark", "field"), [("vsibench", "id"), ("scanqa", "question_id"), ("sqa3d", "question_id")]
 )
-def test_two_rows_of_one_id_are_named_with_both_lines(data: Path, suite: str, field: str) -> None:
-    first = load_suite(suite).read(data)[0].record[field]
-    changed(data, suite, **{field: first})
+def test_two_rows_of_one_id_are_named_with_both_lines(data: Path, benchmark: str, field: str) -> None:
+    first = samples_of(benchmark, data)[0].record[field]
+    changed(data, benchmark, **{field: first})
     with pytest.raises(ConfigError, match=r"(?s)one id.*(line|row) 1 and (line|row) 2"):
-        load_suite(suite).read(data)
+        samples_of(benchmark, data)
 
 
 HOSTILE = {
@@ -223,25 +227,25 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
-@pytest.mark.parametrize("suite", SUITES)
-def test_hostile_json_is_a_typed_error_in_every_file_that_a_suite_reads(
-    data: Path, suite: str, content: str
+@pytest.mark.parametrize("benchmark", RUNNABLE)
+def test_hostile_json_is_a_typed_error_in_every_file_that_a_benchmark_reads(
+    data: Path, benchmark: str, content: str
 ) -> None:
-    questions = data / QUESTIONS[suite]
+    questions = data / QUESTIONS[benchmark]
     places = [questions] if questions.is_file() else sorted(questions.glob("*val*.json"))
-    if suite == "sqa3d":
+    if benchmark == "sqa3d":
         places.append(questions.with_name("v1_balanced_sqa_annotations_val_scannetv2.json"))
-    if suite == "multi3drefer":
+    if benchmark == "multi3drefer":
         places.append(data / "metadata" / "scannet_val_gt_box.json")
     for file in places:
         before = file.read_bytes()
         file.unlink()
         file.write_text(content, encoding="latin-1")
         with pytest.raises(Vega3DError, match=file.name.replace(".", r"\.")):
-            load_suite(suite).read(data)
+            samples_of(benchmark, data)
         file.unlink()
         file.write_bytes(before)
-    assert load_suite(suite).read(data)
+    assert samples_of(benchmark, data)
 
 
 def test_a_line_break_of_unicode_inside_a_question_ends_no_row(tmp_path: Path) -> None:
@@ -251,15 +255,15 @@ def test_a_line_break_of_unicode_inside_a_question_ends_no_row(tmp_path: Path) -
     rows[0]["question"] = "how\u2028many\x85chairs?"
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     file.write_text(lines, encoding="utf-8")
-    suite = load_suite("vsibench")
-    questions = suite.read(data)
+    protocol = load_protocol("vsibench")
+    questions = protocol.samples(data)
     model: Any = Fake()
-    runner.run(load_task("vsibench"), suite, questions, model, tmp_path / "run", SETTINGS)
+    runner.run(protocol, questions, model, tmp_path / "run", SETTINGS)
     assert len(questions) == 12
 
 
 def test_a_parquet_file_that_is_none_is_a_typed_error(tmp_path: Path) -> None:
-    for suite, name in (("vsibench", "test-00000-of-00001.parquet"), ("cvbench", "test_2d.parquet")):
+    for benchmark, name in (("vsibench", "test-00000-of-00001.parquet"), ("cvbench", "test_2d.parquet")):
         (tmp_path / name).write_bytes(b"PAR1 noise PAR1")
         with pytest.raises(InputError, match=name):
-            load_suite(suite).read(tmp_path)
+            samples_of(benchmark, tmp_path)

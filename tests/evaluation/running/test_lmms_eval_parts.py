@@ -21,12 +21,11 @@ from PIL import Image
 from tests.evaluation.running.test_all_tasks import truth
 from vega3d.assistant import Assistant
 from vega3d.errors import ConfigError, InputError
-from vega3d.evaluation import load_task, score
-from vega3d.evaluation.captions import corpus
-from vega3d.evaluation.captions.java import Unavailable
-from vega3d.evaluation.running.answerer import Answerer, As, Asked
-from vega3d.evaluation.suites import load_suite
-from vega3d.evaluation.suites.media import Pictures
+from vega3d.evaluation import load_protocol
+from vega3d.evaluation.media import Pictures
+from vega3d.evaluation.metrics.captions import corpus
+from vega3d.evaluation.metrics.captions.java import Unavailable
+from vega3d.evaluation.run.model import As, EvalModel, EvalRequest
 from vega3d.lmms_eval import TASKS, docs
 from vega3d.lmms_eval.answering import How, Request, answer_alone, answers
 from vega3d.lmms_eval.messages import Usual, from_chat, from_simple, usual
@@ -74,7 +73,7 @@ def about(clip: Path, words: str) -> list[dict[str, Any]]:
 
 def test_a_video_and_a_text_are_one_question_about_a_clip() -> None:
     asked = usual(from_chat(about(Path("a.mp4"), "how many?")), "help")
-    assert asked == Usual(Asked("how many?", Path("a.mp4"), "help"), "{image}", None)
+    assert asked == Usual(EvalRequest("how many?", Path("a.mp4"), "help"), "{image}", None)
 
 
 def test_both_forms_of_a_question_are_the_same_question() -> None:
@@ -86,14 +85,14 @@ def test_a_system_prompt_of_the_task_comes_before_the_users() -> None:
     messages = [{"role": "system", "content": [text("task")]}, *about(Path("a.mp4"), "?")]
     found = usual(from_chat(messages), "ours")
     assert found is not None
-    assert found.asked.system == "task"
+    assert found.request.system == "task"
 
 
 def test_labels_that_count_pictures_are_seen_as_one_label() -> None:
     pictures = [{"type": "image", "url": f"{n}.jpg", "clip": "clip"} for n in range(3)]
     parts = [part for n, picture in enumerate(pictures) for part in (text(f"Frame-{n}: "), picture)]
     found = usual(from_chat(user(*parts, text("?"))), "")
-    assert found == Usual(Asked("?", Pictures(("0.jpg", "1.jpg", "2.jpg"))), "Frame-{n}: {image}", 3)
+    assert found == Usual(EvalRequest("?", Pictures(("0.jpg", "1.jpg", "2.jpg"))), "Frame-{n}: {image}", 3)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_pictures_are_a_clip_only_if_somebody_says_so() -> None:
     apart, together = (usual(from_chat(chat, clip=clip), "") for clip in (False, True))
     assert apart is not None
     assert together is not None
-    assert (apart.asked.media, together.asked.media) == (
+    assert (apart.request.media, together.request.media) == (
         Pictures(("0.jpg", "1.jpg"), clip=False),
         Pictures(("0.jpg", "1.jpg"), clip=True),
     )
@@ -133,9 +132,9 @@ def test_pictures_are_all_shown_unless_the_task_says_that_they_are_a_video(
         pictures = [{"type": "image", "url": place, "clip": "clip", **marks} for place in places]
         return Request(from_chat(user(*pictures, text("How many?"))), {"max_new_tokens": 4})
 
-    asked = Asked("How many?", Pictures(tuple(places)))
+    asked = EvalRequest("How many?", Pictures(tuple(places)))
     for frames, asking in ((3, request()), (2, request(sampled=True))):
-        expected = Answerer(pico, frames, max_new_tokens=4)
+        expected = EvalModel(pico, frames, max_new_tokens=4)
         usual_way = answers(pico, How(2), [asking])
         assert usual_way == expected.answer([asked])
         read = usual(asking.messages, "")
@@ -167,8 +166,8 @@ def test_an_answer_ends_at_the_tasks_own_stop_and_not_at_the_harness_default() -
 def test_answers_come_in_the_order_of_the_questions(clips: list[Path], pico: Assistant) -> None:
     asked = [("How many chairs are in this room?", 0), ("Is this a room?", 1), ("What is this?", 0)]
     requests = [Request(from_chat(about(clips[n], q)), {"max_new_tokens": 4}) for q, n in asked]
-    answerer = Answerer(pico, FRAMES, max_new_tokens=4)
-    expected = [answerer.answer([Asked(question, clips[n])])[0] for question, n in asked]
+    answerer = EvalModel(pico, FRAMES, max_new_tokens=4)
+    expected = [answerer.answer([EvalRequest(question, clips[n])])[0] for question, n in asked]
     seen: list[int] = []
     assert answers(pico, How(FRAMES, batch_size=2), requests, seen.append) == expected
     assert sum(seen) == 3
@@ -189,7 +188,9 @@ def test_every_task_names_functions_that_exist_and_the_numbers_of_its_protocol()
     assert sorted(protocol for _, protocol in found.values()) == list(PROTOCOLS)
     for name, (config, protocol) in found.items():
         assert [metric["metric"] for metric in config["metric_list"]] == ["score", *docs.metrics_of(protocol)]
-        assert config["generation_kwargs"]["max_new_tokens"] == load_suite(protocol).max_new_tokens
+        assert (
+            config["generation_kwargs"]["max_new_tokens"] == load_protocol(protocol).benchmark.max_new_tokens
+        )
         assert name.replace("_", "/", 1) == protocol or name == protocol
         named = [value for value in config.values() if isinstance(value, Named)]
         for function in [*named, *(metric["aggregation"] for metric in config["metric_list"])]:
@@ -199,30 +200,29 @@ def test_every_task_names_functions_that_exist_and_the_numbers_of_its_protocol()
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_document_asks_what_eval_run_asks(protocol: str, every_benchmark: Path) -> None:
-    task, suite = load_task(protocol), load_suite(protocol)
-    prompt = suite.prompt or task.prompt
-    assert prompt is not None
-    questions, found = suite.read(every_benchmark), docs.docs_of(protocol, every_benchmark)
+    chosen = load_protocol(protocol)
+    benchmark = chosen.benchmark
+    questions, found = chosen.samples(every_benchmark), docs.docs_of(protocol, every_benchmark)
     assert len(found) == len(questions) > 0
     for question, doc in zip(questions, found, strict=True):
-        asked = Asked(prompt(question.record), question.media, suite.system)
-        shown = len(doc["media"]) if suite.all_frames else None
-        assert usual(from_chat(docs.doc_to_messages(doc)), "") == Usual(asked, suite.label, shown)
+        asked = EvalRequest(chosen.prompt(question.record), question.media, benchmark.system)
+        shown = len(doc["media"]) if benchmark.media.all_frames else None
+        assert usual(from_chat(docs.doc_to_messages(doc)), "") == Usual(asked, benchmark.media.label, shown)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_task_scores_as_its_protocol_does(protocol: str, every_benchmark: Path) -> None:
-    task, suite = load_task(protocol), load_suite(protocol)
-    questions = suite.read(every_benchmark)
+    chosen = load_protocol(protocol)
+    questions = chosen.samples(every_benchmark)
     said = [truth(question) if number % 2 else "?!" for number, question in enumerate(questions)]
     found = docs.docs_of(protocol, every_benchmark)
     rows = [docs.process_results(doc, [answer]) for doc, answer in zip(found, said, strict=True)]
-    records = [suite.record_of(q.record, answer) for q, answer in zip(questions, said, strict=True)]
-    expected = score(task, records)
+    records = [chosen.answered(q.record, answer) for q, answer in zip(questions, said, strict=True)]
+    expected = chosen.score(records)
     totals = {metric: docs.aggregate([row[metric] for row in rows]) for metric in docs.metrics_of(protocol)}
-    assert totals == pytest.approx(task.headlines(expected), abs=1e-12)
+    assert totals == pytest.approx(expected.headline, abs=1e-12)
     own = [row["score"]["score"] for row in rows]
-    assert own == pytest.approx([suite.score_of(sample) for sample in expected["per_sample"]], abs=1e-12)
+    assert own == pytest.approx([chosen.score_of(sample) for sample in expected.per_sample], abs=1e-12)
     assert docs.mean_score([row["score"] for row in rows]) == pytest.approx(sum(own) / len(own))
     assert min(own) < max(own)
 
@@ -256,12 +256,12 @@ def test_the_entry_point_names_two_models(harness: None) -> None:
     assert model(found.simple_class_path).is_simple is True
 
 
-@pytest.mark.parametrize("kind", ["chat.Vega3DChat", "simple.Vega3DSimple"])
+@pytest.mark.parametrize("kind", ["Vega3DChat", "Vega3DSimple"])
 def test_a_model_answers_instances_of_lmms_eval(
     harness: None, clips: list[Path], pico: Assistant, kind: str
 ) -> None:
     question = "How many chairs are in this room?"
-    lm = model(f"vega3d.lmms_eval.{kind}")(device="cpu", max_num_frames=FRAMES, batch_size="2")
+    lm = model(f"vega3d.lmms_eval.model.{kind}")(device="cpu", max_num_frames=FRAMES, batch_size="2")
     lm.task_dict = {"task": {"test": [{"clip": clip} for clip in clips]}}
     options = {"max_new_tokens": 4, "until": ["\n\n"], "temperature": 0.0}
 
@@ -272,15 +272,15 @@ def test_a_model_answers_instances_of_lmms_eval(
             args = (question, lambda doc: about(doc["clip"], question), options)
         return SimpleNamespace(args=(*args, number, "task", "test"))
 
-    answerer = Answerer(pico, FRAMES, max_new_tokens=4)
-    asked = [Asked(question, clip, "You are a helpful assistant.") for clip in clips]
+    answerer = EvalModel(pico, FRAMES, max_new_tokens=4)
+    asked = [EvalRequest(question, clip, "You are a helpful assistant.") for clip in clips]
     expected = [answerer.answer([one])[0] for one in asked]
     assert lm.generate_until([instance(0), instance(1)]) == expected
 
 
 def test_a_misspelt_number_is_refused(harness: None) -> None:
     with pytest.raises(ConfigError, match="batch_size"):
-        model("vega3d.lmms_eval.chat.Vega3DChat")(batch_size="auto")
+        model("vega3d.lmms_eval.model.Vega3DChat")(batch_size="auto")
 
 
 class Named(str):
@@ -324,5 +324,4 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, api.__name__, api)
     monkeypatch.setitem(sys.modules, registry.__name__, registry)
-    for name in ("model", "chat", "simple"):
-        monkeypatch.delitem(sys.modules, f"vega3d.lmms_eval.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, "vega3d.lmms_eval.model", raising=False)

@@ -18,10 +18,10 @@ import torch
 from tests.evaluation.running.fakes import read
 from vega3d.assistant import Assistant
 from vega3d.cli.main import main
-from vega3d.evaluation.running import answerer as answerer_module
-from vega3d.evaluation.running.answerer import GENERATIVE, Answerer, As, Asked
-from vega3d.evaluation.running.prepared import repeated, texts_of
-from vega3d.evaluation.suites import media
+from vega3d.evaluation import media
+from vega3d.evaluation.run import model as model_module
+from vega3d.evaluation.run.model import GENERATIVE, As, EvalModel, EvalRequest
+from vega3d.evaluation.run.prefix_cache import repeated
 from vega3d.rooms import export_rooms
 
 FRAMES = 4
@@ -40,9 +40,9 @@ def pico() -> Assistant:
     return Assistant.load("pico", device="cpu")
 
 
-def asked(rooms: Path, donor: bool = False) -> Asked:
+def asked(rooms: Path, donor: bool = False) -> EvalRequest:
     one, two = sorted((rooms / "rooms").glob("*.mp4"))
-    return Asked("How many chairs are in this room?", one, donor=two if donor else None)
+    return EvalRequest("How many chairs are in this room?", one, donor=two if donor else None)
 
 
 def command(rooms: Path, out: Path, *more: str) -> list[str]:
@@ -56,21 +56,22 @@ def files(out: Path) -> tuple[bytes, bytes]:
 
 def test_frames_are_evenly_spaced_with_both_ends(rooms: Path, pico: Assistant) -> None:
     video = asked(rooms).media
-    assert Answerer(pico, 4).places(video) == [0, 5, 10, 15]
-    assert Answerer(pico, 32).places(video) == list(range(16))
+    assert EvalModel(pico, 4).places(video) == [0, 5, 10, 15]
+    assert EvalModel(pico, 32).places(video) == list(range(16))
 
 
 @pytest.mark.parametrize("send", ["images", "video"])
 def test_questions_about_a_prepared_clip_are_what_the_processor_would_give(
     rooms: Path, pico: Assistant, send: As
 ) -> None:
-    answerer = Answerer(pico, FRAMES, send)
+    answerer = EvalModel(pico, FRAMES, send)
     clip = asked(rooms).media
     batch = [
-        Asked(text, clip, "You help.") for text in ("How many chairs?", "Is this a room, or is it none?")
+        EvalRequest(text, clip, "You help.")
+        for text in ("How many chairs?", "Is this a room, or is it none?")
     ]
-    one, texts = answerer._clip(batch[0]), [answerer.prompt(question) for question in batch]
-    ours = texts_of(one, pico.processor.processor, texts) | repeated(
+    one, tokens = answerer._clip(batch[0]), [answerer.prepare(question).tokens for question in batch]
+    ours = one.batch(tokens) | repeated(
         {name: value for name, value in one.media.items() if name not in GENERATIVE}, 2
     )
     frames = media.read(clip, answerer.places(clip))
@@ -107,11 +108,11 @@ def test_a_clip_is_decoded_and_encoded_once_for_all_of_its_questions(
 
         return run
 
-    monkeypatch.setattr(answerer_module, "read", counted("decode", media.read))
+    monkeypatch.setattr(model_module, "read", counted("decode", media.read))
     monkeypatch.setattr(pico.model, "encode", counted("encode", pico.model.encode))
-    answerer, clip = Answerer(pico, FRAMES, max_new_tokens=2), asked(rooms).media
+    answerer, clip = EvalModel(pico, FRAMES, max_new_tokens=2), asked(rooms).media
     for size in (1, 2, 1):
-        answerer.answer([Asked(f"Question {number}?", clip) for number in range(size)])
+        answerer.answer([EvalRequest(f"Question {number}?", clip) for number in range(size)])
     assert counts == {"decode": 1, "encode": 1}
 
 
@@ -120,14 +121,16 @@ def test_in_float32_a_batch_answers_as_its_questions_alone(rooms: Path, send: As
     assistant = Assistant.load("pico", device="cpu")
     assistant.model.host.float()
     clip = asked(rooms).media
-    questions = [Asked(text, clip) for text in ("How many chairs?", "What is the size of this room in cm?")]
-    answerer = Answerer(assistant, FRAMES, send, 8)
+    questions = [
+        EvalRequest(text, clip) for text in ("How many chairs?", "What is the size of this room in cm?")
+    ]
+    answerer = EvalModel(assistant, FRAMES, send, 8)
     assert answerer.answer(questions) == [answerer.answer([question])[0] for question in questions]
 
 
 @pytest.mark.parametrize("send", ["images", "video"])
 def test_an_untrained_wrapping_answers_as_the_host_alone(rooms: Path, pico: Assistant, send: As) -> None:
-    answers = [Answerer(pico, FRAMES, send, plain=plain).answer([asked(rooms)]) for plain in (True, False)]
+    answers = [EvalModel(pico, FRAMES, send, plain=plain).answer([asked(rooms)]) for plain in (True, False)]
     assert answers[0] == answers[1]
 
 
@@ -143,9 +146,9 @@ def test_a_swapped_run_gives_the_generator_the_other_clip(
         return calls[-1][0]
 
     monkeypatch.setattr(pico.model, "encode", seen)
-    other = Asked(asked(rooms).prompt, asked(rooms, True).donor or Path())
+    other = EvalRequest(asked(rooms).prompt, asked(rooms, True).donor or Path())
     for question in (asked(rooms), asked(rooms, True), other):
-        Answerer(pico, FRAMES, send, 2).answer([question])
+        EvalModel(pico, FRAMES, send, 2).answer([question])
     maps = dict(zip(("own", "swapped", "other"), calls, strict=True))
     features = {name: found[0].maps[0].features for name, found in maps.items()}
     pixels = {

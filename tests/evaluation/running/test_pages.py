@@ -15,8 +15,7 @@ from tests.evaluation.running.test_reports import Tags, Wrong, make
 from tests.media import write_video
 from vega3d.cli.main import main
 from vega3d.errors import InputError
-from vega3d.evaluation.running.overview import write_overview
-from vega3d.evaluation.running.report import write_report
+from vega3d.evaluation.run.report import write_overview, write_report
 
 BROWSER = os.environ.get("VEGA3D_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -17,9 +17,9 @@ from tests.evaluation.running.fakes import Fake, write_benchmark
 from tests.evaluation.running.test_runner import run
 from tests.media import write_video
 from vega3d.errors import InputError
-from vega3d.evaluation.running.check import check
-from vega3d.evaluation.running.compare import compare, differences
-from vega3d.evaluation.running.report import failures, write_report
+from vega3d.evaluation.run.check import check
+from vega3d.evaluation.run.compare import compare, differences
+from vega3d.evaluation.run.report import failures, write_report
 
 SETTINGS: dict[str, Any] = {"data": "one", "model": {"name": "fake", "kind": "plain host"}}
 

@@ -11,22 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.running.fakes import Fake, read, write_benchmark
+from tests.evaluation.running.fakes import Fake, read, samples_of, write_benchmark
 from vega3d.errors import ConfigError
-from vega3d.evaluation import load_task, score
-from vega3d.evaluation.running import runner
-from vega3d.evaluation.running.journal import Journal
-from vega3d.evaluation.running.runner import Share, batches_of, donors_of
-from vega3d.evaluation.suites import load_suite
+from vega3d.evaluation import load_protocol, score
+from vega3d.evaluation.run import runner
+from vega3d.evaluation.run.journal import Journal
+from vega3d.evaluation.run.runner import Share, batches_of, donors_of
 
 SETTINGS = {"model": "fake"}
 
 
 def run(data: Path, out: Path, model: Any, **options: Any) -> Any:
-    suite = load_suite("vsibench")
-    questions = suite.read(data)
-    chosen = options.pop("settings", SETTINGS)
-    return runner.run(load_task("vsibench"), suite, questions, model, out, chosen, **options)
+    protocol, chosen = load_protocol("vsibench"), options.pop("settings", SETTINGS)
+    finished = runner.run(protocol, protocol.samples(data), model, out, chosen, **options)
+    return finished and finished[0]
 
 
 def files(folder: Path) -> tuple[bytes, bytes]:
@@ -132,8 +130,8 @@ def test_every_kept_answer_of_the_debiased_set_has_its_own_score(
     folder = tmp_path_factory.mktemp("debiased")
     data = write_benchmark(folder / "data")
     (data / "pruned_ids.txt").write_text("".join(f"{number}\n" for number in sorted(pruned)))
-    suite, task = load_suite("vsibench/debiased"), load_task("vsibench/debiased")
-    runner.run(task, suite, suite.read(data), Alternating(), folder / "run", SETTINGS)  # type: ignore[arg-type]
+    protocol = load_protocol("vsibench/debiased")
+    runner.run(protocol, protocol.samples(data), Alternating(), folder / "run", SETTINGS)  # type: ignore[arg-type]
     rows = read(folder / "run")
     assert {int(row["id"]) for row in rows} == set(range(12)) - pruned
     assert all(row["score"] == float(int(row["id"]) % 4 % 2) for row in rows)
@@ -153,25 +151,23 @@ class Untidy(Fake):
 def test_a_protocol_scores_an_answer_alike_in_a_run_and_in_a_file(tmp_path: Path, name: str) -> None:
     data = write_benchmark(tmp_path / "data")
     (data / "pruned_ids.txt").write_text("3\n")
-    suite, task = load_suite(name), load_task(name)
+    protocol = load_protocol(name)
     model: Any = Untidy()
-    questions = suite.read(data)
-    runner.run(task, suite, questions, model, tmp_path / "run", SETTINGS)
+    questions = protocol.samples(data)
+    runner.run(protocol, questions, model, tmp_path / "run", SETTINGS)
     rows = read(tmp_path / "run")
     records = {question.id: question.record for question in questions}
     scored = score(name, [{**records[row["id"]], "prediction": row["output"]} for row in rows])
     assert [row["score"] for row in rows] == [row["score"] for row in scored["per_sample"]]
 
 
-def test_a_task_that_drops_samples_is_named_and_not_mixed_up(tmp_path: Path) -> None:
+def test_a_protocol_that_drops_samples_is_named_and_not_mixed_up(tmp_path: Path) -> None:
     import dataclasses
 
-    suite, task = load_suite("vsibench"), load_task("vsibench/debiased")
-    careless = dataclasses.replace(task, keeps=None)
-    questions = suite.read(write_benchmark(tmp_path / "data"))
+    questions = samples_of("vsibench", write_benchmark(tmp_path / "data"))
     marked = [dataclasses.replace(q, record={**q.record, "pruned": q.id == "3"}) for q in questions]
     with pytest.raises(ConfigError, match="does not score every record"):
-        runner.run(careless, suite, marked, Fake(), tmp_path / "run", SETTINGS)  # type: ignore[arg-type]
+        runner.run(load_protocol("vsibench/debiased"), marked, Fake(), tmp_path / "run", SETTINGS)  # type: ignore[arg-type]
 
 
 def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
@@ -188,7 +184,7 @@ def test_batches_hold_every_question_once_and_one_clip_each(
     tmp_path_factory: pytest.TempPathFactory, scenes: int, per_scene: int, size: int
 ) -> None:
     data = write_benchmark(tmp_path_factory.mktemp("data"), scenes, per_scene)
-    questions = load_suite("vsibench").read(data)
+    questions = samples_of("vsibench", data)
     batches = batches_of(questions, size)
     assert sorted(q.id for batch in batches for q in batch) == sorted(q.id for q in questions)
     assert all(len(batch) <= size and len({q.media for q in batch}) == 1 for batch in batches)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.golden import RUNNABLE
 from vega3d.cli.main import build_parser
-from vega3d.evaluation import task_names
-from vega3d.evaluation.suites import SUITES, load_suite
+from vega3d.evaluation import load_protocol, protocol_names
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = sorted((ROOT / "eval").glob("*.sh"))
 
 
 def test_every_benchmark_has_a_script() -> None:
-    assert {script.stem for script in SCRIPTS} == set(SUITES)
+    assert {script.stem for script in SCRIPTS} == set(RUNNABLE)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
@@ -35,5 +35,5 @@ def test_a_script_is_short_and_every_command_in_it_is_one(script: Path) -> None:
 def test_a_script_runs_tasks_of_its_own_benchmark(script: Path) -> None:
     asked = re.findall(r"--tasks (\S+)", script.read_text(encoding="utf-8"))
     for name in ",".join(asked).split(","):
-        assert name in task_names()
-        assert load_suite(name).name == script.stem
+        assert name in protocol_names()
+        assert load_protocol(name).benchmark.name == script.stem

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.running.fakes import write_benchmark
+from tests.evaluation.running.fakes import samples_of, write_benchmark
 from vega3d.errors import ConfigError, InputError
-from vega3d.evaluation import load_task, score
-from vega3d.evaluation.running.errors_of_means import macro_weights
-from vega3d.evaluation.suites import load_suite
+from vega3d.evaluation import load_benchmark, load_protocol, score
+from vega3d.evaluation.run.standard_errors import macro_weights
 
 SQA_QUESTIONS = "balanced/v1_balanced_questions_test_scannetv2.json"
 SQA_ANSWERS = "balanced/v1_balanced_sqa_annotations_test_scannetv2.json"
@@ -23,24 +22,24 @@ def write(file: Path, value: object) -> None:
 
 
 def test_scene_names_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
-    questions = load_suite("vsibench/lmms-eval").read(write_benchmark(tmp_path))
+    questions = samples_of("vsibench/lmms-eval", write_benchmark(tmp_path))
     assert questions[4].media == tmp_path / "rooms" / "1.mp4"
     assert questions[4].scene == "rooms/1"
 
 
 def test_the_macro_mean_is_the_published_overall(tmp_path: Path) -> None:
-    suite = load_suite("vsibench")
-    questions = suite.read(write_benchmark(tmp_path, scenes=3, per_scene=7))
+    benchmark = load_protocol("vsibench").benchmark
+    questions = samples_of("vsibench", write_benchmark(tmp_path, scenes=3, per_scene=7))
     records = [{**q.record, "prediction": "4" if int(q.id) % 3 else "B"} for q in questions]
     scored = score("vsibench", records)
-    weights = macro_weights([q.kind for q in questions], suite.merged)
+    weights = macro_weights([q.kind for q in questions], benchmark.groups)
     macro = sum(w * row["score"] for w, row in zip(weights, scored["per_sample"], strict=True))
     assert macro == pytest.approx(scored["aggregate_fraction"]["overall"])
 
 
 def test_the_debiased_set_of_a_folder_that_marks_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="which questions the debiased set leaves out"):
-        load_suite("vsibench/debiased").read(write_benchmark(tmp_path))
+        samples_of("vsibench/debiased", write_benchmark(tmp_path))
 
 
 def test_scanqa_is_read_with_its_answers_and_a_folder_of_pictures(tmp_path: Path) -> None:
@@ -52,12 +51,11 @@ def test_scanqa_is_read_with_its_answers_and_a_folder_of_pictures(tmp_path: Path
     }
     write(tmp_path / "ScanQA_v1.0_val.json", [row])
     (tmp_path / "scannet" / "scene0015_00").mkdir(parents=True)
-    suite = load_suite("scanqa/leo")
-    question = suite.read(tmp_path)[0]
+    question = samples_of("scanqa/leo", tmp_path)[0]
     assert question.media == tmp_path / "scannet" / "scene0015_00"
     for protocol in ("scanqa/leo", "scanqa/vega"):
         scored = score(protocol, [{**question.record, "prediction": "brown"}])
-        assert scored["per_sample"][0][suite.value] == 1
+        assert load_protocol(protocol).score_of(scored["per_sample"][0]) == 1
 
 
 def test_sqa3d_joins_questions_with_their_answers(tmp_path: Path) -> None:
@@ -69,20 +67,19 @@ def test_sqa3d_joins_questions_with_their_answers(tmp_path: Path) -> None:
     write(
         tmp_path / SQA_ANSWERS, {"annotations": [{"question_id": ids[0], "answers": [{"answer": "a desk"}]}]}
     )
-    suite, task = load_suite("sqa3d"), load_task("sqa3d")
-    (question,) = suite.read(tmp_path)
-    assert task.prompt is not None
-    assert task.prompt(question.record).startswith("I stand. What is it?")
-    scored = score(task, [{**question.record, "prediction": "desk"}])
-    assert float(scored["per_sample"][0][suite.value]) == 1
+    protocol = load_protocol("sqa3d")
+    (question,) = protocol.samples(tmp_path)
+    assert protocol.prompt(question.record).startswith("I stand. What is it?")
+    scored = score(protocol, [{**question.record, "prediction": "desk"}])
+    assert protocol.score_of(scored["per_sample"][0]) == 1
 
 
 def test_a_benchmark_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="benchmark to run"):
-        load_suite("imagenet")
+    with pytest.raises(ConfigError, match="Unknown benchmark 'imagenet'"):
+        load_benchmark("imagenet")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text('{"id": ', encoding="utf-8")
-    with pytest.raises(InputError, match=r"test\.jsonl cannot be read"):
-        load_suite("vsibench").read(tmp_path)
+    with pytest.raises(InputError, match=r"Cannot read .*test\.jsonl"):
+        samples_of("vsibench", tmp_path)

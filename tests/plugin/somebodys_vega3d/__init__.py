@@ -1,1 +1,1 @@
-"""Somebody's own host, backbone, fusion and task."""
+"""Somebody's own host, backbone, fusion and benchmark."""

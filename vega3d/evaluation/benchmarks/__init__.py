@@ -1,0 +1,82 @@
+"""Benchmarks by name: one file each here, or one file in a third party's package.
+
+Nothing is imported before it is asked for. Third parties register a `Benchmark` under the entry-point group
+``vega3d.benchmarks``. A `Task` of version 0.1 under ``vega3d.tasks`` is still scored.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import EntryPoint, entry_points
+
+from vega3d import registry
+from vega3d.errors import ConfigError, unknown_choice
+from vega3d.evaluation.benchmark import Benchmark, Protocol
+
+
+def benchmark_names() -> list[str]:
+    """All names of benchmarks, sorted."""
+    return sorted({*registry.names("benchmarks"), *_tasks_of_v01()})
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """The benchmark of a name, ours or a third party's.
+
+    Raises:
+        ConfigError: unknown name, or the entry point is not a `Benchmark`.
+    """
+    tasks = _tasks_of_v01()
+    if name in registry.names("benchmarks"):
+        benchmark = registry.resolve("benchmarks", name)
+    elif name in tasks:
+        warnings.warn(
+            "The entry-point group vega3d.tasks is now vega3d.benchmarks. It goes with version 0.3.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        loaded = tasks[name].load()
+        benchmark = loaded.benchmark if isinstance(loaded, Protocol) else loaded
+    else:
+        raise unknown_choice("benchmark", name, benchmark_names())
+    if not isinstance(benchmark, Benchmark):
+        raise ConfigError(
+            f"Invalid benchmark {name!r}.",
+            got=f"an object of type {type(benchmark).__name__}",
+            expected="an instance of vega3d.evaluation.Benchmark",
+            fix="let the entry point name a Benchmark",
+        )
+    return benchmark
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol of a name such as ``scanqa/leo``.
+
+    Raises:
+        ConfigError: unknown name, or the entry point is not a `Benchmark`.
+    """
+    first = name.partition("/")[0]
+    if found := next((n for n in (name, first) if n in benchmark_names()), None):
+        for protocol in load_benchmark(found).protocols:
+            if protocol.name == name:
+                return protocol
+    raise unknown_choice("task", name, protocol_names())
+
+
+def protocol_names() -> list[str]:
+    """All names that `load_protocol` accepts, sorted."""
+    return sorted(protocol.name for benchmark in load_all()[0] for protocol in benchmark.protocols)
+
+
+def load_all() -> tuple[list[Benchmark], dict[str, str]]:
+    """All benchmarks that load, and by name the reasons of those that do not."""
+    loaded, broken = [], {}
+    for name in benchmark_names():
+        try:
+            loaded.append(load_benchmark(name))
+        except Exception as error:  # a third party's module may raise anything
+            broken[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return loaded, broken
+
+
+def _tasks_of_v01() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="vega3d.tasks")}

@@ -1,0 +1,202 @@
+"""VG-LLM's 3-D detection in a few frames: labelled oriented boxes as JSON lines; precision, recall, F1 at
+0.25.
+
+Each line is read on its own as a literal, never run. Within a category the predictions take true boxes
+greedily in the order of the output; a hit overlaps by *more* than 0.25. Counts are summed over samples, then
+averaged over three lists of categories (the longest has "lamp" twice and "towl": as published).
+
+Beyond the reference: overlaps are exact; a box that is not nine finite numbers counts as a false positive.
+The mean over questions is a question's own F1, so that its error can be taken over scenes.
+Source: LaVi-Lab/VG-LLM / H-EmbodVis/VEGA-3D (spatial-reasoning) ``src/lmms_eval/tasks/threedod``
+(`scannet_4frames`, `scannet_6frames`, 2,000 new tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vega3d.evaluation.benchmark import Benchmark, Metric, Protocol, Scores
+from vega3d.evaluation.benchmarks._vgllm import LICENSE, SOURCE, SYSTEM, layout, reader
+from vega3d.evaluation.files import sentence
+from vega3d.evaluation.media import MediaFormat
+from vega3d.evaluation.metrics.literals import lines_within_fence, literal
+from vega3d.evaluation.metrics.matching import Counts, greedy_counts
+from vega3d.evaluation.metrics.means import mean
+from vega3d.evaluation.records import Array, Field, Record, box, identity, is_list, is_text, mappings, text
+from vega3d.geometry.iou import oriented_iou_matrices
+
+THRESHOLD = 0.25
+MAX_OBJECTS = 1_000  # in one answer; the published limit of 2,000 tokens allows about thirty
+_COMMON = "chair cabinet table bin couch bed bathtub toilet"
+_INDOOR = (
+    "chair pillow cabinet table lamp couch desk stand bed backpack bathtub ottoman dresser bin toilet "
+    "refrigerator stove microwave monitor computer"
+)
+_MORE = "window shelf curtain plant stairs picture book bottle lamp towl sink"
+LISTS = {
+    "cate8": _COMMON.split(),
+    "cate20": _INDOOR.split(),
+    "cate31": [*_INDOOR.split(), *_MORE.split()],
+}
+
+Boxes = dict[str, list[Array]]
+TEXT = (
+    "Detect the 3D bounding boxes in the camera coordinate system of the first frame.\n"
+    'Output a json list where each entry contains the object name in "label" and its 3D bounding box in '
+    '"bbox_3d".\nThe 3D bounding box format should be [x_center, y_center, z_center, x_size, y_size, z_size, '
+    "yaw, roll, pitch]."
+)
+
+
+def prompt(record: Record) -> str:
+    """The record's own text, or VG-LLM's."""
+    return text(record, "prompt") or TEXT
+
+
+def parse(answer: str) -> list[tuple[str, Array]]:
+    """The (label, box (9,)) pairs of an answer; a box that cannot be one is all zeros."""
+    found: list[tuple[str, Array]] = []
+    for line in lines_within_fence(answer):
+        line = line.strip().strip(",")
+        if ("bbox_3d" in line or "label" in line) and len(found) < MAX_OBJECTS:
+            entry = _entry(line)
+            if entry is not None:
+                found.append(entry)
+    return found
+
+
+def _entry(line: str) -> tuple[str, Array] | None:
+    try:
+        value = literal(line)
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or "label" not in value or "bbox_3d" not in value:
+        return None
+    label, numbers = value["label"], value["bbox_3d"]
+    if isinstance(label, list | dict | set) or not _numeric(numbers):
+        return None
+    found = box(numbers, 9)
+    return str(label)[:200], np.zeros(9) if found is None else found
+
+
+def _numeric(value: object) -> bool:
+    """A value that numpy takes for numbers counts as a prediction, if only a false one."""
+    if isinstance(value, list | tuple):
+        return all(_numeric(entry) for entry in value)
+    if not isinstance(value, int | float | str):
+        return value is None
+    try:
+        float(value)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def true_boxes(record: Record) -> Boxes:
+    """The true boxes by label; an entry that is none overlaps nothing and so counts as missed."""
+    grouped: Boxes = {}
+    entries = record.get("boxes")
+    for entry in entries[:MAX_OBJECTS] if isinstance(entries, list) else ():
+        if isinstance(entry, Mapping) and text(entry, "label"):
+            found = box(entry.get("bbox_3d"), 9)
+            grouped.setdefault(text(entry, "label"), []).append(np.zeros(9) if found is None else found)
+    return grouped
+
+
+def predicted_boxes(record: Record) -> Boxes:
+    """The predicted boxes by label, each list in the order of the output."""
+    grouped: Boxes = {}
+    for label, numbers in parse(text(record, "prediction")):
+        grouped.setdefault(label, []).append(numbers)
+    return grouped
+
+
+def counts(records: Sequence[Record]) -> list[dict[str, Counts]]:
+    """Counts of each record by category, for every category that is there or was predicted."""
+    sides = [(predicted_boxes(record), true_boxes(record)) for record in records]
+    found = [
+        {label: Counts(fp=len(p.get(label, ())), fn=len(t.get(label, ()))) for label in sorted({*p, *t})}
+        for p, t in sides
+    ]
+    both = [(n, label) for n, (p, t) in enumerate(sides) for label in sorted(p.keys() & t.keys())]
+    groups = [(np.stack(sides[n][0][label]), np.stack(sides[n][1][label])) for n, label in both]
+    for (n, label), overlaps in zip(both, oriented_iou_matrices(groups), strict=True):
+        found[n][label] = greedy_counts(overlaps, THRESHOLD)
+    return found
+
+
+def score(samples: Sequence[object]) -> Scores:
+    """Counts of each sample; precision, recall and F1 by category and by list of categories."""
+    records = mappings(samples)
+    each = counts(records)
+    total: dict[str, Counts] = {}
+    for found in each:
+        for label, count in found.items():
+            total[label] = total.get(label, Counts()) + count
+    rows = [
+        {"id": identity(record, "id"), "counts": {label: _plain(count) for label, count in found.items()}}
+        for record, found in zip(records, each, strict=True)
+    ]
+    splits = {name: _average(labels, total) for name, labels in LISTS.items()}
+    by_category = {label: _rates(count) | _plain(count) for label, count in sorted(total.items())}
+    return Scores(
+        rows,
+        {"per_category": by_category, "splits": splits},
+        metrics=[Metric(f"splits {name} f1", split["f1"]) for name, split in splits.items()],
+    )
+
+
+def f1(scored: Record) -> float | None:
+    """F1 of one answer over all categories; None if there was nothing and nothing was predicted."""
+    counts = list(scored["counts"].values())
+    tp, fp, fn = (sum(count[name] for count in counts) for name in ("tp", "fp", "fn"))
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
+
+
+def _plain(count: Counts) -> dict[str, float]:
+    return {"tp": count.tp, "fp": count.fp, "fn": count.fn}
+
+
+def _rates(count: Counts) -> dict[str, float]:
+    return {"precision": count.precision, "recall": count.recall, "f1": count.f1}
+
+
+def _average(labels: Sequence[str], total: Mapping[str, Counts]) -> dict[str, Any]:
+    """The unweighted mean over a list of categories; one that never occurs counts 0."""
+    rates = [_rates(total.get(label, Counts())) for label in labels]
+    return {
+        name: mean(rate[name] for rate in rates) if total else None for name in ("precision", "recall", "f1")
+    }
+
+
+PROTOCOL = Protocol(
+    name="threedod",
+    rules=(
+        "greedy matching in output order within a category, exact oriented IoU > 0.25, micro precision, "
+        "recall and F1 by category, unweighted means over 8, 20 and 31 categories"
+    ),
+    sources=("github.com/LaVi-Lab/VG-LLM src/lmms_eval/tasks/threedod",),
+    fields=(
+        Field("prediction", is_text, "the model's answer"),
+        Field("boxes", is_list, "the true boxes: label and bbox_3d"),
+    ),
+    prompt=prompt,
+    score=score,
+    sample_score=f1,
+)
+BENCHMARK = Benchmark(
+    name="threedod",
+    title="VG-LLM 3-D detection",
+    protocols=(PROTOCOL,),
+    read=reader(optional=(sentence("prompt"),), kind=lambda row: f"{len(row['images'])} frames"),
+    media=MediaFormat(all_frames=True, label="{image}\n"),
+    max_new_tokens=2000,
+    system=SYSTEM,
+    layout=layout("threedod"),
+    source=SOURCE,
+    license=LICENSE,
+    truth="boxes",
+)

@@ -1,0 +1,1 @@
+"""Runs of benchmarks: samples from disk, answers of a model, a result with errors and provenance."""

@@ -1,0 +1,160 @@
+"""Difference between two runs: the same questions, paired, and a bootstrap over whole scenes.
+
+Decision: a paired bootstrap with scenes as what is drawn. Questions about one scene share its luck, so an
+interval from questions is too narrow. A question counts only if both runs answered it; how many did not is
+said. The drawn number is the macro mean (every kind counts the same) and the micro mean. Runs of two tasks,
+or on different data, are refused. This module knows no benchmark.
+
+Source: Efron and Tibshirani 1993, chapter 6 (percentile interval); Cameron, Gelbach and Miller 2008, pairs
+cluster bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vega3d.errors import InputError
+from vega3d.evaluation.benchmarks import load_protocol
+from vega3d.evaluation.run.results import read_result
+
+DRAWS = 10_000
+TIE = 12  # decimals: sums round differently with another number of BLAS threads, and a tie has to stay one
+Matrix = NDArray[np.float64]
+
+
+def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
+    """The second run's means minus the first's.
+
+    Args:
+        first: folder of a finished run.
+        second: folder of another one, of the same task and data.
+        draws: bootstrap samples.
+        seed: of the draws.
+
+    Returns:
+        JSON-ready: both means, difference (second minus first, 0..1), its 95 % interval and the share of
+        draws in which the second is not better, for ``macro`` and ``micro``; ``kinds`` with differences.
+
+    Raises:
+        InputError: a run is not finished, or the two do not compare.
+    """
+    (one, rows_one), (two, rows_two) = read_result(first), read_result(second)
+    _require_same(one, two)
+    pairs = paired(rows_one, rows_two)
+    groups = load_protocol(one["task"]).benchmark.groups
+    return {
+        "task": one["task"],
+        "paired": len(pairs),
+        "left_out": len({row["id"] for row in (*rows_one, *rows_two)}) - len(pairs),
+        "scenes": len({scene for _, scene, _, _ in pairs}),
+        "draws": draws,
+        "seed": seed,
+        **differences(pairs, groups, draws, seed),
+    }
+
+
+Pair = tuple[str, str, float, float]
+
+
+def paired(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> list[Pair]:
+    """(kind, scene, score, score) of the questions that both runs have a score of."""
+    others = {row["id"]: row["score"] for row in second if row["score"] is not None}
+    return [
+        (row["kind"], row["scene"], row["score"], others[row["id"]])
+        for row in first
+        if row["score"] is not None and row["id"] in others
+    ]
+
+
+def differences(
+    pairs: Sequence[Pair], groups: Mapping[str, str], draws: int = DRAWS, seed: int = 0
+) -> dict[str, Any]:
+    """Means, differences and intervals of paired scores; intervals are None below two scenes."""
+    kinds = sorted({kind for kind, _, _, _ in pairs})
+    scenes = sorted({scene for _, scene, _, _ in pairs})
+    counts, sums = np.zeros((len(scenes), len(kinds))), np.zeros((2, len(scenes), len(kinds)))
+    for kind, scene, one, two in pairs:
+        place = scenes.index(scene), kinds.index(kind)
+        counts[place] += 1
+        sums[:, *place] += one, two
+    drawn = _draws(len(scenes), draws, seed)
+    whole = np.ones((1, len(scenes)))
+    found: dict[str, Any] = {"macro": {}, "micro": {}}
+    for name in found:
+        weights = _macro if name == "macro" else _micro
+        means = [float(weights(whole, counts, part, kinds, groups)[0]) if pairs else None for part in sums]
+        spread = [weights(drawn, counts, part, kinds, groups) for part in sums] if len(scenes) > 1 else None
+        found[name] = _difference(means, spread)
+    own = counts.sum(axis=0)
+    found["kinds"] = {
+        kind: float((sums[1] - sums[0])[:, at].sum() / own[at]) for at, kind in enumerate(kinds)
+    }
+    return found
+
+
+def _difference(means: Sequence[float | None], spread: Sequence[Matrix] | None) -> dict[str, Any]:
+    first, second = means
+    difference = None if first is None or second is None else second - first
+    interval, not_better = None, None
+    if spread is not None:
+        drawn = np.round(spread[1] - spread[0], TIE)
+        interval = [float(edge) for edge in np.nanpercentile(drawn, (2.5, 97.5))]
+        not_better = float(np.mean(drawn[~np.isnan(drawn)] <= 0))
+    return {
+        "first": first,
+        "second": second,
+        "difference": difference,
+        "interval_95": interval,
+        "not_better": not_better,
+    }
+
+
+def _draws(scenes: int, draws: int, seed: int) -> Matrix:
+    """(draws, scenes): how often each scene is drawn."""
+    if scenes == 0:
+        return np.zeros((draws, 0))
+    chances = np.full(scenes, 1 / scenes)
+    return np.random.default_rng(seed).multinomial(scenes, chances, size=draws).astype(np.float64)
+
+
+def _micro(
+    drawn: Matrix, counts: Matrix, sums: Matrix, kinds: Sequence[str], groups: Mapping[str, str]
+) -> Matrix:
+    del kinds, groups
+    return np.asarray((drawn @ sums.sum(axis=1)) / (drawn @ counts.sum(axis=1)))
+
+
+def _macro(
+    drawn: Matrix, counts: Matrix, sums: Matrix, kinds: Sequence[str], groups: Mapping[str, str]
+) -> Matrix:
+    """Means of kinds, then of groups; a kind that was not drawn is left out."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (drawn @ sums) / (drawn @ counts)  # (draws, kinds)
+    group_of = [groups.get(kind, kind) for kind in kinds]
+    members = [[n for n, name in enumerate(group_of) if name == group] for group in sorted(set(group_of))]
+    return _mean(np.stack([_mean(means[:, columns]) for columns in members], axis=1))
+
+
+def _mean(values: Matrix) -> Matrix:
+    """Mean over the last axis of what is there; NaN where nothing is."""
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(there, values, 0).sum(axis=1) / there.sum(axis=1))
+
+
+def _require_same(one: Mapping[str, Any], two: Mapping[str, Any]) -> None:
+    wanted = {"task": (one["task"], two["task"])}
+    wanted["data"] = (one["provenance"].get("data"), two["provenance"].get("data"))
+    for name, (first, second) in wanted.items():
+        if first != second:
+            raise InputError(
+                f"Invalid pair of runs: they have different {name}.",
+                got=f"{first} and {second}",
+                expected=f"the same {name}",
+                fix="run both with the same --tasks, --data and --limit",
+            )

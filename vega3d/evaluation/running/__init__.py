@@ -1,1 +1,0 @@
-"""Running benchmarks: questions from disk, answers of a model, a result with errors and provenance."""
