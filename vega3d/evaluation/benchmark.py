@@ -197,8 +197,8 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         title = self.title or self.name
-        own = tuple(replace(p, benchmark=self, title=p.title or title) for p in self.protocols)
-        object.__setattr__(self, "protocols", own)
+        bound = tuple(replace(p, benchmark=self, title=p.title or title) for p in self.protocols)
+        object.__setattr__(self, "protocols", bound)
 
 
 def score_only(name: str, reason: str) -> ConfigError:

@@ -75,8 +75,8 @@ class Folder:
             InputError: one of them is outside the folder.
         """
         for name in names:
-            embedded = EMBEDDED.fullmatch(name)
-            self.place(embedded["file"] if embedded else name)
+            cell = EMBEDDED.fullmatch(name)
+            self.place(cell["file"] if cell else name)
         return Pictures(tuple(str(self.root / os.path.normpath(name)) for name in names), clip)
 
     def unusable(self, what: str, got: str, expected: str) -> InputError:

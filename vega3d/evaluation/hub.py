@@ -44,7 +44,7 @@ def folder_of(data: str, *, download: bool = False) -> Path:
         return Path(data)
     name, _, revision = data.removeprefix(PREFIX).partition("@")
     try:
-        found = Path(
+        snapshot = Path(
             snapshot_download(
                 name, repo_type="dataset", revision=revision or None, local_files_only=not download
             )
@@ -60,7 +60,7 @@ def folder_of(data: str, *, download: bool = False) -> Path:
             if download
             else f"read huggingface.co/datasets/{name}, its size and its licence, then pass --download",
         ) from None
-    return unpacked(found, name)
+    return unpacked(snapshot, name)
 
 
 def unpacked(snapshot: Path, name: str) -> Path:

@@ -30,7 +30,7 @@ def Task(
         scores = score(samples, **file_values)
         return replace(scores, metrics=[Metric(" ".join(p), _at(scores.aggregates, p)) for p in headline])
 
-    own = Protocol(
+    scored_only = Protocol(
         name=name,
         title=title,
         rules=protocol,
@@ -42,7 +42,7 @@ def Task(
         file_fields=file_fields,
         filter=keeps,
     )
-    return Benchmark(name=name, title=title, protocols=(own,)).protocols[0]
+    return Benchmark(name=name, title=title, protocols=(scored_only,)).protocols[0]
 
 
 def _at(aggregates: Any, path: tuple[str, ...]) -> Any:

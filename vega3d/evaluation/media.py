@@ -48,7 +48,7 @@ Media = Path | Pictures
 
 @dataclass(frozen=True)
 class MediaFormat:
-    """How the media of a benchmark are sent.
+    """Form in which the media of a benchmark are sent.
 
     Attributes:
         frames: number of frames; evenly spaced, ends included, truncated to whole numbers.
@@ -107,16 +107,15 @@ def source(place: str) -> str | bytes | io.BytesIO:
         MediaNotFoundError: there is no such file.
         DependencyError: pyarrow is not installed.
     """
-    found = EMBEDDED.fullmatch(place)
-    return io.BytesIO(_bytes(found["file"], int(found["row"]), found["column"])) if found else place
+    cell = EMBEDDED.fullmatch(place)
+    return io.BytesIO(_bytes(cell["file"], int(cell["row"]), cell["column"])) if cell else place
 
 
 def missing(media: Media) -> list[str]:
     """Places that are not there; files are not opened."""
     if isinstance(media, Path):
         return [] if media.exists() else [str(media)]
-    files = (EMBEDDED.fullmatch(place) for place in media.places)
-    return [p for p, f in zip(media.places, files, strict=True) if not Path(f["file"] if f else p).exists()]
+    return [place for place in media.places if not _file_of(place).exists()]
 
 
 def written(media: Media) -> str | list[str]:
@@ -132,9 +131,14 @@ def from_written(value: str | list[str]) -> Media:
 def signature(media: Media) -> list[Any]:
     """Names and sizes of the files, without reading them, for a digest of the data."""
     places = [str(media)] if isinstance(media, Path) else list(media.places)
-    files = [Path(found["file"]) if (found := EMBEDDED.fullmatch(p)) else Path(p) for p in places]
-    names = [Path(place).name for place in places]
-    return [[n, f.stat().st_size if f.is_file() else None] for n, f in zip(names, files, strict=True)]
+    files = [(Path(place).name, _file_of(place)) for place in places]
+    return [[name, file.stat().st_size if file.is_file() else None] for name, file in files]
+
+
+def _file_of(place: str) -> Path:
+    """The file of a place: the parquet file of an embedded picture."""
+    cell = EMBEDDED.fullmatch(place)
+    return Path(cell["file"] if cell else place)
 
 
 def parquet() -> Any:
@@ -161,15 +165,15 @@ def _bytes(file: str, row: int, column: str) -> bytes:
         raise MediaNotFoundError(f"Missing file {file}.", expected="a parquet file", fix="get it") from None
     except (KeyError, IndexError, OSError, ValueError) as error:
         raise MediaError(f"Cannot read {file}.", got=f"{type(error).__name__}: {error}") from None
-    found = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not isinstance(found, bytes):
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(content, bytes):
         raise MediaError(
             f"Missing picture in row {row} of {Path(file).name}.",
-            got=type(found).__name__,
+            got=type(content).__name__,
             expected=f"bytes under {column!r}",
             fix="get the file again",
         )
-    return found
+    return content
 
 
 @lru_cache(maxsize=2)

@@ -89,10 +89,10 @@ def boxes(value: object, length: int) -> Array | None:
     if not isinstance(value, list | tuple) or len(value) > MAX_ENTRIES:
         return None
     rows = [box(entry, length) for entry in value]
-    found = [row for row in rows if row is not None]
-    if len(found) != len(rows):
+    usable = [row for row in rows if row is not None]
+    if len(usable) != len(rows):
         return None
-    return np.stack(found) if found else np.zeros((0, length))
+    return np.stack(usable) if usable else np.zeros((0, length))
 
 
 def matrix(value: object) -> Array | None:
@@ -150,16 +150,16 @@ def is_boxes(length: int) -> Callable[[Any], bool]:
 
 def problems(records: Iterable[object], fields: Sequence[Field]) -> dict[str, int]:
     """Number of records that lack a field or have an unusable value in it, by ``"field: problem"``."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for record in records:
         if not isinstance(record, Mapping):
-            found["record: not an object"] += 1
+            counts["record: not an object"] += 1
             continue
         for field in fields:
             kind = field.problem(record)
             if kind:
-                found[f"{field.name}: {kind}"] += 1
-    return dict(sorted(found.items()))
+                counts[f"{field.name}: {kind}"] += 1
+    return dict(sorted(counts.items()))
 
 
 def _written(value: float) -> str:

@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True)
 class How:
-    """How everything is asked; the same settings as those of `vega3d eval run`.
+    """Settings of all questions, the same as those of `vega3d eval run`.
 
     Attributes:
         frames: of a video, at most.
@@ -94,12 +94,12 @@ def answers(
     for request in requests:
         require_greedy(request.options)
     read_as = [usual(request.messages, how.system) for request in requests]
-    found = _answers_about_clips(assistant, how, requests, read_as, done)
+    texts = _answers_about_clips(assistant, how, requests, read_as, done)
     for number, request in enumerate(requests):
-        if number not in found:
-            found[number] = answer_alone(assistant, how, request)
+        if number not in texts:
+            texts[number] = answer_alone(assistant, how, request)
             done(1)
-    return [request.cut(found[number]) for number, request in enumerate(requests)]
+    return [request.cut(texts[number]) for number, request in enumerate(requests)]
 
 
 def answer_alone(assistant: Assistant, how: How, request: Request) -> str:

@@ -69,7 +69,7 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """The model's device."""
         return torch.device(self.assistant.model.device)
 
     @abstractmethod
@@ -138,9 +138,9 @@ def _require_numbers(**values: object) -> None:
             raise ConfigError(f"Invalid {name}.", got=value, expected="1 or more", fix=f"correct {name}=")
 
 
-def _only_text(what: str) -> ConfigError:
+def _only_text(reason: str) -> ConfigError:
     return ConfigError(
-        f"Invalid task: it {what}, and vega3d answers one question in words.",
+        f"Invalid task: it {reason}, and vega3d answers one question in words.",
         expected="a task of output_type generate_until",
         fix="run another task",
     )

@@ -55,8 +55,9 @@ def load_protocol(name: str) -> Protocol:
         ConfigError: unknown name, or the entry point is not a `Benchmark`.
     """
     first = name.partition("/")[0]
-    if found := next((n for n in (name, first) if n in benchmark_names()), None):
-        for protocol in load_benchmark(found).protocols:
+    known = benchmark_names()
+    for benchmark in (name, first):
+        for protocol in load_benchmark(benchmark).protocols if benchmark in known else ():
             if protocol.name == name:
                 return protocol
     raise unknown_choice("task", name, protocol_names())

@@ -25,11 +25,10 @@ from typing import Any
 import numpy as np
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, metrics
-from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, Matrix, first_camera, media_of_scenes
+from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, first_camera, samples_of_scenes
 from vega3d.evaluation.benchmarks.scanrefer import to_room
 from vega3d.evaluation.benchmarks.threedod import TEXT, parse
 from vega3d.evaluation.files import Folder, read_json, rows_of, scene_name, sentence, unreadable
-from vega3d.evaluation.media import Media
 from vega3d.evaluation.metrics.literals import lines_within_fence
 from vega3d.evaluation.metrics.matching import hungarian_f1
 from vega3d.evaluation.metrics.means import by_group, mean
@@ -66,14 +65,21 @@ _VEGA_EPSILON, _SINGLE_EPSILON = 1e-8, float(np.finfo(np.float32).eps)
 def read(folder: Folder) -> list[Sample]:
     """Questions with the true boxes of `metadata/scannet_val_gt_box.json`."""
     rows = rows_of(folder.first(*FILES), REQUIRED)
-    file, scenes = folder.first(BOXES), {row["scene_id"] for row in rows}
-    known = _true_boxes(file)
-    media = media_of_scenes(folder, scenes)
-    cameras = {scene: first_camera(folder, str(scene)) for scene in scenes}
-    return [
-        _sample(number, row, _wanted(row, known, file), cameras[row["scene_id"]], media[row["scene_id"]])
+    file = folder.first(BOXES)
+    boxes_of_scenes = _true_boxes(file)
+    cameras = {scene: first_camera(folder, str(scene)) for scene in {row["scene_id"] for row in rows}}
+    records = [
+        {
+            **row,
+            "id": number,
+            "question_type": str(row.get("eval_type")),
+            "gt_boxes": _wanted(row, boxes_of_scenes, file),
+            "question": row["description"],
+            "camera": cameras[row["scene_id"]],
+        }
         for number, row in enumerate(rows)
     ]
+    return samples_of_scenes(folder, records, "id", kind=lambda row: row["question_type"])
 
 
 def published_prompt(record: Record) -> str:
@@ -106,17 +112,16 @@ def score_vega(samples: Sequence[object]) -> Scores:
     rows: list[dict[str, Any]] = []
     for record in records:
         proposals, truth, scores = _proposals(record)
-        usable = proposals is not None and truth is not None and scores is not None
-        chosen = select(scores) if usable and scores is not None else []
-        f1 = [0.0, 0.0]
-        if proposals is not None and truth is not None and usable:
+        chosen, f1 = [], [0.0, 0.0]
+        if proposals is not None and truth is not None and scores is not None:
+            chosen = select(scores)
             f1 = hungarian_f1(_all_pairs(proposals[chosen], truth, _VEGA_EPSILON), THRESHOLDS)
-        rows.append(
-            {"id": identity(record, "id"), "selected": sorted(chosen), "f1_25": f1[0], "f1_50": f1[1]}
-        )
+        identified = {"id": identity(record, "id"), "selected": sorted(chosen)}
+        rows.append({**identified, "f1_25": f1[0], "f1_50": f1[1]})
     types = [text(record, "question_type") for record in records]
     aggregate: dict[str, float | None] = {}
-    for name, values in _columns(rows, ("IoU25", "IoU50")).items():
+    for short, name in (("f1_25", "IoU25"), ("f1_50", "IoU50")):
+        values = [row[short] for row in rows]
         aggregate |= {f"{kind} {name}": value for kind, value in by_group(types, values).items()}
         aggregate[f"all {name}"] = mean(values)
     printed = metrics("aggregate", aggregate, ("all IoU25", "all IoU50"))
@@ -128,13 +133,13 @@ def score_official(samples: Sequence[object]) -> Scores:
     records = mappings(samples)
     rows = [{"id": identity(record, "id"), **_official_f1(record)} for record in records]
     types = [text(record, "question_type") for record in records]
-    groups = by_group(types, [1.0] * len(types))
-    double: dict[str, dict[str, float | None]] = {kind: {} for kind in (*groups, "overall")}
+    double: dict[str, dict[str, float | None]] = {}
     single: dict[str, dict[str, float | None]] = {}
-    for short, name, values in zip(("f1_25", "f1_50"), *_pairs(rows), strict=True):
+    for short, name in (("f1_25", "f1@0.25"), ("f1_50", "f1@0.5")):
+        values = [row[short] for row in rows]
         means = by_group(types, values) | {"overall": mean(values)}
         for kind, value in means.items():
-            double[kind][short] = value
+            double.setdefault(kind, {})[short] = value
         single[name] = {kind: _single(value) for kind, value in means.items()}
     tables = {"aggregate_float64": double, "aggregate_reference_float32": single}
     printed = metrics("aggregate_float64 overall", double["overall"], ("f1_25", "f1_50"))
@@ -165,15 +170,6 @@ def _proposals(record: Record) -> tuple[Array | None, Array | None, Array | None
 def _all_pairs(predicted: Array, truth: Array, epsilon: float) -> Array:
     """(p, g) overlaps of axis-aligned boxes."""
     return aligned_iou(predicted[:, None], truth[None], epsilon=epsilon)
-
-
-def _columns(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, list[float | None]]:
-    return {name: [row[short] for row in rows] for name, short in zip(names, ("f1_25", "f1_50"), strict=True)}
-
-
-def _pairs(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[float | None]]]:
-    columns = _columns(rows, ("f1@0.25", "f1@0.5"))
-    return list(columns), list(columns.values())
 
 
 def _single(value: float | None) -> float | None:
@@ -220,15 +216,6 @@ def _wanted(row: Record, by_scene: Mapping[str, list[Any]], file: Path) -> list[
         if type(place) is not int or not 0 <= place < len(known):
             raise unreadable(file, f"no box of object {place!r} of {scene}")
     return [known[place] for place in places]
-
-
-def _sample(
-    number: int, row: dict[str, Any], wanted: list[Any], camera: Matrix | None, media: Media
-) -> Sample:
-    kind = str(row.get("eval_type"))
-    more = {"id": number, "question_type": kind, "gt_boxes": wanted, "question": row["description"]}
-    record = {**row, **more, "camera": None if camera is None else camera.tolist()}
-    return Sample(str(number), record, media, str(row["scene_id"]), kind)
 
 
 TYPE = Field("question_type", is_text, "zt_w_d, zt_wo_d, st_w_d, st_wo_d or mt")

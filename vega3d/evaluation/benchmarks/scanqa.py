@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, metrics
-from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, media_of_scenes
+from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, samples_of_scenes
 from vega3d.evaluation.files import Folder, identifier, rows_of, scene_name, sentence
 from vega3d.evaluation.metrics.answers import any_match, clean, ordered_match
 from vega3d.evaluation.metrics.captions import CorpusScores, ptb_tokenize, score_corpus
@@ -40,17 +40,7 @@ FIELDS = (
 def read(folder: Folder) -> list[Sample]:
     """Questions of ``ScanQA_v1.0_val.json`` about scenes below ``scannet/``."""
     rows = rows_of(folder.first(*FILES), REQUIRED, (identifier(ID),), unique=(ID,))
-    media = media_of_scenes(folder, (row["scene_id"] for row in rows))
-    return [
-        Sample(
-            id=str(row.get(ID, number)),
-            record=row,
-            media=media[row["scene_id"]],
-            scene=str(row["scene_id"]),
-            kind=row["question"].split()[0].lower(),
-        )
-        for number, row in enumerate(rows)
-    ]
+    return samples_of_scenes(folder, rows, ID, kind=lambda row: row["question"].split()[0].lower())
 
 
 def prompt(record: Record) -> str:

@@ -71,9 +71,9 @@ def prompt(record: Record) -> str:
 def picked_box(record: Record) -> Array | None:
     """The predicted box (6,): given, or the proposal with the best score; never the slot for "nothing"."""
     for name in ("pred_response", "prediction"):
-        found = box(record.get(name), 6)
-        if found is not None:
-            return found
+        given = box(record.get(name), 6)
+        if given is not None:
+            return given
     objects, scores = boxes(record.get("objects"), 6), record.get("scores")
     if objects is None or not len(objects) or not isinstance(scores, list | tuple):
         return None
@@ -145,8 +145,8 @@ def label(
 
 
 def _class(record: Record, names: Mapping[str, object], valid: frozenset[str]) -> str:
-    found = str(names.get(text(record, "object_name").replace("_", " "), OTHER))
-    return found if found in valid else str(OTHER)
+    number_ = str(names.get(text(record, "object_name").replace("_", " "), OTHER))
+    return number_ if number_ in valid else str(OTHER)
 
 
 def textbox_prompt(record: Record) -> str:
@@ -179,8 +179,8 @@ def parse(answer: str) -> tuple[int, Array] | None:
     frame, numbers = value.get("frame"), value.get("bbox_3d")
     if not isinstance(frame, int) or not isinstance(numbers, list):
         return None
-    found = box([float(n) if isinstance(n, bool) else n for n in numbers], 9)
-    return None if found is None else (int(frame), found)
+    camera_box = box([float(n) if isinstance(n, bool) else n for n in numbers], 9)
+    return None if camera_box is None else (int(frame), camera_box)
 
 
 def to_room(camera_box: Array, pose: Array) -> Array:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, metrics
-from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, media_of_scenes
+from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, samples_of_scenes
 from vega3d.evaluation.files import Folder, identifier, rows_of, scene_name, sentence
 from vega3d.evaluation.metrics.answers import any_match, clean, shares_a_word
 from vega3d.evaluation.metrics.means import by_group, mean, percent, percents
@@ -35,18 +35,10 @@ def read(folder: Folder) -> list[Sample]:
     questions = rows_of(folder.first(*_places(QUESTIONS)), REQUIRED, unique=(ID,))
     answers = rows_of(folder.first(*_places(ANSWERS)), (identifier(ID),), unique=(ID,))
     by_id = {row[ID]: row for row in answers}
-    media = media_of_scenes(folder, (row["scene_id"] for row in questions))
-    return [
-        Sample(
-            id=str(row[ID]),
-            record={**row, "id": row[ID], "gt_response": _truth(by_id[row[ID]])},
-            media=media[row["scene_id"]],
-            scene=str(row["scene_id"]),
-            kind=_first_word(row["question"]),
-        )
-        for row in questions
-        if row[ID] in by_id
+    joined = [
+        {**row, "id": row[ID], "gt_response": _truth(by_id[row[ID]])} for row in questions if row[ID] in by_id
     ]
+    return samples_of_scenes(folder, joined, ID, kind=lambda row: _first_word(row["question"]))
 
 
 def _places(name: str) -> tuple[str, ...]:

@@ -58,14 +58,14 @@ def prompt(record: Record) -> str:
 
 def parse(answer: str) -> list[tuple[str, Array]]:
     """The (label, box (9,)) pairs of an answer; a box that cannot be one is all zeros."""
-    found: list[tuple[str, Array]] = []
+    pairs: list[tuple[str, Array]] = []
     for line in lines_within_fence(answer):
         line = line.strip().strip(",")
-        if ("bbox_3d" in line or "label" in line) and len(found) < MAX_OBJECTS:
+        if ("bbox_3d" in line or "label" in line) and len(pairs) < MAX_OBJECTS:
             entry = _entry(line)
             if entry is not None:
-                found.append(entry)
-    return found
+                pairs.append(entry)
+    return pairs
 
 
 def _entry(line: str) -> tuple[str, Array] | None:
@@ -78,8 +78,8 @@ def _entry(line: str) -> tuple[str, Array] | None:
     label, numbers = value["label"], value["bbox_3d"]
     if isinstance(label, list | dict | set) or not _numeric(numbers):
         return None
-    found = box(numbers, 9)
-    return str(label)[:200], np.zeros(9) if found is None else found
+    row = box(numbers, 9)
+    return str(label)[:200], np.zeros(9) if row is None else row
 
 
 def _numeric(value: object) -> bool:
@@ -101,8 +101,8 @@ def true_boxes(record: Record) -> Boxes:
     entries = record.get("boxes")
     for entry in entries[:MAX_OBJECTS] if isinstance(entries, list) else ():
         if isinstance(entry, Mapping) and text(entry, "label"):
-            found = box(entry.get("bbox_3d"), 9)
-            grouped.setdefault(text(entry, "label"), []).append(np.zeros(9) if found is None else found)
+            row = box(entry.get("bbox_3d"), 9)
+            grouped.setdefault(text(entry, "label"), []).append(np.zeros(9) if row is None else row)
     return grouped
 
 
@@ -117,15 +117,15 @@ def predicted_boxes(record: Record) -> Boxes:
 def counts(records: Sequence[Record]) -> list[dict[str, Counts]]:
     """Counts of each record by category, for every category that is there or was predicted."""
     sides = [(predicted_boxes(record), true_boxes(record)) for record in records]
-    found = [
+    by_label = [
         {label: Counts(fp=len(p.get(label, ())), fn=len(t.get(label, ()))) for label in sorted({*p, *t})}
         for p, t in sides
     ]
     both = [(n, label) for n, (p, t) in enumerate(sides) for label in sorted(p.keys() & t.keys())]
     groups = [(np.stack(sides[n][0][label]), np.stack(sides[n][1][label])) for n, label in both]
     for (n, label), overlaps in zip(both, oriented_iou_matrices(groups), strict=True):
-        found[n][label] = greedy_counts(overlaps, THRESHOLD)
-    return found
+        by_label[n][label] = greedy_counts(overlaps, THRESHOLD)
+    return by_label
 
 
 def score(samples: Sequence[object]) -> Scores:
@@ -133,12 +133,12 @@ def score(samples: Sequence[object]) -> Scores:
     records = mappings(samples)
     each = counts(records)
     total: dict[str, Counts] = {}
-    for found in each:
-        for label, count in found.items():
+    for counted in each:
+        for label, count in counted.items():
             total[label] = total.get(label, Counts()) + count
     rows = [
-        {"id": identity(record, "id"), "counts": {label: _plain(count) for label, count in found.items()}}
-        for record, found in zip(records, each, strict=True)
+        {"id": identity(record, "id"), "counts": {label: _plain(count) for label, count in counted.items()}}
+        for record, counted in zip(records, each, strict=True)
     ]
     splits = {name: _average(labels, total) for name, labels in LISTS.items()}
     by_category = {label: _rates(count) | _plain(count) for label, count in sorted(total.items())}

@@ -51,7 +51,7 @@ def clean(answer: str) -> str:
 
 
 def contains(one: str, other: str) -> bool:
-    """Whether one text contains the other, blanks aside; an empty text is contained in every other."""
+    """Test if one text contains the other, blanks aside; an empty text is contained in every other."""
     first, second = "".join(one.split()), "".join(other.split())
     return first in second or second in first
 

@@ -26,14 +26,14 @@ def first_capital(answer: str) -> str:
     answer = answer.strip()
     for phrase in _PHRASES:
         answer = answer.replace(phrase, "")
-    found = _CAPITAL.search(answer)
-    return found[0] if found else ""
+    letter = _CAPITAL.search(answer)
+    return letter[0] if letter else ""
 
 
 def leading_letter(answer: str) -> str:
     """lmms-eval's CV-Bench: the letter at the start, of any case, or ``""``; "The answer is B" is T."""
-    found = _LEADING.match(answer.strip())
-    return found[1].upper() if found else ""
+    letter = _LEADING.match(answer.strip())
+    return letter[1].upper() if letter else ""
 
 
 def stated_letter(answer: str, count: int) -> str:

@@ -45,7 +45,7 @@ def matched_overlaps(iou: Array) -> Array:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     except ImportError as error:
         raise DependencyError(
-            "The Hungarian matching of Multi3DRefer needs scipy.",
+            "Missing package scipy, which Multi3DRefer's matching needs.",
             got=str(error),
             expected="scipy >= 1.17",
             fix='pip install "vega3d[eval]"',

@@ -30,7 +30,7 @@ _SCALES = {"hundred": 100, "thousand": 1000}
 
 
 def first_word(answer: str) -> str:
-    """What VSI-Bench's official scoring compares: up to the first space, without final dots.
+    """The text that VSI-Bench's official scoring compares: up to the first space, without final dots.
 
     Only the space character splits, so a leading space leaves nothing and ``"B\\nbecause"`` stays whole.
     """

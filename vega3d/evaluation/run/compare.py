@@ -1,9 +1,9 @@
 """Difference between two runs: the same questions, paired, and a bootstrap over whole scenes.
 
-Decision: a paired bootstrap with scenes as what is drawn. Questions about one scene share its luck, so an
-interval from questions is too narrow. A question counts only if both runs answered it; how many did not is
-said. The drawn number is the macro mean (every kind counts the same) and the micro mean. Runs of two tasks,
-or on different data, are refused. This module knows no benchmark.
+Decision: a paired bootstrap that draws scenes. Questions about one scene share its luck, so an
+interval from questions is too narrow. A question counts only if both runs answered it; the number of
+others is given. Drawn are the macro mean (every kind counts the same) and the micro mean. Runs of two tasks,
+or on different data, are refused.
 
 Source: Efron and Tibshirani 1993, chapter 6 (percentile interval); Cameron, Gelbach and Miller 2008, pairs
 cluster bootstrap.
@@ -43,14 +43,14 @@ def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> 
     Raises:
         InputError: a run is not finished, or the two do not compare.
     """
-    (one, rows_one), (two, rows_two) = read_result(first), read_result(second)
-    _require_same(one, two)
-    pairs = paired(rows_one, rows_two)
-    groups = load_protocol(one["task"]).benchmark.groups
+    (result, rows), (other, other_rows) = read_result(first), read_result(second)
+    _require_same(result, other)
+    pairs = paired(rows, other_rows)
+    groups = load_protocol(result["task"]).benchmark.groups
     return {
-        "task": one["task"],
+        "task": result["task"],
         "paired": len(pairs),
-        "left_out": len({row["id"] for row in (*rows_one, *rows_two)}) - len(pairs),
+        "left_out": len({row["id"] for row in (*rows, *other_rows)}) - len(pairs),
         "scenes": len({scene for _, scene, _, _ in pairs}),
         "draws": draws,
         "seed": seed,
@@ -90,9 +90,9 @@ def differences(
         means = [float(weights(whole, counts, part, kinds, groups)[0]) if pairs else None for part in sums]
         spread = [weights(drawn, counts, part, kinds, groups) for part in sums] if len(scenes) > 1 else None
         found[name] = _difference(means, spread)
-    own = counts.sum(axis=0)
+    per_kind = counts.sum(axis=0)
     found["kinds"] = {
-        kind: float((sums[1] - sums[0])[:, at].sum() / own[at]) for at, kind in enumerate(kinds)
+        kind: float((sums[1] - sums[0])[:, at].sum() / per_kind[at]) for at, kind in enumerate(kinds)
     }
     return found
 

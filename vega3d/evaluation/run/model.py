@@ -138,11 +138,11 @@ class EvalModel:
         model: Any = self.assistant.model
         options = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1}
         rows = len(texts["input_ids"])
-        own = {name: value for name, value in clip.media.items() if name not in GENERATIVE}
+        host_media = {name: value for name, value in clip.media.items() if name not in GENERATIVE}
         if self.plain:
-            media = BatchFeature(repeated(own, rows)).to(model.device)
+            media = BatchFeature(repeated(host_media, rows)).to(model.device)
             return torch.as_tensor(model.host.generate(**texts, **media, **options))
-        times = {name: value for name, value in own.items() if name not in OF_HOST}
+        times = {name: value for name, value in host_media.items() if name not in OF_HOST}
         times = dict(BatchFeature(repeated(times, rows)).to(model.device))
         encoding = self._encoding(clip, request).repeated(rows)
         return torch.as_tensor(model.generate(encoding=encoding, **texts, **times, **options))

@@ -82,14 +82,13 @@ def means_of(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, str]) -> Ro
     """``micro``, ``macro`` and ``kinds``: means with errors over scenes, of the rows that have a score."""
     used = [row for row in rows if row["score"] is not None]
     scores, kinds, scenes = ([row[name] for row in used] for name in ("score", "kind", "scene"))
-    one = [""] * len(used)
     by_kind = {}
     for kind in sorted(set(kinds)):
         of_kind = [row for row in used if row["kind"] == kind]
         values, rooms = [row["score"] for row in of_kind], [row["scene"] for row in of_kind]
         by_kind[kind] = _mean(values, micro_weights(values), [""] * len(values), rooms)
     return {
-        "micro": _mean(scores, micro_weights(kinds), one, scenes),
+        "micro": _mean(scores, micro_weights(kinds), [""] * len(used), scenes),
         "macro": _mean(scores, macro_weights(kinds, groups), kinds, scenes),
         "kinds": by_kind,
     }

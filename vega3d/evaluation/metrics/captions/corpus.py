@@ -63,11 +63,11 @@ def score_corpus(references: Sequence[Sequence[str]], candidates: Sequence[str])
     unavailable: dict[str, str] = {}
     for names, scorer in _SCORERS if used else ():
         try:
-            found = scorer(truth, answers)
+            scores = scorer(truth, answers)
         except Unavailable as reason:
             unavailable |= dict.fromkeys(names, str(reason))
             continue
-        for name, (total, each) in found.items():
+        for name, (total, each) in scores.items():
             corpus[name] = _finite(total)
             for n, score in zip(used, each, strict=True):
                 per_sample[n][METRICS[name]] = _finite(score)

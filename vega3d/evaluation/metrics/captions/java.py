@@ -66,10 +66,10 @@ def java() -> str:
     Raises:
         Unavailable: there is none.
     """
-    found = shutil.which("java")
-    if found is None:
+    path = shutil.which("java")
+    if path is None:
         raise Unavailable("Java is not installed: install a JRE (8 or newer) and put `java` on the PATH")
-    return found
+    return path
 
 
 def one_line(text: str) -> str:
