@@ -130,7 +130,7 @@ class Protocol:
 
     @property
     def official(self) -> int | None:
-        """Number of samples of the whole split; None if nobody has published it."""
+        """Number of samples of the whole split; None if it is not published."""
         return None if self.filter else self.benchmark.official
 
     def samples(self, root: Path, *, follow_links: bool = False) -> list[Sample]:
@@ -170,7 +170,7 @@ class Benchmark:
         license: terms of questions and media.
         source: origin of the files.
         layout: files that ``read`` needs, in words.
-        official: number of samples of the whole split; None if nobody has published it.
+        official: number of samples of the whole split; None if it is not published.
         max_new_tokens: length of an answer.
         system: system prompt; empty keeps the host's own.
         truth: field of a record that holds the true answer.

@@ -2,7 +2,7 @@
 
 Decision: a data set's repository *is* a folder in its published layout, so its files are fetched by
 huggingface_hub, which vega3d has anyway, and read as any local folder; pictures and rows are the same that
-`datasets` gives (a test holds the two together). Nothing is downloaded unless somebody asks for it by
+`datasets` gives (a test holds the two together). Nothing is downloaded without
 `--download`: some of these repositories have many gigabytes, and a licence that a person has to accept.
 Without it only what the hub's cache on this disk holds is used.
 

@@ -4,8 +4,6 @@ A *path* is a video or a folder of pictures. *Pictures* are named one by one, si
 depth, and since some benchmarks keep pictures inside a parquet file: such a place is written
 ``file.parquet#row/column`` (``#`` after a parquet file's name means nothing else here). Pictures are the
 frames of one clip, or stand alone.
-
-This module knows no benchmark and no model.
 """
 
 from __future__ import annotations

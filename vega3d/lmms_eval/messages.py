@@ -5,7 +5,7 @@ with a clip encoded once for all of its questions, so such a message becomes an 
 another form (turns, text between media, several clips) stays a message and goes to the processor as it is.
 
 lmms-eval has no word for "these pictures are frames of one clip". Our own tasks mark pictures with ``clip``,
-which other models overlook; for other tasks the user says it (``clip=true``). Pictures that a task gives are
+which other models ignore; for other tasks the user sets it (``clip=true``). Pictures that a task gives are
 all shown; those that it marks as ``sampled`` stand for a video, and as many are shown as of a video.
 
 This module depends neither on lmms-eval's classes nor on a model.

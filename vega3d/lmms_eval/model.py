@@ -26,7 +26,7 @@ from vega3d.lmms_eval.messages import from_chat, from_simple
 
 
 class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
-    """A vega3d model as lmms-eval knows models.
+    """A vega3d model with the interface of lmms-eval's models.
 
     Args:
         pretrained: ``pico``, a vega3d checkpoint, or a Qwen-VL: folder or hub id.

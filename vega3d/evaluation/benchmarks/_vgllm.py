@@ -1,7 +1,7 @@
 """VG-LLM's records: frames, cameras and a ready-made prompt, for answers in camera coordinates.
 
 `evaluation/<task>/*.json` holds one record a question; `images` are the sampled frames, in order, and every
-number in an answer refers to them, so all of them are sent, whatever `--frames` says. Rooms are exported in
+number in an answer refers to them, so all of them are sent, whatever `--frames` is. Rooms are exported in
 the same form. Source: LaVi-Lab/VG-LLM (README, converters), data set zd11024/VG-LLM-Data on the hub.
 """
 

@@ -6,7 +6,7 @@ precision) and a hit in the other. Fractions, not percent, as published.
 
 Nobody has published a way to ask this of a model that writes text: the question is Multi3DRefer's, the form
 of the answer is VG-LLM's for detection (boxes in the first frame's camera). So a score under
-`multi3drefer/official` is by its rules, and the prompt is ours: say so beside the number. A box is brought
+`multi3drefer/official` is by its rules, and the prompt is ours: report both. A box is brought
 into the room and widened to its axis-aligned box. An answer that is neither boxes nor `[]` is no prediction
 and scores 0; it is not taken for "nothing there".
 

@@ -1,8 +1,7 @@
 """Boxes that were predicted against boxes that are there: matching one to one, and the F1 of it.
 
 Two matchings are published and give different numbers: Hungarian (Multi3DRefer; the assignment with the
-largest total IoU) and greedy in the order of the output (VG-LLM's detection). This module knows IoU matrices
-only.
+largest total IoU) and greedy in the order of the output (VG-LLM's detection). Input are IoU matrices.
 """
 
 from __future__ import annotations

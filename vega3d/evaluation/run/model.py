@@ -190,7 +190,7 @@ class EvalModel:
         return PrefixCache.of(self.assistant.processor.processor, batch, str(text), frames)
 
     def _sources(self, media: Media, places: Sequence[int]) -> list[Any]:
-        """Decoded frames of a video; of pictures their files, which a store knows them by."""
+        """Decoded frames of a video; of pictures their files, which a store has as keys."""
         if isinstance(media, Pictures):
             return [source(media.places[place]) for place in places]
         return read(media, places)

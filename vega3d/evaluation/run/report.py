@@ -1,7 +1,7 @@
 """Pages of a run: numbers with their errors, a bar for each kind of question, failures with their frames.
 
 Decision: the HTML is one file without scripts and without addresses, so it can be mailed and opened anywhere;
-all text from a model or a data set is escaped. The Markdown says the same without pictures. A report is made
+all text from a model or a data set is escaped. The Markdown holds the same without pictures. A report is made
 from a run's folder alone and can be made again at any time; clips that are gone leave a failure without
 frames. The overview of several tasks has one row a number, since two protocols never share a column.
 """
