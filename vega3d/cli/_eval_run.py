@@ -43,7 +43,7 @@ def add_run(actions: Any) -> None:
         "--plain", action="store_true", help="the host alone, with the same messages and pixels"
     )
     parser.add_argument("--swap-features", action="store_true", help="features of another clip")
-    parser.add_argument("--frames", type=int, default=None, metavar="N", help="default: the protocol's number")
+    parser.add_argument("--frames", type=int, default=None, metavar="N", help="default: the benchmark's")
     parser.add_argument("--send", choices=("images", "video"), default="images", help=_SEND)
     parser.add_argument(
         "--max-pixels", type=int, default=None, metavar="N", help="area of a frame for the host"
