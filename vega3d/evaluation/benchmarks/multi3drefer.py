@@ -131,7 +131,9 @@ def score_vega(samples: Sequence[object]) -> Scores:
 def score_official(samples: Sequence[object]) -> Scores:
     """F1 of given sets of boxes, in single precision."""
     records = mappings(samples)
-    rows = [{"id": identity(record, "id"), **_official_f1(record)} for record in records]
+    rows: list[dict[str, Any]] = [
+        {"id": identity(record, "id"), **_official_f1(record)} for record in records
+    ]
     types = [text(record, "question_type") for record in records]
     double: dict[str, dict[str, float | None]] = {}
     single: dict[str, dict[str, float | None]] = {}
