@@ -17,7 +17,7 @@ from vega3d import WanBackbone, WanConfig
 from vega3d.grid import FeatureMap, TokenGrid, resample
 from vega3d.pico import pico_path
 from vega3d.rooms import make_room, render
-from vega3d.store import Form
+from vega3d.store import FeatureFormat
 
 CHANNELS, NATIVE = 1536, (30, 52)
 GRIDS = ("native", "pooled")
@@ -34,7 +34,7 @@ def maps_of(rooms: int) -> list[FeatureMap]:
     return found
 
 
-def error(form: Form, feature_map: FeatureMap, tokens: tuple[int, int]) -> float:
+def error(form: FeatureFormat, feature_map: FeatureMap, tokens: tuple[int, int]) -> float:
     """Relative error of a host's tokens."""
     steps = range(len(feature_map.frames))
     place, links = TokenGrid(tuple((at,) for at in steps), *tokens), [(at,) for at in steps]
@@ -43,7 +43,7 @@ def error(form: Form, feature_map: FeatureMap, tokens: tuple[int, int]) -> float
     return ((stored - direct).norm() / direct.norm()).item()
 
 
-def size(form: Form) -> int:
+def size(form: FeatureFormat) -> int:
     """Bytes of one frame at true size."""
     cells = NATIVE if form.grid == "native" else (form.cells, form.cells)
     return form.bytes_per_frame(CHANNELS, *cells)
@@ -59,7 +59,7 @@ def main() -> None:
     maps = maps_of(arguments.rooms)
     print(f"{'grid':8} {'precision':9} {'MB a frame':>10} {'error':>9}")
     for grid, precision in product(GRIDS, PRECISIONS):
-        form = Form(grid, precision)  # type: ignore[arg-type]
+        form = FeatureFormat(grid, precision)  # type: ignore[arg-type]
         tokens = (9, 9)  # pico's host on these frames, about
         mean = sum(error(form, one, tokens) for one in maps) / len(maps)
         print(f"{grid:8} {precision:9} {size(form) / 1e6:10.3f} {mean:9.5f}")

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from vega3d import WanBackbone, WanConfig
-from vega3d.cache import Job, Needs, build
+from vega3d.cache import EncodeJob, JobPlanner, build
 from vega3d.data import media_rows
 from vega3d.pico import pico_path
 from vega3d.registry import backbone_record
@@ -50,16 +50,16 @@ def main() -> None:
     print(f"median {statistics.median(totals)} computed for {options.runs}, {statistics.median(times):.1f} s")
 
 
-def jobs_in(folder: Path, wan: WanBackbone, count: int) -> list[Job]:
+def jobs_in(folder: Path, wan: WanBackbone, count: int) -> list[EncodeJob]:
     """One run for each of ``count`` pictures of noise."""
     for number in range(count):
         pixels = np.random.default_rng(number).integers(0, 256, (48, 48, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     rows = media_rows([str(folder / f"{number}.png") for number in range(count)])
-    return [job for row in Needs(wan.config).of(rows) for job in row if isinstance(job, Job)]
+    return [job for row in JobPlanner(wan.config).of(rows) for job in row if isinstance(job, EncodeJob)]
 
 
-def trial(path: Path, wan: WanBackbone, jobs: list[Job], builds: int) -> tuple[list[int], float]:
+def trial(path: Path, wan: WanBackbone, jobs: list[EncodeJob], builds: int) -> tuple[list[int], float]:
     """Runs that each build computed, and the seconds until the last one ended."""
     FeatureStore.create(path, fingerprint=wan.fingerprint(), backbone=backbone_record(wan.config))
     barrier, results = FORK.Barrier(builds), FORK.Queue()
@@ -73,7 +73,7 @@ def trial(path: Path, wan: WanBackbone, jobs: list[Job], builds: int) -> tuple[l
     return computed, time.monotonic() - start
 
 
-def work(path: Path, wan: WanBackbone, jobs: list[Job], barrier: Any, results: Any) -> None:
+def work(path: Path, wan: WanBackbone, jobs: list[EncodeJob], barrier: Any, results: Any) -> None:
     """One build, begun together with the others."""
     store = FeatureStore(path)
     barrier.wait()

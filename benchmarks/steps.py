@@ -25,13 +25,14 @@ QUESTION = "How many chairs are there?"
 def steps(assistant: Assistant, video: Path, frames: int) -> dict[str, Callable[[], Any]]:
     """The steps by name, each with its own inputs ready."""
     model, inputs = assistant.model, assistant.prepare(video, QUESTION, frames)
-    media = {"pixel_values_videos", "video_grid_thw", "generative_videos", "generative_plans"}
+    media = {"pixel_values_videos", "video_grid_thw", "generative_clips"}
     text = {name: value for name, value in inputs.items() if name not in media}
     encoding = model.encode(**inputs)
+    (clip,) = inputs["generative_clips"]
     pixels, grid = inputs["pixel_values_videos"], inputs["video_grid_thw"]
     return {
         "decode and prepare": lambda: assistant.prepare(video, QUESTION, frames),
-        "generator alone": lambda: model.backbone(inputs["generative_videos"], inputs["generative_plans"]),
+        "generator alone": lambda: model.backbone([clip.frames], [clip.plan]),
         "host's encoder alone": lambda: model.host.get_video_features(pixels, grid),
         "encode (both, fused)": lambda: model.encode(**inputs),
         "generate 8 tokens": lambda: model.generate(

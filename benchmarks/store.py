@@ -24,8 +24,8 @@ from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
 from vega3d.cache.cost import SHARE, measured_rate
 from vega3d.config import WanConfig
 from vega3d.grid import FeatureMap
-from vega3d.store import FeatureKey, FeatureStore, Form
-from vega3d.store.lookup import stored_map
+from vega3d.store import FeatureFormat, FeatureKey, FeatureStore
+from vega3d.store.lookup import look_up
 from vega3d.video import FramePlan
 
 CHANNELS, ROWS, COLUMNS = 1536, 30, 52
@@ -34,7 +34,7 @@ CLIP = 32  # frames
 FORK = multiprocessing.get_context("fork")  # readers start at once, without importing anything
 
 
-def make(path: Path, form: Form, frames: int) -> FeatureStore:
+def make(path: Path, form: FeatureFormat, frames: int) -> FeatureStore:
     """A store of single frames of one video."""
     store = FeatureStore.create(path, fingerprint="0" * 64, backbone={"type": "wan"}, form=form)
     with store.writer() as writer:
@@ -48,7 +48,7 @@ def read_clip(store: FeatureStore, first: int) -> None:
     """What a data worker does for a clip."""
     plan = FramePlan.per_frame(range(first, first + CLIP))
     keys = [FeatureKey("sha256:00", (number,), SIZE) for number in plan.generative]
-    stored_map(store, plan, keys, "a video")
+    look_up(store, plan, keys, "a video")
 
 
 def read_all(store: FeatureStore, frames: int) -> None:
@@ -134,7 +134,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        store = make(path, Form("native", arguments.precision), arguments.frames)
+        store = make(path, FeatureFormat("native", arguments.precision), arguments.frames)
         clip = against_computing(store, arguments.pairs)
         rows = readers_table(path, arguments.frames, arguments.readers, arguments.pairs)
     if arguments.json:

@@ -26,7 +26,8 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from vega3d import FusionConfig, Vega3DAdapter, Vega3DConfig, WanConfig
 from vega3d.grid import FeatureMap
-from vega3d.store.lookup import Stored
+from vega3d.inputs.clip import Clip
+from vega3d.store.lookup import CacheHit
 from vega3d.training.config import LoraSettings
 from vega3d.training.recipes import lora_options, prepared
 from vega3d.video import FramePlan
@@ -79,10 +80,10 @@ def features_of(frames: int, side: int, channels: int) -> dict[str, Any]:
     """What a processor with a store adds to a batch; 6.25 cells for each token, as 30 x 52 for 14 x 18."""
     cells = int(2.5 * side)
     features = torch.randn(channels, frames, cells, cells, generator=torch.Generator().manual_seed(1))
-    stored = Stored(FeatureMap(features.bfloat16(), tuple((at,) for at in range(frames))), "any", "memory")
+    stored = CacheHit(FeatureMap(features.bfloat16(), tuple((at,) for at in range(frames))), "any", "memory")
     nothing = torch.empty(0, 3, 480, 832, dtype=torch.uint8)
     plan = FramePlan.per_frame(range(frames))
-    return {"generative_videos": [nothing], "generative_plans": [plan], "video_features": [stored]}
+    return {"generative_clips": [Clip(nothing, plan, (0,), (480, 832), cached=stored)]}
 
 
 def step_of(model: Any, batch: dict[str, Any]) -> Callable[[], None]:

@@ -32,7 +32,7 @@ inputs = processor(
 inputs = inputs.to(model.device)
 generated_ids = model.generate(**inputs, max_new_tokens=16, do_sample=False)
 trimmed = [out[len(ids) :] for ids, out in zip(inputs.input_ids, generated_ids, strict=True)]
-print("frames of the generator:", tuple(inputs["generative_videos"][0].shape))
+print("frames of the generator:", tuple(inputs["generative_clips"][0].frames.shape))
 print(
     "answer:", processor.batch_decode(trimmed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 )

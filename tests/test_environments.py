@@ -46,7 +46,7 @@ def ask(entry):
     return processor.apply_chat_template([{"role": "user", "content": [entry, "?"]}])
 
 picture = ask({"type": "image", "image": folder + "/photo.png"})
-assert picture["generative_images"][0].shape == (3, 60, 80)
+assert picture["generative_clips"][0].frames.shape == (1, 3, 60, 80)
 """
 
 
@@ -81,7 +81,7 @@ from vega3d.errors import DependencyError
 
 frames = [{"type": "image", "image": media.frame(number), "clip": "a"} for number in range(3)]
 batch = processor.apply_chat_template([{"role": "user", "content": frames}])
-assert batch["image_groups"] == [[0, 1, 2]]
+assert [clip.items for clip in batch["generative_clips"]] == [(0, 1, 2)]
 try:
     ask({"type": "video", "video": folder + "/clip.mp4"})
 except DependencyError as error:
@@ -101,7 +101,7 @@ def test_with_torchvision_s_wheel_as_it_is_videos_work(folder: Path) -> None:
 batch = ask({"type": "video", "video": folder + "/clip.mp4", "nframes": 4})
 from transformers import Trainer, Qwen2_5_VLForConditionalGeneration
 import qwen_vl_utils
-print(batch["video_grid_thw"].tolist(), len(batch["generative_videos"][0]))
+print(batch["video_grid_thw"].tolist(), len(batch["generative_clips"][0].frames))
 """,
         folder,
     )

@@ -18,11 +18,11 @@ import pytest
 import torch
 
 from tests import media
-from vega3d.clips import plan_clip
 from vega3d.decoding import pictures_of, probe, read_frames
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
 from vega3d.image import MAX_PIXELS, image_size, load_image
-from vega3d.messages import VideoRequest
+from vega3d.inputs.messages import VideoRequest
+from vega3d.inputs.source import plan_video
 from vega3d.rooms.video import rooms_source
 from vega3d.store.keys import identify
 from vega3d.video import FramePlan
@@ -250,7 +250,7 @@ def test_every_usual_format_is_read(tmp_path: Path, name: str) -> None:
 def test_a_rate_of_zero_for_given_frames_is_refused(sampling: dict[str, float]) -> None:
     frames = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     with pytest.raises(InputError, match="fps"):
-        plan_clip(VideoRequest(frames, sampling=sampling), FramePlan.per_frame)
+        plan_video(VideoRequest(frames, sampling=sampling), FramePlan.per_frame)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_rate_of_zero_for_given_frames_is_refused(sampling: dict[str, float]) 
 def test_metadata_that_are_no_numbers_are_refused(metadata: dict[str, object]) -> None:
     frames = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     with pytest.raises(InputError, match="video_metadata"):
-        plan_clip(VideoRequest(frames, metadata=metadata), FramePlan.per_frame)
+        plan_video(VideoRequest(frames, metadata=metadata), FramePlan.per_frame)
 
 
 def test_a_log_callback_that_could_block_the_decoder_is_taken_away(tmp_path: Path) -> None:

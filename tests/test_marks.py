@@ -91,7 +91,7 @@ def test_the_generator_sees_marks_only_if_it_shall(seen: Any, same: bool) -> Non
         prepare.apply_chat_template(user(image(PICTURE, **keys))) for keys in ({}, {"marks": [RED]})
     )
     assert not torch.equal(plain["pixel_values"], drawn["pixel_values"])
-    assert torch.equal(plain["generative_images"][0], drawn["generative_images"][0]) is same
+    assert torch.equal(plain["generative_clips"][0].frames, drawn["generative_clips"][0].frames) is same
 
 
 def test_settings_know_who_sees_marks() -> None:

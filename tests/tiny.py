@@ -15,6 +15,9 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+from vega3d.inputs.clip import Clip, clips_from_tensors, flat_clips
+from vega3d.video import FramePlan
+
 WIDTH = 64
 VOCABULARY = 300
 IMAGE, VIDEO, START, END, PAD = 290, 291, 292, 293, 0
@@ -122,14 +125,37 @@ def make_batch(host: Any, rows: list[list[Media]], side: str = "left", seed: int
     if pixels["image"]:
         batch["pixel_values"] = torch.cat(pixels["image"])
         batch["image_grid_thw"] = torch.tensor(grids["image"])
-        batch["generative_images"] = frames["image"]
     if pixels["video"]:
         batch["pixel_values_videos"] = torch.cat(pixels["video"])
         batch["video_grid_thw"] = torch.tensor(grids["video"])
-        batch["generative_videos"] = frames["video"]
         if host.config.model_type == "qwen2_5_vl":
             batch["second_per_grid_ts"] = torch.full((len(grids["video"]),), 0.5)
+    if frames["image"] or frames["video"]:
+        batch["generative_clips"] = clips_from_tensors(FramePlan.per_frame, frames["image"], frames["video"])
     return batch
+
+
+def grouped(batch: dict[str, Any], groups: list[list[int]]) -> dict[str, Any]:
+    """The batch with images declared one clip."""
+    return batch | {"generative_clips": grouped_clips(batch, groups)}
+
+
+def grouped_clips(batch: dict[str, Any], groups: list[list[int]]) -> list[Clip]:
+    """Clips of a batch of images, some of which are declared one clip."""
+    images = as_tensors(batch)["generative_images"]
+    return clips_from_tensors(FramePlan.per_frame, images, groups=groups)
+
+
+def as_tensors(batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch with decoded frames in place of clips."""
+    tensors = {key: value for key, value in batch.items() if key != "generative_clips"}
+    for clip in batch["generative_clips"]:
+        images, videos = tensors.get("generative_images", []), tensors.get("generative_videos", [])
+        if clip.modality == "image":
+            tensors["generative_images"] = [*images, clip.frames[0]]
+        else:
+            tensors["generative_videos"] = [*videos, clip.frames]
+    return tensors
 
 
 def join(rows: list[dict[str, Any]], side: str = "left") -> dict[str, Any]:
@@ -138,14 +164,13 @@ def join(rows: list[dict[str, Any]], side: str = "left") -> dict[str, Any]:
     batch["mm_token_type_ids"] = (batch["input_ids"] == IMAGE).int() + 2 * (batch["input_ids"] == VIDEO).int()
     for name in {name: None for row in rows for name in row if name not in batch}:
         parts = [row[name] for row in rows if name in row]
-        tensors = isinstance(parts[0], Tensor)
-        batch[name] = torch.cat(parts) if tensors else [item for part in parts for item in part]
+        batch[name] = torch.cat(parts) if isinstance(parts[0], Tensor) else flat_clips(parts)
     return batch
 
 
 def for_host(batch: dict[str, Any]) -> dict[str, Any]:
     """The same batch without the generator's side: what the bare host takes."""
-    return {k: v for k, v in batch.items() if not k.startswith("generative_") and k != "image_groups"}
+    return {k: v for k, v in batch.items() if k != "generative_clips"}
 
 
 def _bins() -> dict[str, list[Any]]:

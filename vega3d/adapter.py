@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -23,36 +23,37 @@ from vega3d import registry
 from vega3d.backbones import Backbone
 from vega3d.backbones.loading import agreed, agreed_streams, load_backbone, load_streams
 from vega3d.config import Vega3DConfig
-from vega3d.encoding import (
-    Clip,
+from vega3d.errors import BackboneError, InputError
+from vega3d.fusion import build
+from vega3d.fusion.encode import (
     Encoding,
     Item,
     fuse_items,
-    image_clips,
+    generator_maps,
     no_streams,
     stream_maps,
     unique_names,
-    video_clips,
     zero_term,
 )
-from vega3d.errors import BackboneError, InputError
-from vega3d.features import generator_maps
-from vega3d.fusion import build
+from vega3d.fusion.stats import FusionReport, StreamReport
 from vega3d.grid import FeatureMap
-from vega3d.host_surface import HostSurface
-from vega3d.hosts import Modality, family_of, unwrapped
-from vega3d.inputs import (
+from vega3d.hosts import MODALITIES, Modality, family_of, unwrapped
+from vega3d.hosts.forwarding import HostSurface
+from vega3d.hosts.keywords import forward_keywords, generate_keywords, reject_unknown
+from vega3d.inputs.call import (
+    ACCEPTED,
+    GRIDS,
     MEDIA,
+    PIXELS,
+    clips_of,
     consumed_grids,
     require_left_padding,
     require_one_source,
-    require_whole,
+    take_media,
     with_token_ids,
 )
-from vega3d.keywords import forward_keywords, generate_keywords, reject_unknown
+from vega3d.inputs.clip import Clip
 from vega3d.pretrained import Pretrained, describe, load_host
-from vega3d.report import FusionReport, StreamReport
-from vega3d.store.lookup import Looked
 from vega3d.video import FramePlan, frame_plan
 
 __all__ = [
@@ -118,12 +119,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         pixel_values_videos: Tensor | None = None,
         image_grid_thw: Tensor | None = None,
         video_grid_thw: Tensor | None = None,
-        generative_images: Sequence[Tensor] | None = None,
-        generative_videos: Sequence[Tensor] | None = None,
-        generative_plans: Sequence[FramePlan] | None = None,
-        image_groups: Sequence[Sequence[int]] | None = None,
-        image_features: Sequence[Looked] | None = None,
-        video_features: Sequence[Looked] | None = None,
+        generative_clips: Sequence[Clip] | None = None,
         **text: Any,
     ) -> Encoding:
         """Fuse all images and videos of a batch.
@@ -133,14 +129,9 @@ class Vega3DAdapter(Pretrained, HostSurface):
             pixel_values_videos: the same for videos.
             image_grid_thw: (n_images, 3).
             video_grid_thw: (n_videos, 3).
-            generative_images: for each image, the decoded (3, H, W): uint8, or float in [0, 1].
-            generative_videos: for each video, the decoded (T, 3, H, W) frames for the generator.
-            generative_plans: for each video, how its generator's frames belong to the host's; None
-                means that both see the same frames.
-            image_groups: images declared one clip, as lists of indices; others stand alone.
-            image_features: what the processor found in a store, for each clip of images.
-            video_features: the same for each video; a stored one needs no frames.
-            text: text inputs of the same batch are accepted and not looked at.
+            generative_clips: the generator's side of all images and videos, as the processor gives it.
+            text: text inputs of the same batch are accepted but ignored. In place of clips it may hold
+                decoded frames, ``generative_images`` and ``generative_videos``, and ``image_groups``.
 
         Returns:
             The fused media, and for each image and video what the fusion did.
@@ -150,28 +141,25 @@ class Vega3DAdapter(Pretrained, HostSurface):
             BackboneError: an encoder is missing.
             StoreError: stored features come from another generator than the loaded one.
         """
-        reject_unknown("encode", text, forward_keywords(self.host) | set(MEDIA))
-        given: dict[Modality, tuple[Any, ...]] = {  # in the order of inputs.PARTS
-            "image": (pixel_values, image_grid_thw, generative_images, image_groups, image_features),
-            "video": (
-                pixel_values_videos,
-                video_grid_thw,
-                generative_videos,
-                generative_plans,
-                video_features,
-            ),
+        reject_unknown("encode", text, forward_keywords(self.host) | ACCEPTED)
+        given = {
+            "pixel_values": pixel_values,
+            "pixel_values_videos": pixel_values_videos,
+            "image_grid_thw": image_grid_thw,
+            "video_grid_thw": video_grid_thw,
+            "generative_clips": generative_clips,
         }
+        return self._encode(take_media(text | given, self._plan))
+
+    def _encode(self, media: dict[str, Any]) -> Encoding:
         outputs: dict[str, Any] = {}
         items: list[Item] = []
-        grids: dict[str, Tensor] = {}
         maps: list[FeatureMap] = []
-        for modality, (pixels, grid_thw, frames, together, looked) in given.items():
-            if not require_whole(modality, given[modality]):
-                continue
-            make_clips = image_clips if modality == "image" else video_clips
-            clips = make_clips(frames, together, self._plan, looked)
-            outputs[modality], new, generated = self._run_encoders(modality, pixels, grid_thw, clips)
-            grids[f"{modality}_grid_thw"], items, maps = grid_thw, items + new, maps + generated
+        for modality in MODALITIES:
+            if clips := clips_of(modality, media):
+                pixels, grid_thw = media[PIXELS[modality]], media[GRIDS[modality]]
+                outputs[modality], new, generated = self._run_encoders(modality, pixels, grid_thw, clips)
+                items, maps = items + new, maps + generated
         if not items:
             return Encoding({}, (), {}, ())
         names = unique_names([registry.backbone_name(settings) for settings in self._settings()])
@@ -179,6 +167,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         for kind, output in outputs.items():
             fused = [one for item, one in zip(items, tokens, strict=True) if item.modality == kind]
             output.pooler_output = tuple(fused)
+        grids = {GRIDS[modality]: media[GRIDS[modality]] for modality in MODALITIES if modality in outputs}
         return Encoding(outputs, reports, grids, tuple(maps))
 
     def _run_encoders(
@@ -187,16 +176,11 @@ class Vega3DAdapter(Pretrained, HostSurface):
         """The host's own output; its tokens paired with the maps that describe them; the generator's maps."""
         if len(self.streams) != len(self._extra):
             raise no_streams(len(self._extra), len(self.streams))
-        counts = {index: len(links) for clip in clips for index, links in clip.members}
+        counts = {index: len(links) for clip in clips for index, links in clip.members}  # frames of the host
         lengths = [counts[index] for index in range(len(grid_thw))]
         grids = self.family.grids(self.host.config, modality, grid_thw, lengths)
         with torch.autocast(self.device.type, enabled=False):  # a trainer's precision is not the features'
-            maps = generator_maps(
-                self.backbone,
-                [clip.frames for clip in clips],
-                [clip.plan for clip in clips],
-                [clip.looked for clip in clips],
-            )
+            maps = generator_maps(self.backbone, clips)
             further = [stream_maps(stream, clips) for stream in self.streams]
         placed = {
             index: (own, links)
@@ -229,12 +213,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         video_grid_thw: Tensor | None = None,
         mm_token_type_ids: Tensor | None = None,
         second_per_grid_ts: Any = None,
-        generative_images: Sequence[Tensor] | None = None,
-        generative_videos: Sequence[Tensor] | None = None,
-        generative_plans: Sequence[FramePlan] | None = None,
-        image_groups: Sequence[Sequence[int]] | None = None,
-        image_features: Sequence[Looked] | None = None,
-        video_features: Sequence[Looked] | None = None,
+        generative_clips: Sequence[Clip] | None = None,
         labels: Tensor | None = None,
         encoding: Encoding | None = None,
         **kwargs: Any,
@@ -244,18 +223,10 @@ class Vega3DAdapter(Pretrained, HostSurface):
         Args:
             input_ids: (B, L).
             attention_mask: (B, L).
-            pixel_values: see ``encode``, as for all media arguments.
-            pixel_values_videos: see ``encode``.
-            image_grid_thw: (n_images, 3).
-            video_grid_thw: (n_videos, 3).
+            pixel_values, pixel_values_videos, image_grid_thw, video_grid_thw: see ``encode``.
             mm_token_type_ids: (B, L); derived from ``input_ids`` if missing.
             second_per_grid_ts: seconds of one time step of each video (Qwen2.5-VL).
-            generative_images: see ``encode``.
-            generative_videos: see ``encode``.
-            generative_plans: see ``encode``.
-            image_groups: see ``encode``.
-            image_features: see ``encode``.
-            video_features: see ``encode``.
+            generative_clips: see ``encode``.
             labels: (B, L) with -100 where no loss is wanted.
             encoding: a result of ``encode``, instead of media.
             kwargs: any other argument of the host's ``forward``.
@@ -266,27 +237,20 @@ class Vega3DAdapter(Pretrained, HostSurface):
         Raises:
             UnknownKeywordError: the host does not know a keyword.
         """
-        reject_unknown("forward", kwargs, forward_keywords(self.host) | set(MEDIA))
-        media = {
+        reject_unknown("forward", kwargs, forward_keywords(self.host) | ACCEPTED)
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
             "pixel_values": pixel_values,
             "pixel_values_videos": pixel_values_videos,
             "image_grid_thw": image_grid_thw,
             "video_grid_thw": video_grid_thw,
-            "generative_images": generative_images,
-            "generative_videos": generative_videos,
-            "generative_plans": generative_plans,
-            "image_groups": image_groups,
-            "image_features": image_features,
-            "video_features": video_features,
-        }
-        text = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
             "mm_token_type_ids": mm_token_type_ids,
             "second_per_grid_ts": second_per_grid_ts,
+            "generative_clips": generative_clips,
             "labels": labels,
         }
-        prepared = self._prepare(media, text | kwargs, encoding)
+        prepared = self._prepare(given | kwargs, encoding)
         return self._with_zero_term(self.host(**prepared), prepared)
 
     @property
@@ -295,9 +259,8 @@ class Vega3DAdapter(Pretrained, HostSurface):
         return self._without_head
 
     def _without_head(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
-        media = {name: kwargs.pop(name, None) for name in MEDIA}
-        reject_unknown("base_model", kwargs, forward_keywords(self.host) | set(MEDIA))
-        prepared = self._prepare(media, kwargs, encoding)
+        reject_unknown("base_model", kwargs, forward_keywords(self.host) | ACCEPTED)
+        prepared = self._prepare(kwargs, encoding)
         return self._with_zero_term(self.host.base_model(**prepared), prepared)
 
     @torch.no_grad()
@@ -316,23 +279,21 @@ class Vega3DAdapter(Pretrained, HostSurface):
             UnknownKeywordError: neither the host nor its generation config has a keyword.
             InputError: the batch is padded on the right.
         """
-        media = {name: kwargs.pop(name, None) for name in MEDIA}
         loop = kwargs.get("custom_generate")
         if not isinstance(loop, str):  # a loop from a folder or the hub, whose keywords are its own
-            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | set(MEDIA))
+            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | ACCEPTED)
         require_left_padding(kwargs.get("attention_mask"))
-        prepared = self._prepare(media, with_token_ids(inputs, kwargs), encoding)
+        prepared = self._prepare(with_token_ids(inputs, kwargs), encoding)
         return self.host.generate(*((None, *arguments) if arguments else ()), **prepared)
 
-    def _prepare(
-        self, media: dict[str, Any], text: dict[str, Any], encoding: Encoding | None
-    ) -> dict[str, Any]:
+    def _prepare(self, given: dict[str, Any], encoding: Encoding | None) -> dict[str, Any]:
         """The host's arguments: text as given, media encoded."""
-        prepared = {name: value for name, value in text.items() if value is not None}
+        media = take_media(given, self._plan)
+        prepared = {name: value for name, value in given.items() if value is not None}
         require_one_source(media, encoding is not None, prepared)
         if encoding is None:
             prepared |= (grids := consumed_grids(media, prepared))
-            encoding = self.encode(**{name: value for name, value in media.items() if name not in grids})
+            encoding = self._encode({name: value for name, value in media.items() if name not in grids})
         if encoding.outputs:
             if "mm_token_type_ids" not in prepared:
                 prepared["mm_token_type_ids"] = self._token_types(prepared)
@@ -342,7 +303,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
     def _token_types(self, text: dict[str, Any]) -> Tensor:
         if "input_ids" not in text:
             raise InputError(
-                "mm_token_type_ids is missing and cannot be derived.",
+                "Missing mm_token_type_ids, which cannot be derived.",
                 got="no input_ids",
                 expected="mm_token_type_ids (B, L): 0 text, 1 image, 2 video; without it positions are 1-D",
                 fix="pass mm_token_type_ids as the processor returned it",
@@ -360,6 +321,19 @@ class Vega3DAdapter(Pretrained, HostSurface):
             return (first, *outputs[1:])
         outputs[next(iter(outputs))] = first
         return outputs
+
+    def _replicate_for_data_parallel(self) -> NoReturn:
+        """Refuse DataParallel, which gives every replica all clips of the batch.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "Invalid use of the adapter: DataParallel cannot share clips out.",
+            got="torch.nn.DataParallel: several visible GPUs and one process",
+            expected="one process for each GPU",
+            fix="torchrun --nproc-per-node N ..., or CUDA_VISIBLE_DEVICES=0",
+        )
 
     # ---------------------------------------------------------------- the frozen encoders
 
@@ -399,7 +373,7 @@ def _require_widths(encoders: Sequence[Backbone], channels: Sequence[int]) -> No
     widths = [encoder.spec.channels for encoder in encoders]
     if widths != [*channels]:
         raise BackboneError(
-            "The width of a frozen encoder does not fit its projector.",
+            "Invalid width of a frozen encoder: it does not fit its projector.",
             got=f"{', '.join(map(str, widths))} channels",
             expected=f"{', '.join(map(str, channels))} channels",
             fix="use the encoders that the checkpoint names, in its order, or train new projectors",

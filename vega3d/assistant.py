@@ -19,8 +19,8 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
 from vega3d.adapter import Encoding, Vega3DAdapter, load_backbone, load_host, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.encoding import unique_names
 from vega3d.errors import ConfigError
+from vega3d.fusion.encode import unique_names
 from vega3d.lora import load_lora
 from vega3d.pico import PICO, pico_path
 from vega3d.processing import Vega3DProcessor
@@ -137,14 +137,16 @@ class Assistant:
             )
         new = tokens[:, inputs["input_ids"].shape[1] :]
         answer = self.processor.batch_decode(new, skip_special_tokens=True)[0].strip()
-        return Answer(answer, encoding, inputs["generative_videos"][0], inputs["generative_plans"][0])
+        (clip,) = inputs["generative_clips"]
+        return Answer(answer, encoding, clip.frames, clip.plan)
 
     def look(self, video: str | Path, *, nframes: int = FRAMES) -> Answer:
         """Encode a video without asking anything; the answer's text is empty."""
         inputs = self.prepare(video, "", nframes)
         with torch.no_grad():
             encoding = self.model.encode(**inputs)
-        return Answer("", encoding, inputs["generative_videos"][0], inputs["generative_plans"][0])
+        (clip,) = inputs["generative_clips"]
+        return Answer("", encoding, clip.frames, clip.plan)
 
     def prepare(self, video: str | Path, question: str, nframes: int) -> dict[str, Any]:
         """One question about one video as a batch on the model's device."""

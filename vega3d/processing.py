@@ -3,53 +3,51 @@
 Every picture and frame is decoded once; the host's processor gets it at its decoded size, exactly as if the
 user had called it, and the generator's side is the same pixels. Sampling is done here, so that both sides
 know which frames they got: the host's processor is always told not to sample, and when each frame was.
-
-This module knows no backbone, no adapter and no model; text and tokens are the host's business.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, meta
+import torch
 from torch import Tensor
 
 import vega3d._torchvision  # noqa: F401  # must run before transformers is imported
 
 # isort: split
 from transformers import BatchFeature
-from transformers.video_utils import VideoMetadata
 
-from vega3d.arguments import check_text, flat_images, is_text, named_groups
-from vega3d.arguments import image_groups as group_images
-from vega3d.arguments import video_requests as request_videos
-from vega3d.clips import Clip, Frames, plan_clip
 from vega3d.config import Vega3DConfig
-from vega3d.errors import HostError, InputError, UnknownKeywordError
-from vega3d.given_frames import assumed_metadata, warn_of_size
-from vega3d.host_media import (
+from vega3d.errors import HostError, InputError
+from vega3d.image import load_image
+from vega3d.inputs.arguments import check_text, flat_images, is_text, named_groups
+from vega3d.inputs.arguments import image_groups as group_images
+from vega3d.inputs.arguments import video_requests as request_videos
+from vega3d.inputs.call import CLIPS
+from vega3d.inputs.clip import Clip
+from vega3d.inputs.given_frames import assumed_metadata, warn_of_size
+from vega3d.inputs.host_processor import (
     NoVideoProcessor,
-    at_least,
     check_aspect,
     check_pictures,
+    frames_merged,
     load_host_processor,
     sized,
+    take_template_keywords,
+    take_unknown,
+    video_inputs,
     videos_need_torchvision,
 )
-from vega3d.image import load_image
-from vega3d.keywords import reject_unknown
+from vega3d.inputs.messages import DEFAULTS, ImageRequest, VideoRequest, limits_of, parse
+from vega3d.inputs.source import ClipSource, plan_images, plan_video
 from vega3d.marks import draw
-from vega3d.messages import DEFAULTS, ImageRequest, VideoRequest, limits_of, parse
+from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
-from vega3d.store.lookup import Looked, Stored
-from vega3d.stored import StoredFeatures
+from vega3d.store.lookup import CacheHit
 from vega3d.video import FramePlan, frame_plan
-
-TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
 
 
 class Vega3DProcessor:
@@ -72,7 +70,7 @@ class Vega3DProcessor:
         parts = ("tokenizer", "image_processor", "apply_chat_template")
         if missing := [name for name in parts if not hasattr(processor, name)]:
             raise HostError(
-                "This is not the processor of a vision-language host.",
+                "Invalid processor: not the processor of a vision-language host.",
                 got=f"{type(processor).__name__} without {', '.join(missing)}",
                 expected="a Qwen2VLProcessor, Qwen2_5_VLProcessor or Qwen3VLProcessor",
                 fix="pass AutoProcessor.from_pretrained(host)",
@@ -80,7 +78,8 @@ class Vega3DProcessor:
         self.processor = processor
         self.config = config if config is not None else Vega3DConfig()
         self.store = store
-        self.features = StoredFeatures(store, self.config.backbone)
+        if store is not None:
+            store.require_settings(backbone_record(self.config.backbone))
         self._warned_of_size = False
 
     @classmethod
@@ -140,23 +139,21 @@ class Vega3DProcessor:
                 ``max_pixels``, ``video_start``, ``video_end`` for all media.
 
         Returns:
-            What the host's processor returns, and, where there are such media: ``generative_images``, a uint8
-            (3, H, W) for each image at its decoded size; ``image_groups``, a partition of them into clips;
-            ``generative_videos``, a uint8 (T, 3, H, W) for each video; ``generative_plans``, its FramePlan.
-            With a store, ``image_features`` for each clip of images and ``video_features`` for each video:
-            its features, and then no frames of it, or what is to be computed.
+            What the host's processor returns, and, where there are media, ``generative_clips``: one ``Clip``
+            for each clip of images, then one for each video, with uint8 frames at their decoded size. With a
+            store a clip holds the stored features, and then no frames.
 
         Raises:
             MediaNotFoundError, MediaError: a medium is missing, damaged, or cannot be used.
             InputError: arguments do not fit together.
-            UnknownKeywordError: a keyword that nobody reads.
+            UnknownKeywordError: a keyword is unknown.
             DependencyError: a video where torchvision is missing.
         """
         if text is not None and not is_text(text):
             raise InputError(
-                "text is no text.",
+                "Invalid text: it must be a string or a list of strings.",
                 got=type(text).__name__,
-                expected="a string or a list of strings; the order is (text, images, videos)",
+                expected="text; the order of arguments is (text, images, videos)",
                 fix="pass text=, images= and videos= by name",
             )
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
@@ -204,7 +201,7 @@ class Vega3DProcessor:
         kwargs = {**(processor_kwargs or {}), **kwargs}
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
         parsed = parse(conversation, defaults)
-        for_template = {name: kwargs.pop(name) for name in list(kwargs) if self._in_template(name, kwargs)}
+        for_template = take_template_keywords(self.processor, kwargs)
         text = self.processor.apply_chat_template(
             parsed.messages if parsed.batched else parsed.messages[0],
             tokenize=False,
@@ -222,13 +219,6 @@ class Vega3DProcessor:
         batch = self._encode(text, parsed.images, parsed.videos, groups, kwargs)
         return batch if return_dict else batch["input_ids"]
 
-    def _in_template(self, name: str, kwargs: Mapping[str, Any]) -> bool:
-        if name in TEMPLATE_KEYWORDS or name in self._keywords():
-            return name in TEMPLATE_KEYWORDS
-        template = kwargs.get("chat_template") or self.processor.chat_template
-        templates = " ".join(template.values()) if isinstance(template, dict) else str(template)
-        return name in _variables(templates)
-
     def _encode(
         self,
         text: str | Sequence[str] | None,
@@ -238,121 +228,69 @@ class Vega3DProcessor:
         kwargs: dict[str, Any],
     ) -> BatchFeature:
         sampled = kwargs.get("do_sample_frames") is False
-        self._check_keywords(kwargs)
+        take_unknown(self.processor, kwargs)
         check_text(text, {self.processor.image_token: len(images), self.processor.video_token: len(videos)})
         if videos and isinstance(getattr(self.processor, "video_processor", None), NoVideoProcessor | None):
             raise videos_need_torchvision()
         pictures = [load_image(request.source) for request in images]
         drawn = [draw(picture, request.marks) for picture, request in zip(pictures, images, strict=True)]
         check_pictures(pictures, groups)
-        merged = getattr(self.processor.image_processor, "temporal_patch_size", 2)
-        clips = self._clips(videos, merged, sampled)
-        early = self.features.of_clips(clips)
+        sources = self._plan_videos(videos, sampled)
+        clips = [source.clip("video", (at,), self.store) for at, source in enumerate(sources)]
         frames = [
-            clip.decode(None if self._wants_frames(found) else clip.plan.host)
-            for clip, found in zip(clips, early, strict=True)
+            source.decode(None if self._needs_frames(clip) else source.plan.host)
+            for source, clip in zip(sources, clips, strict=True)
         ]
-        host = sized(self.processor, [r.limits for r in images], [c.limits for c in clips])
-        video_inputs = self._video_inputs(clips, frames, merged, kwargs) if clips else {}
+        host = sized(self.processor, [r.limits for r in images], [source.limits for source in sources])
         prompts = text if isinstance(text, str) or text is None else list(text)
-        batch = host(text=prompts, images=drawn or None, **video_inputs, **kwargs)
-        if pictures:
-            self._add_images(batch, images, pictures, drawn, groups)
-        if clips:
-            self._add_videos(batch, clips, frames, early)
+        of_videos = video_inputs(self.processor, sources, frames, kwargs)
+        batch = host(text=prompts, images=drawn or None, **of_videos, **kwargs)
+        of_images = self._image_clips(images, pictures, drawn, groups)
+        clips = [
+            clip.with_frames(decoded.pick(clip.plan.generative)) if self._needs_frames(clip) else clip
+            for clip, decoded in zip(clips, frames, strict=True)
+        ]
+        if of_images or clips:  # the last key: accelerate takes the size of a batch from the first one
+            batch[CLIPS] = of_images + clips
         return batch
 
-    def _clips(self, requests: Sequence[VideoRequest], merged: int, sampled: bool) -> list[Clip]:
+    def _plan_videos(self, requests: Sequence[VideoRequest], sampled: bool) -> list[ClipSource]:
         """Planned videos; warns once if one of them was resized before."""
         guess = partial(assumed_metadata, self.processor, sampled=sampled)
-        clips = [plan_clip(request, self._plan, merged, guess) for request in requests]
-        for number, clip in enumerate(clips):
-            check_aspect(clip.size[1], clip.size[0], f"Video {number}")
-        resized = next((clip.size for clip in clips if clip.given is not None), None)
+        merged = frames_merged(self.processor)
+        sources = [plan_video(request, self._plan, merged, guess) for request in requests]
+        for number, source in enumerate(sources):
+            check_aspect(source.size[1], source.size[0], f"Video {number}")
+        resized = next((source.size for source in sources if source.given is not None), None)
         if resized is not None and not self._warned_of_size:
             warn_of_size(*resized, getattr(self.config.backbone, "mode", "frame"))
             self._warned_of_size = True
-        return clips
+        return sources
 
-    def _add_images(
+    def _image_clips(
         self,
-        batch: BatchFeature,
         requests: Sequence[ImageRequest],
         pictures: Sequence[Tensor],
         drawn: Sequence[Tensor],
-        groups: list[list[int]],
-    ) -> None:
-        both = self.config.marks == "both"
-        batch["generative_images"] = list(drawn if both else pictures)
-        batch["image_groups"] = groups
-        if self.store is not None:
-            sources = [request.source for request in requests]
-            marks = [request.marks if both else () for request in requests]
-            batch["image_features"] = self.features.of_pictures(sources, pictures, marks, groups)
+        groups: Sequence[Sequence[int]],
+    ) -> list[Clip]:
+        sees_marks = self.config.marks == "both"
+        seen, clips = (drawn if sees_marks else pictures), []
+        for group in groups:
+            wanted, pixels = [requests[index] for index in group], [pictures[index] for index in group]
+            source = plan_images(wanted, self._plan, drawn=sees_marks, pixels=pixels)
+            clip = source.clip("image", group, self.store)
+            if self._needs_frames(clip):
+                clip = clip.with_frames(torch.stack([seen[group[at]] for at in clip.plan.generative]))
+            clips.append(clip)
+        return clips
 
-    def _add_videos(
-        self,
-        batch: BatchFeature,
-        clips: Sequence[Clip],
-        frames: Sequence[Frames],
-        early: Sequence[Looked],
-    ) -> None:
-        if self.store is not None:
-            batch["video_features"] = list(early)
-        batch["generative_videos"] = [
-            decoded.pick(clip.plan.generative) if self._wants_frames(one) else decoded.pixels[:0]
-            for clip, decoded, one in zip(clips, frames, early, strict=True)
-        ]
-        batch["generative_plans"] = [clip.plan for clip in clips]
-
-    def _wants_frames(self, found: Looked) -> bool:
-        """Whether an encoder still has to see the generator's frames; further streams are not stored."""
-        return bool(self.config.semantic_streams) or not isinstance(found, Stored)
+    def _needs_frames(self, clip: Clip) -> bool:
+        """True if an encoder still has to see the generator's frames; further streams are not stored."""
+        return bool(self.config.semantic_streams) or not isinstance(clip.cached, CacheHit)
 
     def _plan(self, host: Sequence[int]) -> FramePlan:
         return frame_plan(self.config.backbone, host)
-
-    def _video_inputs(
-        self, clips: Sequence[Clip], frames: Sequence[Frames], merged: int, kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Keywords of the host's processor for clips: nothing about their time is left to a default."""
-        own = self.processor.video_processor
-        inputs: dict[str, Any] = {
-            "videos": [
-                at_least(clip.for_host(decoded), merged) for clip, decoded in zip(clips, frames, strict=True)
-            ],
-            "video_metadata": [VideoMetadata(**clip.host_metadata) for clip in clips],
-            "do_sample_frames": False,
-        }
-        if (
-            "cap_pixels_per_frame" in own.valid_kwargs.__annotations__
-            and "cap_pixels_per_frame" not in kwargs
-            and any(clip.given is None for clip in clips)  # else nothing but what the caller says
-        ):
-            set_by_host = own.cap_pixels_per_frame
-            inputs["cap_pixels_per_frame"] = True if set_by_host is None else set_by_host
-        return inputs
-
-    def _check_keywords(self, kwargs: dict[str, Any]) -> None:
-        if kwargs.pop("do_sample_frames", False):
-            raise UnknownKeywordError(
-                "do_sample_frames=True is not possible: frames are sampled before the host sees them.",
-                got="do_sample_frames=True",
-                expected="fps, nframes, min_frames, max_frames",
-                fix="pass fps= or nframes= instead",
-            )
-        reject_unknown("Vega3DProcessor", kwargs, self._keywords())
-
-    def _keywords(self) -> set[str]:
-        """Every keyword that some part of the host's processor reads."""
-        own = self.processor.valid_processor_kwargs.__annotations__
-        names = set(own)
-        for part in own.values():
-            names |= set(getattr(part, "__annotations__", {}))
-        for name in ("image_processor", "video_processor"):
-            valid = getattr(getattr(self.processor, name, None), "valid_kwargs", None)
-            names |= set(getattr(valid, "__annotations__", {}))
-        return names
 
     @property
     def tokenizer(self) -> Any:
@@ -377,8 +315,7 @@ class Vega3DProcessor:
     @property
     def model_input_names(self) -> list[str]:
         """Names that the wrapped model takes: the host's and ours."""
-        ours = ["generative_images", "generative_videos", "generative_plans", "image_groups"]
-        return [*self.processor.model_input_names, *ours, "image_features", "video_features"]
+        return [*self.processor.model_input_names, CLIPS]
 
     def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
         """The tokenizer's ``batch_decode``."""
@@ -396,9 +333,3 @@ def _pad_on_the_left(kwargs: dict[str, Any]) -> None:
     """Set the padding side in place, unless it is already set here or among the tokenizer's keywords."""
     if "padding_side" not in kwargs.get("text_kwargs", {}):
         kwargs.setdefault("padding_side", "left")
-
-
-def _variables(template: str) -> set[str]:
-    """Names that a chat template reads; ``generation`` is a tag of transformers' own."""
-    known = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
-    return meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known))

@@ -20,7 +20,7 @@ from experiments.miniature.features import load
 from experiments.miniature.where import protocol_of
 from vega3d.assistant import Assistant
 from vega3d.cache.build import build
-from vega3d.cache.needs import Job, Needs
+from vega3d.cache.jobs import EncodeJob, JobPlanner
 from vega3d.data.annotations import media_rows
 from vega3d.evaluation.metrics.numbers import plain_number
 from vega3d.evaluation.run.model import EvalModel, EvalRequest
@@ -113,6 +113,6 @@ def _store(folder: Path, arm: Arm, settings: Settings, encoders: Path, videos: S
         folder / arm.name, fingerprint=backbone.fingerprint(), backbone=backbone_record(config)
     )
     sources = list(dict.fromkeys(str(video) for video in videos))
-    found = Needs(config).of(media_rows(sources, {"nframes": settings.nframes}))
-    build(store, backbone, [job for jobs in found for job in jobs if isinstance(job, Job)])
+    found = JobPlanner(config).of(media_rows(sources, {"nframes": settings.nframes}))
+    build(store, backbone, [job for jobs in found for job in jobs if isinstance(job, EncodeJob)])
     return store.path

@@ -29,12 +29,12 @@ from experiments.miniature.sources import (
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones import Backbone
 from vega3d.cache.build import build
-from vega3d.cache.needs import Job, Needs
-from vega3d.clips import plan_clip
+from vega3d.cache.jobs import EncodeJob, JobPlanner
 from vega3d.config import Vega3DConfig
 from vega3d.data import read_rows
 from vega3d.errors import StoreError
 from vega3d.grid import FeatureMap
+from vega3d.inputs.source import plan_video
 from vega3d.pico import pico_path
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
@@ -115,14 +115,14 @@ def host_path(settings: Settings) -> str:
     return str(pico_path("host")) if settings.host == "pico" else settings.host
 
 
-def jobs_of(config: Any, settings: Settings, rooms: Path, sets: dict[str, Any]) -> Iterator[Job]:
+def jobs_of(config: Any, settings: Settings, rooms: Path, sets: dict[str, Any]) -> Iterator[EncodeJob]:
     """Which runs of which videos a generator with this config is asked for, each once."""
-    needs, seen = Needs(config), set()
+    needs, seen = JobPlanner(config), set()
     for name in sets:
         rows = read_rows(rooms / name / ROWS, rooms / name, {"nframes": settings.nframes})
         for found in needs.of(rows):
             for job in found:
-                if not isinstance(job, Job):
+                if not isinstance(job, EncodeJob):
                     raise job.error
                 if job.key.digest not in seen:
                     seen.add(job.key.digest)
@@ -138,7 +138,7 @@ def _oracle(path: Path, settings: Settings, rooms: Path, sets: dict[str, Any]) -
         for number, video in enumerate(videos_of(rooms / name, found["seeds"])):
             place[video.name] = name, number
 
-    def features_of(job: Job) -> FeatureMap:
+    def features_of(job: EncodeJob) -> FeatureMap:
         name, number = place[Path(job.files[0]).name]
         at = frames.index(frame_of(job))
         points, depth = (made[name][key][number, at][None] for key in ("points", "depth"))
@@ -159,7 +159,7 @@ def _shuffled(
     by_place = {(Path(job.files[0]).name, frame_of(job)): job for job in jobs}
     donor = donors(sorted({video for video, _ in by_place}), _trained(rooms, sets))
 
-    def features_of(job: Job) -> FeatureMap:
+    def features_of(job: EncodeJob) -> FeatureMap:
         other = donor[Path(job.files[0]).name]
         return _read(given, [by_place[other, frame_of(job)].key], other)
 
@@ -190,8 +190,8 @@ def clip_features(store: FeatureStore, settings: Settings, rooms: Path, name: st
         for request in row.videos:
             video = Path(str(request.source)).name
             if video not in found:
-                clip = plan_clip(request, lambda host: frame_plan(config, host), 2)
-                stored = _read(store, clip.keys(store.identity, None), video, clip.plan.runs)
+                clip = plan_video(request, lambda host: frame_plan(config, host), 2)
+                stored = _read(store, clip.keys(store.identity), video, clip.plan.runs)
                 found[video] = torch.stack([_of_frame(stored, link) for link in clip.plan.links], dim=1)
     return found
 

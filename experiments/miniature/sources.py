@@ -23,12 +23,12 @@ from torch import Tensor
 from vega3d import WanBackbone
 from vega3d.adapter import load_host
 from vega3d.backbones import BackboneSpec
-from vega3d.cache.needs import Job
+from vega3d.cache.jobs import EncodeJob
 from vega3d.config import HostConfig
 from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
-from vega3d.host_media import load_host_processor
 from vega3d.hosts import family_of
+from vega3d.inputs.host_processor import load_host_processor
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
 from vega3d.video import FramePlan
@@ -163,7 +163,10 @@ def oracle_channels(points: NDArray[np.float32], depth: NDArray[np.float32]) -> 
 
 
 def write(
-    store: FeatureStore, jobs: Iterable[Job], features_of: Callable[[Job], FeatureMap], at_once: int = 64
+    store: FeatureStore,
+    jobs: Iterable[EncodeJob],
+    features_of: Callable[[EncodeJob], FeatureMap],
+    at_once: int = 64,
 ) -> int:
     """Put the features of jobs into a store that lacks them; returns how many were written."""
     held, written = set(store.digests()), 0
@@ -185,7 +188,7 @@ def written_store(path: Path, kind: Kind, source: str, channels: int, weights: s
     return FeatureStore.create(path, fingerprint=fingerprint, backbone=backbone_record(config))
 
 
-def frame_of(job: Job) -> int:
+def frame_of(job: EncodeJob) -> int:
     """The number of the only frame of a job of mode ``frame``."""
     (number,) = job.key.frames
     return number

@@ -106,9 +106,9 @@ def test_a_trained_adapters_second_turn_is_that_of_the_whole_conversation(
 def test_frames_of_consumed_media_are_an_error(backbone: WanBackbone) -> None:
     model = wrap(make_host("qwen2_5_vl"), backbone)
     batch = make_batch(model.host, ONE)
-    frames = batch["generative_videos"]
-    with pytest.raises(InputError, match=r"Missing pixel_values_videos(?s:.)*generative_videos"):
-        second_turn(model, batch, "past_key_values", generative_videos=frames)
+    clips = batch["generative_clips"]
+    with pytest.raises(InputError, match=r"Missing pixel_values_videos(?s:.)*generative_clips"):
+        second_turn(model, batch, "past_key_values", generative_clips=clips)
 
 
 def test_grids_beside_an_empty_cache_are_an_error(backbone: WanBackbone) -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.adapter.conftest import wrap
-from tests.tiny import HOSTS, Media, for_host, make_batch, make_host
+from tests.tiny import HOSTS, Media, for_host, grouped, make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone
 from vega3d.adapter import MEDIA
+from vega3d.inputs.clip import flat_clips
 
 ROWS: dict[str, list[list[Media]]] = {
     "one image": [[("image", 1, 4, 6)]],
@@ -53,8 +54,8 @@ def test_a_fresh_adapter_gives_the_hosts_logits_to_the_bit(
 def test_images_declared_one_clip_give_the_hosts_logits_too(name: str, backbone: WanBackbone) -> None:
     host = make_host(name)
     batch = make_batch(host, [[("image", 1, 4, 4)] * 3, [("image", 1, 4, 6)]])
-    batch["image_groups"] = [[0, 1, 2]]
-    assert torch.equal(logits(wrap(host, backbone), batch), logits(host, for_host(batch)))
+    together = grouped(batch, [[0, 1, 2]])
+    assert torch.equal(logits(wrap(host, backbone), together), logits(host, for_host(batch)))
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -128,8 +129,8 @@ def test_grouping_images_changes_neither_the_order_nor_the_features_of_frame_mod
     host = make_host("qwen2_5_vl")
     batch = make_batch(host, [[("image", 1, 4, 4)] * 4])
     model = trained(wrap(host, backbone))
-    grouped = logits(model, batch | {"image_groups": [[2, 0], [3]]})
-    assert torch.equal(grouped, logits(model, batch))
+    together = logits(model, grouped(batch, [[2, 0], [3]]))
+    assert torch.equal(together, logits(model, batch))
 
 
 def trained(model: Vega3DAdapter) -> Vega3DAdapter:
@@ -151,9 +152,7 @@ def test_an_encoding_repeated_is_the_encoding_of_repeated_media(
     for key in ("pixel_values", "pixel_values_videos"):
         if key in one:  # both rows of the batch see the same pixels
             two[key] = torch.cat([one[key]] * 2)
-    for key in ("generative_images", "generative_videos"):
-        if key in one:
-            two[key] = list(one[key]) * 2
+    two["generative_clips"] = flat_clips([one["generative_clips"]] * 2)
     twice = model.encode(**{k: one[k] for k in MEDIA if k in one}).repeated(2)
     text = {k: v for k, v in two.items() if k not in MEDIA}
     assert torch.equal(logits(model, {**text, "encoding": twice}), logits(model, two))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertModel
 
 from tests.adapter.conftest import wrap
-from tests.tiny import HOSTS, make_batch, make_host
+from tests.tiny import HOSTS, as_tensors, grouped, make_batch, make_host
 from vega3d import FramePlan, Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
 from vega3d.errors import (
     BackboneError,
@@ -21,6 +22,7 @@ from vega3d.errors import (
     UnknownKeywordError,
     Vega3DError,
 )
+from vega3d.inputs.clip import clips_from_tensors
 
 IMAGES = [[("image", 1, 4, 4), ("image", 1, 4, 6)]]
 VIDEO = [[("video", 4, 4, 4)]]
@@ -37,8 +39,8 @@ def batch(model: Vega3DAdapter, rows: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("call", ["forward", "generate", "encode"])
 def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name(call: str, model: Vega3DAdapter) -> None:
-    with pytest.raises(TypeError, match=r"generative_vidoes(?s:.)*did you mean") as caught:
-        getattr(model, call)(**batch(model, VIDEO), generative_vidoes=[])
+    with pytest.raises(TypeError, match=r"generative_clisp(?s:.)*did you mean") as caught:
+        getattr(model, call)(**batch(model, VIDEO), generative_clisp=[])
     assert isinstance(caught.value, UnknownKeywordError)
 
 
@@ -49,29 +51,30 @@ def test_an_option_of_the_hosts_generate_is_known(model: Vega3DAdapter) -> None:
 
 def test_frames_that_are_missing_for_the_generator_are_an_error(model: Vega3DAdapter) -> None:
     inputs = batch(model, VIDEO)
-    del inputs["generative_videos"]
-    with pytest.raises(InputError, match=r"generative_videos(?s:.)*Vega3DProcessor"):
+    del inputs["generative_clips"]
+    with pytest.raises(InputError, match=r"generative_clips(?s:.)*Vega3DProcessor"):
         model(**inputs)
 
 
 def test_more_images_than_frames_are_an_error(model: Vega3DAdapter) -> None:
     inputs = batch(model, IMAGES)
-    inputs["generative_images"] = inputs["generative_images"][:1]
-    with pytest.raises(InputError, match="1 entries"):
+    inputs["generative_clips"] = inputs["generative_clips"][:1]
+    with pytest.raises(InputError, match=r"items \[0\](?s:.)*2 images once"):
         model(**inputs)
 
 
 def test_a_video_whose_frames_do_not_fill_the_hosts_steps_is_an_error(model: Vega3DAdapter) -> None:
     inputs = batch(model, VIDEO)
-    inputs["generative_videos"] = [inputs["generative_videos"][0][:2]]
+    frames = inputs["generative_clips"][0].frames[:2]
+    inputs["generative_clips"] = clips_from_tensors(FramePlan.per_frame, videos=[frames])
     with pytest.raises(InputError, match="2 frames for the generator but 2 time steps"):
         model(**inputs)
 
 
 def test_a_plan_that_does_not_fit_its_frames_is_an_error(model: Vega3DAdapter) -> None:
-    plans = [FramePlan.per_frame(range(3))]
+    clip = batch(model, VIDEO)["generative_clips"][0]
     with pytest.raises(InputError, match="does not have the frames of its plan"):
-        model(**batch(model, VIDEO), generative_plans=plans)
+        dataclasses.replace(clip, plan=FramePlan.per_frame(range(3)))
 
 
 @pytest.mark.parametrize("groups", [[[0, 0]], [[0], [0, 1]], [[2]], [[-1]]])
@@ -79,12 +82,26 @@ def test_groups_that_repeat_or_miss_an_image_are_an_error(
     groups: list[list[int]], model: Vega3DAdapter
 ) -> None:
     with pytest.raises(InputError, match="image_groups"):
-        model(**batch(model, IMAGES), image_groups=groups)
+        model(**grouped(batch(model, IMAGES), groups))
 
 
 def test_images_of_differing_size_in_one_clip_are_an_error(model: Vega3DAdapter) -> None:
     with pytest.raises(MediaError, match=r"differ in size(?s:.)*54x36"):
-        model(**batch(model, IMAGES), image_groups=[[0, 1]])
+        model(**grouped(batch(model, IMAGES), [[0, 1]]))
+
+
+def test_tensors_of_version_0_1_are_taken_with_a_warning(model: Vega3DAdapter) -> None:
+    inputs = batch(model, [[("image", 1, 4, 4)] * 3 + [("video", 4, 4, 4)]])
+    old = as_tensors(inputs) | {"image_groups": [[2, 0]], "generative_plans": [FramePlan.per_frame(range(4))]}
+    with torch.no_grad(), pytest.warns(DeprecationWarning, match="generative_clips"):
+        assert torch.equal(model(**old).logits, model(**inputs).logits)
+    with pytest.raises(InputError, match="one of them"):
+        model.encode(**inputs, image_groups=[[2, 0]])
+    with (
+        pytest.raises(InputError, match="Missing pixel_values_videos"),
+        pytest.warns(DeprecationWarning, match="generative_videos"),
+    ):
+        model.encode(generative_videos=old["generative_videos"])
 
 
 def test_media_given_both_encoded_and_raw_are_an_error(model: Vega3DAdapter) -> None:
@@ -94,12 +111,9 @@ def test_media_given_both_encoded_and_raw_are_an_error(model: Vega3DAdapter) -> 
 
 
 PARTS: dict[str, Any] = {
-    "generative_images": [torch.zeros(3, 36, 36, dtype=torch.uint8)],
-    "generative_videos": [torch.zeros(4, 3, 36, 36, dtype=torch.uint8)],
-    "generative_plans": [FramePlan.per_frame(range(4))],
-    "image_groups": [[0]],
-    "image_features": [None],
-    "video_features": [None],
+    "generative_clips": clips_from_tensors(
+        FramePlan.per_frame, videos=[torch.zeros(4, 3, 36, 36, dtype=torch.uint8)]
+    ),
     "image_grid_thw": torch.tensor([[1, 4, 4]]),
     "video_grid_thw": torch.tensor([[2, 4, 4]]),
 }
@@ -108,14 +122,16 @@ PARTS: dict[str, Any] = {
 @pytest.mark.parametrize("call", ["forward", "generate", "encode", "base_model"])
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_of_a_medium_without_pixels_is_an_error(name: str, call: str, model: Vega3DAdapter) -> None:
-    pixels = "pixel_values_videos" if "video" in name or "plans" in name else "pixel_values"
+    pixels = "pixel_values" if "image" in name else "pixel_values_videos"
     with pytest.raises(InputError, match=rf"Missing {pixels}\.(?s:.)*{name}"):
         getattr(model, call)(**batch(model, [[]]), **{name: PARTS[name]})
 
 
 def test_frames_of_a_video_beside_pixels_of_an_image_are_an_error(model: Vega3DAdapter) -> None:
+    inputs = batch(model, IMAGES)
+    inputs["generative_clips"] += PARTS["generative_clips"]
     with pytest.raises(InputError, match=r"Missing pixel_values_videos\."):
-        model(**batch(model, IMAGES), generative_videos=PARTS["generative_videos"])
+        model(**inputs)
 
 
 @pytest.mark.parametrize("call", ["forward", "generate", "base_model"])
@@ -158,7 +174,7 @@ def test_embeddings_that_hold_the_media_already_need_their_grids_only(model: Veg
 
 def test_empty_lists_are_no_media(model: Vega3DAdapter) -> None:
     inputs = batch(model, [[]])
-    empty = {name: [] for name in ("generative_images", "generative_videos", "image_groups")}
+    empty = {name: [] for name in ("generative_clips", "generative_images", "image_groups")}
     with torch.no_grad():
         assert torch.equal(model(**inputs, **empty).logits, model(**inputs).logits)
 
@@ -194,7 +210,7 @@ def test_token_types_without_token_ids_are_an_error(model: Vega3DAdapter) -> Non
     inputs = batch(model, VIDEO)
     embeds = model.get_input_embeddings()(inputs.pop("input_ids"))
     del inputs["mm_token_type_ids"]
-    with pytest.raises(InputError, match="mm_token_type_ids is missing"):
+    with pytest.raises(InputError, match="Missing mm_token_type_ids"):
         model(**inputs, inputs_embeds=embeds)
 
 

@@ -14,7 +14,7 @@ from tests.adapter.conftest import wrap
 from tests.tiny import HOSTS, for_host, make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone
 from vega3d.errors import InputError, UnknownKeywordError
-from vega3d.keywords import forward_keywords, generate_keywords, reject_unknown
+from vega3d.hosts.keywords import forward_keywords, generate_keywords, reject_unknown
 
 VIDEO = [[("video", 3, 4, 4)]]
 GREEDY = {"max_new_tokens": 3, "do_sample": False}
@@ -53,7 +53,7 @@ def test_forward_takes_what_the_host_takes(
     ("typo", "meant"),
     [
         ("use_cahce", "use_cache"),
-        ("generative_vidoes", "generative_videos"),
+        ("generative_clisp", "generative_clips"),
         ("past_key_value", "past_key_values"),
         ("pixel_value_videos", "pixel_values_videos"),
     ],

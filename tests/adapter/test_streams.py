@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.adapter.conftest import SETTINGS, wrap
 from tests.adapter.siglips import save_siglip
 from tests.adapter.test_identity import MIXED, logits
-from tests.tiny import for_host, make_batch, make_host
+from tests.tiny import for_host, grouped, make_batch, make_host
 from vega3d import (
     SiglipBackbone,
     SiglipConfig,
@@ -27,11 +27,12 @@ from vega3d import (
     checkpoint,
 )
 from vega3d.assistant import Assistant, attention_of
-from vega3d.encoding import image_clips, stream_maps, unique_names, video_clips
 from vega3d.errors import BackboneError, CheckpointError, ConfigError
 from vega3d.fusion import Fused, FusionContext
+from vega3d.fusion.encode import stream_maps, unique_names
 from vega3d.fusion.gated_residual import GatedResidual
 from vega3d.grid import FeatureMap
+from vega3d.inputs.clip import clips_from_tensors
 from vega3d.pico import pico_path
 from vega3d.video import FramePlan, frame_plan
 
@@ -143,8 +144,8 @@ def test_the_order_of_a_batch_changes_no_feature_of_a_stream(backbone: WanBackbo
     model = heard(beside(host, backbone, streams))
     with torch.no_grad():
         alone = model.encode(**batch)
-        grouped = model.encode(**batch, image_groups=[[2, 0]])
-    for one, other in zip(alone.reports, grouped.reports, strict=True):
+        together = model.encode(**grouped(batch, [[2, 0]]))
+    for one, other in zip(alone.reports, together.reports, strict=True):
         for mine, theirs in zip(one.streams, other.streams, strict=True):
             assert torch.equal(mine.contribution, theirs.contribution)
 
@@ -158,7 +159,7 @@ def test_a_trainers_autocast_changes_no_bit_of_a_frozen_feature(
     model = heard(beside(host, backbone, streams))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         (inside,) = model.encode(**batch).maps
-    assert torch.equal(inside.features, backbone(batch["generative_videos"])[0].features)
+    assert torch.equal(inside.features, backbone([batch["generative_clips"][0].frames])[0].features)
 
 
 # -------------------------------------------------------------------- which frames a stream sees
@@ -194,7 +195,7 @@ def test_a_stream_sees_the_frames_of_the_host_alone_in_every_mode(settings: WanC
     host = (9, 3, 14, 3)
     plan = frame_plan(settings, host)
     video = torch.stack([torch.full((3, 4, 4), float(source)) for source in plan.generative])
-    clips = video_clips([video], [plan], lambda host: plan)
+    clips = clips_from_tensors(lambda host: plan, videos=[video])
     stream = Seen()
     (found,) = stream_maps(stream, clips)  # type: ignore[arg-type]
     assert len(stream.clips[0]) == 3  # of four, one twice; none that only the generator needs
@@ -206,7 +207,7 @@ def test_a_stream_sees_the_frames_of_the_host_alone_in_every_mode(settings: WanC
 def test_images_of_one_clip_reach_a_stream_once_each() -> None:
     images = [torch.full((3, 4, 4), float(at)) for at in range(4)]
     stream = Seen()
-    clips = image_clips(images, [[2, 0]], FramePlan.per_frame)
+    clips = clips_from_tensors(FramePlan.per_frame, images, groups=[[2, 0]])
     stream_maps(stream, clips)  # type: ignore[arg-type]
     assert [clip.mean((1, 2, 3)).tolist() for clip in stream.clips] == [[2, 0], [1], [3]]
 

@@ -16,10 +16,10 @@ from tests.tiny import make_batch, make_host
 from vega3d import SiglipBackbone, Vega3DAdapter, Vega3DConfig, WanBackbone
 from vega3d.analysis.look import Look, look_at, write_look
 from vega3d.analysis.pictures import heat, over, principal_colours, sheet
-from vega3d.encoding import Encoding
+from vega3d.fusion.encode import Encoding
+from vega3d.fusion.stats import FusionReport
 from vega3d.grid import FeatureMap
 from vega3d.pico import pico_path
-from vega3d.report import FusionReport
 from vega3d.video import FramePlan
 
 RNG = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def look() -> Look:
     batch = make_batch(host, [[("video", 5, 4, 6)]])
     model = wrap(host, WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS), "paper")
     with torch.no_grad():
-        return look_at(model.encode(**batch), batch["generative_videos"][0])
+        return look_at(model.encode(**batch), batch["generative_clips"][0].frames)
 
 
 def test_every_frame_has_a_picture_of_its_features(look: Look) -> None:
@@ -107,7 +107,7 @@ def look_with_streams() -> Look:
     streams = [SiglipBackbone(make_tower(seed)) for seed in (0, 1)]
     model = Vega3DAdapter(host, Vega3DConfig(fusion="paper"), backbone, streams).eval()  # type: ignore[arg-type]
     with torch.no_grad():
-        return look_at(model.encode(**batch), batch["generative_videos"][0])
+        return look_at(model.encode(**batch), batch["generative_clips"][0].frames)
 
 
 def test_each_stream_has_a_row_of_weights_and_one_of_contributions(

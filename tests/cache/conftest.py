@@ -10,11 +10,11 @@ import pytest
 
 from tests import media
 from vega3d import WanBackbone, WanConfig
-from vega3d.cache import Job, Needs, Problem
+from vega3d.cache import EncodeJob, JobPlanner, Problem
 from vega3d.data import read_rows
 from vega3d.pico import pico_path
 from vega3d.registry import backbone_record
-from vega3d.store import FeatureStore, Form
+from vega3d.store import FeatureFormat, FeatureStore
 
 SETTINGS = WanConfig(path=str(pico_path("wan")), block=1, pixels=48 * 48)
 
@@ -64,17 +64,17 @@ def image(name: str, **keys: Any) -> dict[str, Any]:
     return {"type": "image", "image": name, **keys}
 
 
-def jobs_of(file: Path, needs: Needs | None = None) -> list[Job]:
+def jobs_of(file: Path, planner: JobPlanner | None = None) -> list[EncodeJob]:
     """All jobs of an annotation file, repeats included; none may be a problem."""
-    found = [one for row in (needs or Needs(SETTINGS)).of(read_rows(file)) for one in row]
+    found = [one for row in (planner or JobPlanner(SETTINGS)).of(read_rows(file)) for one in row]
     assert not [one for one in found if isinstance(one, Problem)]
-    return [one for one in found if isinstance(one, Job)]
+    return [one for one in found if isinstance(one, EncodeJob)]
 
 
-def store_for(path: Path, backbone: WanBackbone, form: Form | None = None) -> FeatureStore:
+def store_for(path: Path, backbone: WanBackbone, form: FeatureFormat | None = None) -> FeatureStore:
     return FeatureStore.create(
         path,
         fingerprint=backbone.fingerprint(),
         backbone=backbone_record(backbone.config),
-        form=form or Form(precision="float32"),
+        form=form or FeatureFormat(precision="float32"),
     )

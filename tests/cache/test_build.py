@@ -15,22 +15,22 @@ import torch
 from tests import media, processors, tiny
 from tests.cache.conftest import SETTINGS, chat, image, jobs_of, store_for, video
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
-from vega3d.cache import Job, Needs, Report, build
+from vega3d.cache import EncodeJob, JobPlanner, Report, build
 from vega3d.config import MarksSeen, Mode
 from vega3d.errors import BackboneError, StoreError
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
-from vega3d.store import FeatureStore, Form
-from vega3d.store.lookup import Stored, ToCompute
+from vega3d.store import FeatureFormat, FeatureStore
+from vega3d.store.lookup import CacheHit, CacheMiss
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "wan" / "diffusers"
 MODES = get_args(Mode)
 ROWS = 10  # with media
 FORMS = [
-    Form("native", "float32"),
-    Form("native", "bfloat16"),
-    Form("native", "int8"),
-    Form("pooled", "int8", 2),
+    FeatureFormat("native", "float32"),
+    FeatureFormat("native", "bfloat16"),
+    FeatureFormat("native", "int8"),
+    FeatureFormat("pooled", "int8", 2),
 ]
 
 
@@ -81,16 +81,16 @@ def batch(annotations: Path, prepare: Vega3DProcessor, row: int) -> dict[str, An
     return dict(prepare.apply_chat_template(messages))
 
 
-def filled(path: Path, annotations: Path, wan: WanBackbone, form: Form) -> FeatureStore:
+def filled(path: Path, annotations: Path, wan: WanBackbone, form: FeatureFormat) -> FeatureStore:
     store = store_for(path, wan, form)
-    report = build(store, wan, jobs_of(annotations, Needs(wan.config)))
+    report = build(store, wan, jobs_of(annotations, JobPlanner(wan.config)))
     assert not report.problems
     assert report.computed == len(store) > 0
     return store
 
 
 def looked(inputs: dict[str, Any]) -> list[Any]:
-    return [*inputs.get("image_features", []), *inputs.get("video_features", [])]
+    return [clip.cached for clip in inputs.get("generative_clips", ())]
 
 
 def encoded(host: Any, wan: WanBackbone | None, config: WanConfig, inputs: dict[str, Any]) -> Any:
@@ -99,15 +99,15 @@ def encoded(host: Any, wan: WanBackbone | None, config: WanConfig, inputs: dict[
         return model.encode(**inputs)
 
 
-def check_equal(tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, form: Form) -> None:
+def check_equal(tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, form: FeatureFormat) -> None:
     """Every row is found, and read and computed features are equal bit by bit."""
     full = filled(tmp_path / "full", annotations, wan, form)
     empty = store_for(tmp_path / "empty", wan, form)
     for row in range(ROWS):
         read = batch(annotations, processor(host, wan.config, full), row)
         live = batch(annotations, processor(host, wan.config, empty), row)
-        assert all(isinstance(one, Stored) for one in looked(read)), row
-        assert all(isinstance(one, ToCompute) for one in looked(live)), row
+        assert all(isinstance(one, CacheHit) for one in looked(read)), row
+        assert all(isinstance(one, CacheMiss) for one in looked(live)), row
         stored = encoded(host, None, wan.config, read).maps
         computed = encoded(host, wan, wan.config, live).maps
         for one, other in zip(stored, computed, strict=True):
@@ -121,13 +121,13 @@ def test_read_and_computed_features_are_equal_in_every_mode(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, mode: Mode
 ) -> None:
     wan = generator(vace_folder, mode=mode, length=2, between=1 if mode == "clip" else 0)
-    check_equal(tmp_path, annotations, host, wan, Form("native", "float32"))
+    check_equal(tmp_path, annotations, host, wan, FeatureFormat("native", "float32"))
 
 
 @pytest.mark.exact
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.grid} {form.precision}")
 def test_read_and_computed_features_are_equal_in_every_form(
-    tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, form: Form
+    tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, form: FeatureFormat
 ) -> None:
     check_equal(tmp_path, annotations, host, generator(vace_folder, mode="clip", length=2), form)
 
@@ -137,14 +137,14 @@ def test_read_and_computed_features_are_equal_for_the_released_picture(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path
 ) -> None:
     reference = generator(vace_folder, picture="reference", size=(64, 48))
-    check_equal(tmp_path, annotations, host, reference, Form("native", "bfloat16"))
+    check_equal(tmp_path, annotations, host, reference, FeatureFormat("native", "bfloat16"))
 
 
 @pytest.mark.exact
 def test_float32_features_are_those_of_a_model_without_a_store(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    full = filled(tmp_path / "store", annotations, wan, Form("native", "float32"))
+    full = filled(tmp_path / "store", annotations, wan, FeatureFormat("native", "float32"))
     read = encoded(host, None, wan.config, batch(annotations, processor(host, wan.config, full), 0))
     plain = encoded(host, wan, wan.config, batch(annotations, processor(host, wan.config), 0))
     assert torch.equal(read.maps[0].features, plain.maps[0].features)
@@ -155,13 +155,13 @@ def test_a_generator_that_sees_marks_has_features_of_marked_pictures(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, mode: Mode
 ) -> None:
     wan = generator(vace_folder, mode=mode)
-    plain, marked = (jobs_of(annotations, Needs(wan.config, marks=seen)) for seen in ("host", "both"))
+    plain, marked = (jobs_of(annotations, JobPlanner(wan.config, marks=seen)) for seen in ("host", "both"))
     assert len({job.key.digest for job in plain + marked} - {job.key.digest for job in plain}) == 1
     store = store_for(tmp_path / "store", wan)
     build(store, wan, marked)
     row = 9
     read = batch(annotations, processor(host, wan.config, store, "both"), row)
-    assert all(isinstance(one, Stored) for one in looked(read))
+    assert all(isinstance(one, CacheHit) for one in looked(read))
     live = batch(annotations, processor(host, wan.config, None, "both"), row)
     one, other = encoded(host, None, wan.config, read).maps, encoded(host, wan, wan.config, live).maps
     assert all(torch.equal(a.features, b.features) for a, b in zip(one, other, strict=True))
@@ -249,7 +249,7 @@ def test_a_processor_refuses_a_store_of_other_settings(tmp_path: Path, host: Any
 def test_a_model_refuses_features_of_other_weights(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    store = filled(tmp_path / "store", annotations, wan, Form())
+    store = filled(tmp_path / "store", annotations, wan, FeatureFormat())
     about = json.loads((store.path / "store.json").read_text())
     (store.path / "store.json").write_text(json.dumps(about | {"fingerprint": "0" * 64}))
     inputs = batch(annotations, processor(host, wan.config, FeatureStore(store.path)), 0)
@@ -282,34 +282,34 @@ def test_stored_videos_are_decoded_for_the_host_alone(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, vace_folder: Path
 ) -> None:
     window = generator(vace_folder, mode="window")
-    store = filled(tmp_path / "store", annotations, window, Form())
+    store = filled(tmp_path / "store", annotations, window, FeatureFormat())
     inputs = batch(annotations, processor(host, window.config, store), 0)
-    assert len(inputs["generative_videos"][0]) == 0
+    assert len(inputs["generative_clips"][0].frames) == 0
 
 
 def test_a_replaced_file_is_not_served_the_old_features(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    store = filled(tmp_path / "store", annotations, wan, Form("native", "float32"))
+    store = filled(tmp_path / "store", annotations, wan, FeatureFormat("native", "float32"))
     shutil.copy(annotations.parent / "b.mp4", annotations.parent / "a.mp4")
     prepare = processor(host, wan.config, store)
     swapped = encoded(host, wan, wan.config, batch(annotations, prepare, 0))
     original = encoded(host, None, wan.config, batch(annotations, prepare, 2))
     assert torch.equal(swapped.maps[0].features, original.maps[0].features)
     media.write_video(annotations.parent / "a.mp4", [media.frame(20 - n) for n in range(12)])
-    assert isinstance(looked(batch(annotations, prepare, 0))[0], ToCompute)
+    assert isinstance(looked(batch(annotations, prepare, 0))[0], CacheMiss)
 
 
 def test_a_batch_may_mix_stored_and_missing_media(
     tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    store = store_for(tmp_path / "store", wan, Form("native", "int8"))
+    store = store_for(tmp_path / "store", wan, FeatureFormat("native", "int8"))
     build(store, wan, [job for job in jobs_of(annotations) if job.files[0].endswith("a.mp4")])
     root = annotations.parent
     both = chat(video(str(root / "a.mp4")), video(str(root / "b.mp4")))
     mixed = dict(processor(host, wan.config, store).apply_chat_template([both]))
-    assert [type(one) for one in looked(mixed)] == [Stored, ToCompute]
-    empty = store_for(tmp_path / "empty", wan, Form("native", "int8"))
+    assert [type(one) for one in looked(mixed)] == [CacheHit, CacheMiss]
+    empty = store_for(tmp_path / "empty", wan, FeatureFormat("native", "int8"))
     live = dict(processor(host, wan.config, empty).apply_chat_template([both]))
     for one, other in zip(
         encoded(host, wan, wan.config, mixed).maps, encoded(host, wan, wan.config, live).maps, strict=True
@@ -318,6 +318,6 @@ def test_a_batch_may_mix_stored_and_missing_media(
 
 
 def test_jobs_of_one_video_are_stored_under_its_own_key(annotations: Path) -> None:
-    jobs: list[Job] = jobs_of(annotations)
+    jobs: list[EncodeJob] = jobs_of(annotations)
     assert {job.kind for job in jobs} == {"video", "pictures"}
     assert all(job.plan().runs == (tuple(range(len(job.key.frames))),) for job in jobs)

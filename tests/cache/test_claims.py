@@ -16,12 +16,12 @@ from torch import Tensor
 
 from tests.cache.conftest import jobs_of, store_for
 from vega3d import WanBackbone, files
-from vega3d.cache import Job, Report, build
+from vega3d.cache import EncodeJob, Report, build
 from vega3d.cache.claims import Claims
 from vega3d.store import FeatureStore
 
 
-def distinct(annotations: Path) -> list[Job]:
+def distinct(annotations: Path) -> list[EncodeJob]:
     return list({job.key.digest: job for job in jobs_of(annotations)}.values())
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from tests import media
 from tests.cache.conftest import jobs_of, store_for
 from vega3d import WanBackbone
-from vega3d.cache import Job, build
+from vega3d.cache import EncodeJob, build
 from vega3d.store import FeatureStore, identify
 from vega3d.store.feature_store import Damage
 
@@ -44,13 +44,13 @@ class Counting:
         return maps
 
 
-def run(path: Path, wan: WanBackbone, jobs: list[Job], log: Path) -> None:
+def run(path: Path, wan: WanBackbone, jobs: list[EncodeJob], log: Path) -> None:
     store = FeatureStore(path)
     build(store, Counting(wan, log), jobs, batch_frames=4)  # type: ignore[arg-type]
     store.compact()
 
 
-def killed(path: Path, wan: WanBackbone, jobs: list[Job], log: Path, after: float) -> bool:
+def killed(path: Path, wan: WanBackbone, jobs: list[EncodeJob], log: Path, after: float) -> bool:
     """Start a build, kill it after so many seconds; whether it was still at work."""
     process = FORK.Process(target=run, args=(path, wan, jobs, log))
     process.start()
@@ -64,7 +64,7 @@ def killed(path: Path, wan: WanBackbone, jobs: list[Job], log: Path, after: floa
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[EncodeJob]:
     """A folder of different pictures."""
     folder = tmp_path_factory.mktemp("many")
     (folder / "frames").mkdir()
@@ -76,7 +76,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.full)])
 def test_a_build_that_is_killed_again_and_again_equals_one_that_was_not(
-    tmp_path: Path, wan: WanBackbone, jobs: list[Job], kills: int
+    tmp_path: Path, wan: WanBackbone, jobs: list[EncodeJob], kills: int
 ) -> None:
     whole, interrupted = (store_for(tmp_path / name, wan).path for name in ("whole", "interrupted"))
     start = time.monotonic()

@@ -15,7 +15,7 @@ from experiments.miniature.hosts import HOST, fold, kept, make_host, tokens_of
 from train.pico.data import Cache
 from vega3d.adapter import load_host
 from vega3d.config import HostConfig
-from vega3d.host_media import load_host_processor
+from vega3d.inputs.host_processor import load_host_processor
 from vega3d.pico import pico_path
 
 WIDTH, LABELS = 24, 3

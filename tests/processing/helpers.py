@@ -6,7 +6,12 @@ from typing import Any
 
 import torch
 
-OURS = {"generative_images", "generative_videos", "generative_plans", "image_groups"}
+OURS = {"generative_clips"}
+
+
+def groups_of(batch: Any) -> list[list[int]]:
+    """Indices of the images of each clip of a batch."""
+    return [list(clip.items) for clip in batch["generative_clips"] if clip.modality == "image"]
 
 
 def user(*content: Any) -> list[dict[str, Any]]:

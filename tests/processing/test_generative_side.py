@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tests import media, processors
-from tests.processing.helpers import image, user, video
-from vega3d import clips, processing
+from tests.processing.helpers import groups_of, image, user, video
+from vega3d import processing
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError, InputError, MediaError
+from vega3d.inputs import source as clip_source
 from vega3d.processing import Vega3DProcessor
 from vega3d.video import FramePlan, load_image, read_frames
 
@@ -21,18 +22,18 @@ from vega3d.video import FramePlan, load_image, read_frames
 def test_images_come_at_their_decoded_size_in_the_order_of_their_grids(qwen: Vega3DProcessor) -> None:
     photos = [media.photo(200, 150, 0), media.photo(50, 90, 1)]
     batch = qwen.apply_chat_template([user(image(photos[0]), "a"), user(image(photos[1]), "b")])
-    assert [tuple(item.shape) for item in batch["generative_images"]] == [(3, 150, 200), (3, 90, 50)]
-    for got, photo in zip(batch["generative_images"], photos, strict=True):
-        assert got.dtype == torch.uint8
-        assert torch.equal(got, load_image(photo))
+    assert [clip.size for clip in batch["generative_clips"]] == [(150, 200), (90, 50)]
+    for clip, photo in zip(batch["generative_clips"], photos, strict=True):
+        assert clip.frames.dtype == torch.uint8
+        assert torch.equal(clip.frames, load_image(photo)[None])
     assert len(batch["image_grid_thw"]) == 2
 
 
 def test_videos_come_with_the_frames_of_their_plan(qwen: Vega3DProcessor, clip: str) -> None:
     batch = qwen.apply_chat_template(user(video(clip, nframes=4), "?"))
-    plan = batch["generative_plans"][0]
+    plan = batch["generative_clips"][0].plan
     assert plan == FramePlan.per_frame((0, 4, 7, 11))
-    assert torch.equal(batch["generative_videos"][0], read_frames(clip, plan.generative))
+    assert torch.equal(batch["generative_clips"][0].frames, read_frames(clip, plan.generative))
 
 
 def test_each_video_is_decoded_once(
@@ -44,7 +45,7 @@ def test_each_video_is_decoded_once(
         calls.append(tuple(indices))
         return read_frames(source, indices)
 
-    monkeypatch.setattr(clips, "read_frames", counted)
+    monkeypatch.setattr(clip_source, "read_frames", counted)
     qwen.apply_chat_template(user(video(clip, nframes=4), "?"))
     assert calls == [(0, 4, 7, 11)]
 
@@ -55,27 +56,27 @@ def test_a_plan_may_differ_between_host_and_generator(
     plan = FramePlan(host=(0, 8), generative=(0, 7, 8), links=((0,), (1, 2)))
     monkeypatch.setattr(Vega3DProcessor, "_plan", lambda self, host: plan)
     batch = qwen.apply_chat_template(user(video(clip, nframes=2), "?"))
-    assert [media.number_of(frame) for frame in batch["generative_videos"][0]] == [0, 7, 8]
+    assert [media.number_of(frame) for frame in batch["generative_clips"][0].frames] == [0, 7, 8]
     assert batch["video_grid_thw"][0, 0] == 1
 
 
 def test_images_stand_alone_unless_declared_one_clip(qwen: Vega3DProcessor) -> None:
     a, b, c, d = (media.photo(seed=seed) for seed in range(4))
     messages = user(image(a, clip="x"), image(b), image(c, clip="x"), image(d, clip="y"), "?")
-    assert qwen.apply_chat_template(messages)["image_groups"] == [[0, 2], [1], [3]]
+    assert groups_of(qwen.apply_chat_template(messages)) == [[0, 2], [1], [3]]
 
 
 def test_the_same_clip_name_in_two_conversations_is_two_clips(qwen: Vega3DProcessor) -> None:
     row = user(image(media.photo(), clip="a"), image(media.photo(seed=1), clip="a"), "?")
-    assert qwen.apply_chat_template([row, row])["image_groups"] == [[0, 1], [2, 3]]
+    assert groups_of(qwen.apply_chat_template([row, row])) == [[0, 1], [2, 3]]
 
 
 def test_a_direct_call_takes_groups_or_names(qwen: Vega3DProcessor) -> None:
     photos = [media.photo(seed=seed) for seed in range(3)]
     text = "<|image_pad|>" * 3
-    assert qwen(text, photos, image_groups=[[1, 2]])["image_groups"] == [[0], [1, 2]]
-    assert qwen(text, photos, clips=["a", None, "a"])["image_groups"] == [[0, 2], [1]]
-    assert qwen(text, [photos])["image_groups"] == [[0], [1], [2]]
+    assert groups_of(qwen(text, photos, image_groups=[[1, 2]])) == [[0], [1, 2]]
+    assert groups_of(qwen(text, photos, clips=["a", None, "a"])) == [[0, 2], [1]]
+    assert groups_of(qwen(text, [photos])) == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_direct_call_takes_groups_or_names(qwen: Vega3DProcessor) -> None:
 def test_groups_that_do_not_fit_the_images_are_refused(
     qwen: Vega3DProcessor, arguments: dict[str, object]
 ) -> None:
-    with pytest.raises(InputError, match="grouped into clips"):
+    with pytest.raises(InputError, match=r"Invalid (image_groups|clips)"):
         qwen("<|image_pad|>" * 3, [media.photo(seed=seed) for seed in range(3)], **arguments)
 
 
@@ -103,7 +104,7 @@ def test_images_of_one_clip_must_have_one_size(qwen: Vega3DProcessor) -> None:
 
 def test_separate_images_may_differ_in_size(qwen: Vega3DProcessor) -> None:
     messages = user(image(media.photo(80, 60)), image(media.photo(60, 80)), "?")
-    assert qwen.apply_chat_template(messages)["image_groups"] == [[0], [1]]
+    assert groups_of(qwen.apply_chat_template(messages)) == [[0], [1]]
 
 
 def test_frames_of_one_video_must_have_one_size(qwen: Vega3DProcessor) -> None:
@@ -114,7 +115,7 @@ def test_frames_of_one_video_must_have_one_size(qwen: Vega3DProcessor) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 150), (7, 5), (29, 57), (8000, 6000)])
 def test_tiny_odd_and_huge_images_work(qwen: Vega3DProcessor, size: tuple[int, int]) -> None:
     batch = qwen.apply_chat_template(user(image(np.zeros((size[1], size[0], 3), np.uint8)), "?"))
-    assert batch["generative_images"][0].shape == (3, size[1], size[0])
+    assert batch["generative_clips"][0].frames.shape == (1, 3, size[1], size[0])
     assert int((batch["input_ids"] == 290).sum()) == int(batch["image_grid_thw"].prod()) // 4
 
 
@@ -130,7 +131,7 @@ def test_a_strip_is_refused_with_the_host_s_limit(qwen: Vega3DProcessor, size: t
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
 def test_pictures_of_every_mode_work(qwen: Vega3DProcessor, mode: str) -> None:
     batch = qwen.apply_chat_template(user(image(media.photo(mode=mode)), "?"))
-    assert batch["generative_images"][0].shape == (3, 60, 80)
+    assert batch["generative_clips"][0].frames.shape == (1, 3, 60, 80)
 
 
 def test_the_processor_survives_pickling(qwen: Vega3DProcessor, clip: str) -> None:
@@ -138,8 +139,8 @@ def test_the_processor_survives_pickling(qwen: Vega3DProcessor, clip: str) -> No
     messages = user(video(clip, nframes=4), image(media.photo()), "?")
     a, b = qwen.apply_chat_template(messages), copy.apply_chat_template(messages)
     assert torch.equal(a["pixel_values_videos"], b["pixel_values_videos"])
-    assert a["generative_plans"] == b["generative_plans"]
-    assert pickle.loads(pickle.dumps(b))["image_groups"] == [[0]]  # noqa: S301
+    assert [clip.plan for clip in a["generative_clips"]] == [clip.plan for clip in b["generative_clips"]]
+    assert groups_of(pickle.loads(pickle.dumps(b))) == [[0]]  # noqa: S301
 
 
 def test_a_batch_moves_to_a_device_and_a_dtype_with_its_pixels_untouched(
@@ -147,8 +148,8 @@ def test_a_batch_moves_to_a_device_and_a_dtype_with_its_pixels_untouched(
 ) -> None:
     batch = qwen.apply_chat_template(user(video(clip, nframes=4), "?")).to("cpu", torch.bfloat16)
     assert batch["pixel_values_videos"].dtype == torch.bfloat16
-    assert batch["generative_videos"][0].dtype == torch.uint8
-    assert isinstance(batch["generative_plans"][0], FramePlan)
+    assert batch["generative_clips"][0].frames.dtype == torch.uint8
+    assert isinstance(batch["generative_clips"][0].plan, FramePlan)
 
 
 def test_the_host_s_processor_is_not_changed_by_a_call(qwen: Vega3DProcessor, clip: str) -> None:
@@ -177,7 +178,7 @@ def test_what_users_expect_of_a_processor_is_there(qwen: Vega3DProcessor) -> Non
     assert qwen.image_processor is qwen.processor.image_processor
     assert qwen.video_processor is qwen.processor.video_processor
     assert qwen.chat_template == processors.TEMPLATE
-    assert {"input_ids", "pixel_values_videos", "generative_videos"} <= set(qwen.model_input_names)
+    assert {"input_ids", "pixel_values_videos", "generative_clips"} <= set(qwen.model_input_names)
 
 
 def test_saving_and_loading_keeps_every_output(qwen: Vega3DProcessor, tmp_path: Path, clip: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import media, processors
-from tests.processing.helpers import image, user, video
+from tests.processing.helpers import groups_of, image, user, video
 from vega3d.errors import DependencyError, HostError
 from vega3d.processing import Vega3DProcessor
 
@@ -71,7 +71,7 @@ def test_a_video_names_the_install_command_and_the_way_around(saved: Path, clip:
 def test_frames_enter_as_images_declared_one_clip(saved: Path) -> None:
     loaded = Vega3DProcessor.from_pretrained(saved, image_only=True)
     frames = [image(media.frame(number), clip="a") for number in range(3)]
-    assert loaded.apply_chat_template(user(*frames, "?"))["image_groups"] == [[0, 1, 2]]
+    assert groups_of(loaded.apply_chat_template(user(*frames, "?"))) == [[0, 1, 2]]
 
 
 def test_saving_keeps_the_settings_of_the_missing_video_processor(

@@ -83,7 +83,7 @@ def test_a_size_asked_for_is_rounded_as_qwen_vl_utils_does(family: str, side: tu
     messages = user(image(media.photo(), resized_height=side[0], resized_width=side[1]), "?")
     batch = Vega3DProcessor(FAMILIES[family]).apply_chat_template(messages)
     assert batch["image_grid_thw"].tolist() == grids_by_qwen_vl_utils(messages, patch)["image_grid_thw"]
-    assert batch["generative_images"][0].shape == (3, 60, 80)
+    assert batch["generative_clips"][0].frames.shape == (1, 3, 60, 80)
 
 
 def test_a_size_asked_for_gives_the_pixels_of_pillow_s_own_resize() -> None:
@@ -112,7 +112,7 @@ def test_media_of_one_batch_have_limits_of_their_own() -> None:
     batch = processor.apply_chat_template(rows)
     assert batch["image_grid_thw"].tolist() == [[1, 4, 4], [1, 8, 8], [1, 6, 6]]
     assert len(batch["pixel_values"]) == 16 + 64 + 36
-    assert all(item.shape == (3, 280, 280) for item in batch["generative_images"])
+    assert all(clip.frames.shape == (1, 3, 280, 280) for clip in batch["generative_clips"])
 
 
 def test_a_medium_without_limits_is_untouched_by_its_neighbour() -> None:
@@ -135,7 +135,7 @@ def test_limits_equal_to_the_host_s_own_change_nothing(host: Any, clip: str) -> 
 
 
 def _without_ours(batch: Any) -> dict[str, Any]:
-    return {key: value for key, value in batch.items() if not key.startswith(("generative", "image_groups"))}
+    return {key: value for key, value in batch.items() if key != "generative_clips"}
 
 
 def test_a_call_may_set_limits_for_all_media_and_a_message_overrides_them() -> None:

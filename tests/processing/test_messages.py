@@ -15,7 +15,7 @@ import torch
 from tests import media
 from tests.processing.helpers import image, prompt, user, video
 from vega3d.errors import InputError, MediaError, MediaNotFoundError, UnknownKeywordError
-from vega3d.messages import parse
+from vega3d.inputs.messages import parse
 from vega3d.processing import Vega3DProcessor
 
 
@@ -78,7 +78,7 @@ def test_a_list_of_paths_is_a_video(qwen: Vega3DProcessor, tmp_path: Path) -> No
     batch = qwen.apply_chat_template(
         user(video([paths[0], "file://" + paths[1], paths[2]], sample_fps=1.0), "?")
     )
-    assert batch["generative_videos"][0].shape == (3, 3, 60, 80)
+    assert batch["generative_clips"][0].frames.shape == (3, 3, 60, 80)
     assert float(batch["second_per_grid_ts"][0]) == pytest.approx(2.0)
 
 
@@ -86,7 +86,7 @@ def test_a_folder_of_pictures_is_sampled_like_a_video(qwen: Vega3DProcessor, tmp
     for number in range(12):
         media.PIL.Image.fromarray(media.frame(number)).save(tmp_path / f"{number}.png")
     batch = qwen.apply_chat_template(user(video(str(tmp_path), raw_fps=8.0, nframes=4), "?"))
-    assert [media.number_of(frame) for frame in batch["generative_videos"][0]] == [0, 4, 7, 11]
+    assert [media.number_of(frame) for frame in batch["generative_clips"][0].frames] == [0, 4, 7, 11]
 
 
 def test_plain_strings_are_content(qwen: Vega3DProcessor) -> None:
@@ -128,14 +128,14 @@ def test_keywords_of_the_host_s_processor_reach_it(qwen: Vega3DProcessor, pictur
 def test_sampling_keys_of_a_message_come_before_those_of_the_call(qwen: Vega3DProcessor, clip: str) -> None:
     rows = user(video(clip, nframes=4), video(clip), "?")
     batch = qwen.apply_chat_template(rows, fps=4.0)
-    assert [len(plan.host) for plan in batch["generative_plans"]] == [4, 6]
-    assert len(qwen.apply_chat_template(rows, num_frames=6)["generative_plans"][1].host) == 6
+    assert [len(clip.plan.host) for clip in batch["generative_clips"]] == [4, 6]
+    assert len(qwen.apply_chat_template(rows, num_frames=6)["generative_clips"][1].plan.host) == 6
 
 
 def test_a_stretch_of_a_video_keeps_its_true_rate(qwen: Vega3DProcessor, clip: str) -> None:
     messages = user(video(clip, video_start=0.5, video_end=1.25, nframes=4), "?")
     batch = qwen.apply_chat_template(messages)
-    assert batch["generative_plans"][0].host == (4, 6, 8, 10)
+    assert batch["generative_clips"][0].plan.host == (4, 6, 8, 10)
     assert float(batch["second_per_grid_ts"][0]) == pytest.approx(2 / (4 / 7 * 8))
 
 
@@ -160,7 +160,7 @@ def test_frames_may_come_with_metadata_of_their_own(qwen: Vega3DProcessor) -> No
 
 def test_a_list_of_pictures_is_one_video_and_a_list_of_lists_several(qwen: Vega3DProcessor) -> None:
     photos = [media.photo(seed=seed) for seed in range(4)]
-    assert len(qwen("<|video_pad|>", videos=photos, fps=2.0)["generative_videos"]) == 1
+    assert len(qwen("<|video_pad|>", videos=photos, fps=2.0)["generative_clips"]) == 1
     batch = qwen("<|video_pad|>" * 2, videos=[photos[:2], photos[2:]], fps=[2.0, 4.0])
     assert batch["second_per_grid_ts"].tolist() == pytest.approx([1.0, 0.5])
 
@@ -277,7 +277,7 @@ def test_the_host_is_never_left_to_sample(qwen: Vega3DProcessor, clip: str) -> N
 
 
 def test_the_host_s_order_of_arguments_is_noticed(qwen: Vega3DProcessor) -> None:
-    with pytest.raises(InputError, match=r"text is no text[\s\S]*by name"):
+    with pytest.raises(InputError, match=r"must be a string or a list of strings[\s\S]*by name"):
         qwen([media.photo()], ["<|image_pad|>"])
 
 

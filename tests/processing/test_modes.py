@@ -64,9 +64,9 @@ def test_the_generator_gets_the_frames_of_its_mode(
     host = processors.host_processor("qwen2_5_vl", 14)
     processor = Vega3DProcessor(host, Vega3DConfig(backbone=WanConfig(**changes)))
     batch = processor.apply_chat_template(user(video(clip, nframes=2), "?"))
-    assert [media.number_of(frame) for frame in batch["generative_videos"][0]] == numbers
-    assert batch["generative_plans"][0].runs == runs
-    assert batch["generative_plans"][0].host == (0, 11)
+    assert [media.number_of(frame) for frame in batch["generative_clips"][0].frames] == numbers
+    assert batch["generative_clips"][0].plan.runs == runs
+    assert batch["generative_clips"][0].plan.host == (0, 11)
 
 
 @pytest.mark.exact

@@ -131,8 +131,8 @@ def test_a_batch_of_everything_is_what_the_stock_processor_gives(
     ]
     ours = card(processor, rows, form)
     assert_equal(ours, card(host, rows, form))
-    assert [len(clip) for clip in ours["generative_videos"]] == [
-        len(plan.host) for plan in ours["generative_plans"]
+    assert [len(clip.frames) for clip in ours["generative_clips"]] == [
+        len(clip.plan.host) for clip in ours["generative_clips"]
     ]
 
 
@@ -171,17 +171,17 @@ def test_the_generator_gets_the_frames_that_the_host_gets(qwen: Vega3DProcessor)
     messages = user(video(FRAMES[:4]), "?")
     _, videos = process_vision_info(messages)
     batch = card(qwen, [messages], "rates")
-    assert batch["generative_videos"][0].dtype == torch.uint8
-    assert torch.equal(batch["generative_videos"][0].float(), videos[0])
-    assert batch["generative_plans"][0].host == (0, 1, 2, 3)
+    assert batch["generative_clips"][0].frames.dtype == torch.uint8
+    assert torch.equal(batch["generative_clips"][0].frames.float(), videos[0])
+    assert batch["generative_clips"][0].plan.host == (0, 1, 2, 3)
 
 
 def test_frames_that_the_host_s_processor_leaves_out_are_not_encoded() -> None:
     processor = Vega3DProcessor(processors.host_processor("qwen3_vl"))
     batch = card(processor, [user(video(FRAMES * 2), "?")], "plain")  # it takes 4 of 14, as if at 24 a second
     assert batch["video_grid_thw"][0, 0] == 2
-    assert batch["generative_plans"][0].host == (0, 4, 9, 13)
-    assert len(batch["generative_videos"][0]) == 4
+    assert batch["generative_clips"][0].plan.host == (0, 4, 9, 13)
+    assert len(batch["generative_clips"][0].frames) == 4
 
 
 def test_pairs_of_frames_and_metadata_need_not_be_split(host: Any, processor: Vega3DProcessor) -> None:
@@ -211,7 +211,7 @@ def dark(*values: float) -> torch.Tensor:
 
 def pixels(processor: Vega3DProcessor, clip: torch.Tensor) -> torch.Tensor:
     batch = processor("<|video_pad|>", videos=[clip], fps=[2.0], do_sample_frames=False)
-    shown: torch.Tensor = batch["generative_videos"][0]
+    shown: torch.Tensor = batch["generative_clips"][0].frames
     return shown
 
 
@@ -274,7 +274,7 @@ def test_a_mode_that_needs_frames_in_between_says_that_there_are_none() -> None:
     processor = Vega3DProcessor(processors.host_processor(), config)
     with pytest.warns(UserWarning, match="Mode 'window'"):
         batch = card(processor, [user(video(FRAMES[:4]), "?")], "pairs")
-    assert batch["generative_plans"][0].generative == (0, 1, 2, 3)
+    assert batch["generative_clips"][0].plan.generative == (0, 1, 2, 3)
 
 
 # ---------------------------------------------------------------- the whole script

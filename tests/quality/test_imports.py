@@ -11,19 +11,8 @@ import vega3d
 
 ROOT = Path(__file__).parents[2] / "vega3d"
 # From a video to fused tokens. Not on that way: settings, files, stores, and what only estimates need.
-WAY_IN = ("video", "decoding", "image", "clips", "messages", "arguments", "host_media", "processing")
-CORE = (
-    *WAY_IN,
-    "given_frames",
-    "backbones",
-    "hosts",
-    "grid",
-    "fusion",
-    "encoding",
-    "features",
-    "report",
-    "adapter",
-)
+WAY_IN = ("video", "decoding", "image", "inputs", "processing")
+CORE = (*WAY_IN, "backbones", "hosts", "grid", "fusion", "adapter")
 ASIDE = {"weights.py", "prompt.py", "flops.py", "empty.py", "attention.py"}
 
 

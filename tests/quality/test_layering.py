@@ -18,10 +18,9 @@ FLOORS: list[set[str]] = [
     {"data", "assistant", "estimate", "doctor"},
     {"processing", "adapter"},
     # what processing and adapter are made of, in their own order of use
-    {"arguments", "host_media", "encoding", "stored", "pretrained"},
-    {"clips", "report", "features"},
-    {"messages", "host_surface", "inputs", "given_frames"},
-    {"hosts", "backbones", "fusion", "store", "rooms", "checkpoint", "keywords"},
+    {"pretrained", "fusion"},
+    {"inputs"},
+    {"hosts", "backbones", "store", "rooms", "checkpoint"},
     # what a checkpoint is made of
     {"model_card"},
     {"settings_file"},

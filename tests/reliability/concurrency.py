@@ -26,7 +26,7 @@ from tests.reliability.commands import Command, prepared
 from tests.reliability.processes import Process, finished, last, warmed
 from tests.reliability.tables import Row, command
 from vega3d.errors import StoreError
-from vega3d.store import FeatureStore, Form
+from vega3d.store import FeatureFormat, FeatureStore
 from vega3d.store.keys import FeatureKey
 
 COUNTS = {"builds": 3, "evals": 3, "trains": 3, "stores": 200}
@@ -156,7 +156,9 @@ def stores(
         def make(fingerprint: str, path: Path = path, start: Path = start) -> int:
             _until(start.exists)
             try:
-                FeatureStore.create(path, fingerprint=fingerprint, backbone={"type": "any"}, form=Form())
+                FeatureStore.create(
+                    path, fingerprint=fingerprint, backbone={"type": "any"}, form=FeatureFormat()
+                )
             except StoreError:
                 return 3
             return 0

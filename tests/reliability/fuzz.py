@@ -256,13 +256,13 @@ class Readers:
         import vega3d.training.config  # noqa: F401
         from tests import processors
         from vega3d import Vega3DProcessor, WanConfig
-        from vega3d.cache import Needs
+        from vega3d.cache import JobPlanner
 
         os.chdir(folder)
         write_media(folder)
         self.folder = folder
         self.processors = [Vega3DProcessor(processors.host_processor(name)) for name in processors.HOSTS]
-        self.needs = Needs(WanConfig(pixels=2304))
+        self.needs = JobPlanner(WanConfig(pixels=2304))
         self.files = {
             kind: [(file.suffix, file.read_bytes()) for file in sorted((folder / kind).iterdir())]
             for kind in ("videos", "pictures")
@@ -310,7 +310,7 @@ class Readers:
 
     def _stored(self, rows: Any) -> list[Exception]:
         from vega3d.cache import Problem
-        from vega3d.cache.needs import decode
+        from vega3d.cache.jobs import decode
 
         found = [one for row in self.needs.of(rows) for one in row]
         decoded = decode([one for one in found if not isinstance(one, Problem)][:16])

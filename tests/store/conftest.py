@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vega3d.grid import FeatureMap
-from vega3d.store import FeatureKey, FeatureStore, Form
+from vega3d.store import FeatureFormat, FeatureKey, FeatureStore
 
 BACKBONE = {"type": "wan", "mode": "frame", "block": 20, "sigma": 0.3, "path": "somewhere"}
 
@@ -23,7 +23,7 @@ def feature_map(number: int, channels: int = 8, height: int = 3, width: int = 4)
     return FeatureMap(torch.randn(channels, 1, height, width, generator=generator), ((0,),))
 
 
-def create(path: Path, form: Form | None = None, **changes: object) -> FeatureStore:
+def create(path: Path, form: FeatureFormat | None = None, **changes: object) -> FeatureStore:
     return FeatureStore.create(path, fingerprint="f" * 64, backbone={**BACKBONE, **changes}, form=form)
 
 
@@ -40,8 +40,8 @@ def fill(store: FeatureStore, numbers: range, each: int = 4) -> None:
 def made(tmp_path: Path) -> Callable[..., FeatureStore]:
     """Makes a store of 12 runs in 3 shards, as float32 so that features are found bit by bit."""
 
-    def make(form: Form | None = None) -> FeatureStore:
-        store = create(tmp_path / "store", form or Form(precision="float32"))
+    def make(form: FeatureFormat | None = None) -> FeatureStore:
+        store = create(tmp_path / "store", form or FeatureFormat(precision="float32"))
         fill(store, range(12))
         return store
 

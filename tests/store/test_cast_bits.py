@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vega3d.grid import FeatureMap, TokenGrid, resample
-from vega3d.store import Form
+from vega3d.store import FeatureFormat
 
 pytestmark = pytest.mark.exact
 
@@ -50,7 +50,7 @@ def digest(tensor: torch.Tensor) -> str:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("grid", ["native", "pooled"])
 def test_a_cast_has_the_bits_that_it_has_on_every_machine(threads: int, grid: str, precision: str) -> None:
-    form = Form(grid, precision, 2)  # type: ignore[arg-type]
+    form = FeatureFormat(grid, precision, 2)  # type: ignore[arg-type]
     cast = form.cast(feature_map()).features
     assert digest(cast) == DIGESTS[grid, precision]
 
@@ -75,7 +75,7 @@ def test_a_hosts_tokens_have_the_bits_that_they_have_on_every_machine(
 @pytest.mark.parametrize("threads", [2], indirect=True)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_at_true_size_the_number_of_threads_changes_no_bit_of_a_cast(threads: int, precision: str) -> None:
-    form, original = Form("pooled", precision), feature_map(1, 30, 52, 1536)  # type: ignore[arg-type]
+    form, original = FeatureFormat("pooled", precision), feature_map(1, 30, 52, 1536)  # type: ignore[arg-type]
     several = form.cast(original).features
     torch.set_num_threads(1)
     assert torch.equal(several, form.cast(original).features)
@@ -84,7 +84,7 @@ def test_at_true_size_the_number_of_threads_changes_no_bit_of_a_cast(threads: in
 @THREADS
 @pytest.mark.parametrize("channels", [1, 6, 16, 21])
 def test_the_channels_that_stand_beside_a_number_change_no_bit_of_it(threads: int, channels: int) -> None:
-    form, original = Form("pooled", "float32", 5), feature_map()
+    form, original = FeatureFormat("pooled", "float32", 5), feature_map()
     some = FeatureMap(original.features[:channels].contiguous(), original.frames)
     assert torch.equal(form.cast(some).features, form.cast(original).features[:channels])
 

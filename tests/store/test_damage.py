@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.store.conftest import create, feature_map, fill, key
 from vega3d.errors import StoreError
-from vega3d.store import FeatureStore, Form
+from vega3d.store import FeatureFormat, FeatureStore
 from vega3d.store.feature_store import Damage
 from vega3d.store.shards import Found
 
@@ -48,7 +48,7 @@ def damages(store: FeatureStore) -> list[Damage]:
 
 @pytest.fixture(scope="module")
 def one_shard(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, bytes]:
-    store = create(tmp_path_factory.mktemp("flip") / "store", Form(precision="float32"))
+    store = create(tmp_path_factory.mktemp("flip") / "store", FeatureFormat(precision="float32"))
     fill(store, range(4))
     return store, shards(store)[0].read_bytes()
 

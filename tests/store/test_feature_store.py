@@ -19,7 +19,7 @@ import torch
 from tests.store.conftest import BACKBONE, create, feature_map, fill, key
 from vega3d import files
 from vega3d.errors import StoreError
-from vega3d.store import FeatureStore, Form
+from vega3d.store import FeatureFormat, FeatureStore
 
 Made = Callable[..., FeatureStore]
 
@@ -55,7 +55,7 @@ def test_a_reader_sees_what_others_write_later(made: Made) -> None:
 
 
 def test_steps_and_resampling_are_kept(tmp_path: Path) -> None:
-    store = create(tmp_path, Form(precision="float32"))
+    store = create(tmp_path, FeatureFormat(precision="float32"))
     from vega3d.grid import FeatureMap
 
     two = FeatureMap(torch.randn(4, 2, 3, 3), ((0,), (1, 2, 3, 4)), "bilinear")
@@ -140,7 +140,7 @@ def test_files_can_be_read_by_others_as_far_as_the_umask_allows(made: Made) -> N
 
 def test_the_same_store_can_be_made_twice(made: Made) -> None:
     store = made()
-    again = create(store.path, Form(precision="float32"))
+    again = create(store.path, FeatureFormat(precision="float32"))
     assert len(again) == 12
 
 
@@ -166,7 +166,7 @@ def test_the_same_weights_at_another_place_are_welcome(made: Made) -> None:
 
 def test_another_form_is_refused(made: Made) -> None:
     with pytest.raises(StoreError, match="another form"):
-        create(made().path, Form(precision="int8"))
+        create(made().path, FeatureFormat(precision="int8"))
 
 
 # ---------------------------------------------------------------- many processes
@@ -198,7 +198,7 @@ def _read(path: str, numbers: range, seconds: Any, torn: Any) -> None:
 
 
 def test_two_writers_and_four_readers_at_once_see_whole_features_only(tmp_path: Path) -> None:
-    create(tmp_path, Form(precision="float32"))
+    create(tmp_path, FeatureFormat(precision="float32"))
     context = multiprocessing.get_context("fork")  # they start at once
     torn, stop = context.Value("i", 0), context.Event()
     path, numbers = str(tmp_path), range(80)
@@ -231,7 +231,7 @@ def _fill_a_small_disk(path: str, refused: Any) -> None:
 
 
 def test_no_space_left_is_an_error_and_the_store_stays_whole(tmp_path: Path) -> None:
-    create(tmp_path, Form(precision="float32"))
+    create(tmp_path, FeatureFormat(precision="float32"))
     context = multiprocessing.get_context("fork")
     refused = context.Value("i", 0)
     process = context.Process(target=_fill_a_small_disk, args=(str(tmp_path), refused))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import IterableDataset
 
 from tests import media, processors, tiny
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
 from vega3d.data import read_rows
-from vega3d.errors import InputError, MediaNotFoundError
+from vega3d.errors import ConfigError, InputError, MediaNotFoundError
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.training import IGNORED, Collator, assistant_labels
+from vega3d.training.collator import require_own_batches
 
 WORDS = st.text(
     st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="<|>"), min_size=1, max_size=12
@@ -74,8 +77,9 @@ def test_rows_of_every_kind_stand_in_one_batch(tmp_path: Path, processor: Vega3D
     ]
     batch = Collator(processor, sampling={"nframes": 4})(rows)
     assert [trained_text(processor, batch, row)[:4] for row in range(4)] == ["Yes,", "One.", "Two.", "Yes."]
-    assert len(batch["generative_images"]) == 3
-    assert [len(video) for video in batch["generative_videos"]] == [4]
+    kinds = [(clip.modality, len(clip.frames)) for clip in batch["generative_clips"]]
+    assert kinds.count(("video", 4)) == 1
+    assert sum(frames for kind, frames in kinds if kind == "image") == 3
 
 
 def test_a_wrapped_model_learns_from_a_batch(tmp_path: Path) -> None:
@@ -182,3 +186,15 @@ def test_truncation_leaves_an_answer_or_is_an_error(processor: Vega3DProcessor) 
     asked = {"messages": [turn("user", "w" * 400), turn("assistant", "Yes.")]}
     with pytest.raises(InputError, match="too long"):
         Collator(processor, max_length=200, overlong="truncate")([asked])
+
+
+@pytest.mark.parametrize(("dispatch", "iterable", "processes"), [(True, False, 2), (None, True, 2)])
+def test_batches_that_one_process_cuts_up_are_refused(
+    dispatch: bool | None, iterable: bool, processes: int
+) -> None:
+    accelerator = SimpleNamespace(dispatch_batches=dispatch, num_processes=processes)
+    rows: Any = IterableDataset() if iterable else [1, 2]
+    with pytest.raises(ConfigError, match=r"dispatch_batches(?s:.)*False"):
+        require_own_batches(accelerator, rows)
+    require_own_batches(SimpleNamespace(dispatch_batches=dispatch, num_processes=1), rows)
+    require_own_batches(SimpleNamespace(dispatch_batches=False, num_processes=processes), rows)

@@ -18,6 +18,8 @@ from typing import Any
 MODULES: dict[str, str] = {
     "vega3d.evaluation.means": "vega3d.evaluation.metrics.means",
     "vega3d.evaluation.running.answerer": "vega3d.evaluation.run.model",
+    "vega3d.encoding": "vega3d.fusion.encode",
+    "vega3d.report": "vega3d.fusion.stats",
 }
 """Old module -> new module. A name that was also renamed is served by ``names`` in the new module."""
 

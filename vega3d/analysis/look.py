@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from vega3d.analysis.pictures import Picture, heat, over, principal_colours, sheet
-from vega3d.encoding import Encoding
 from vega3d.files import make_folder, write_whole
-from vega3d.report import StreamReport
+from vega3d.fusion.encode import Encoding
+from vega3d.fusion.stats import StreamReport
 from vega3d.video import FramePlan
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vega3d.backbones import Backbone
 from vega3d.cache.claims import Claims
-from vega3d.cache.needs import Job, Problem, decode
+from vega3d.cache.jobs import EncodeJob, Problem, decode
 from vega3d.errors import Vega3DError
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
@@ -32,6 +32,7 @@ BATCH_FRAMES = 16
 AHEAD = 2  # batches decoded while one is computed
 POLL = 0.5  # seconds between two looks at what other builds are computing
 
+Decoded = Sequence[Tensor | Vega3DError]
 Progress = Callable[[int], object]
 """Called with the number of jobs that are done since the last call."""
 
@@ -54,7 +55,7 @@ class Report:
 def build(
     store: FeatureStore,
     backbone: Backbone,
-    jobs: Iterable[Job],
+    jobs: Iterable[EncodeJob],
     *,
     batch_frames: int = BATCH_FRAMES,
     provenance: Mapping[str, str] | None = None,
@@ -96,7 +97,7 @@ def build(
     return report
 
 
-def _compute(backbone: Backbone, usable: Sequence[tuple[Job, Tensor]], writer: StoreWriter) -> None:
+def _compute(backbone: Backbone, usable: Sequence[tuple[EncodeJob, Tensor]], writer: StoreWriter) -> None:
     """Compute jobs together and write them as one shard."""
     if not usable:
         return
@@ -109,11 +110,11 @@ def _compute(backbone: Backbone, usable: Sequence[tuple[Job, Tensor]], writer: S
 
 def _usable(
     store: FeatureStore,
-    batch: Sequence[Job],
+    batch: Sequence[EncodeJob],
     decoded: Sequence[Tensor | Vega3DError],
     ours: Collection[str],
     report: Report,
-) -> list[tuple[Job, Tensor]]:
+) -> list[tuple[EncodeJob, Tensor]]:
     """Claimed jobs with their frames; without those that are broken, or that another build has done.
 
     The store is read after the claims: a build gives a claim up when the features are stored.
@@ -131,7 +132,9 @@ def _usable(
     return found
 
 
-def _missing(store: FeatureStore, jobs: Iterable[Job], report: Report, progress: Progress) -> Iterator[Job]:
+def _missing(
+    store: FeatureStore, jobs: Iterable[EncodeJob], report: Report, progress: Progress
+) -> Iterator[EncodeJob]:
     held, seen = frozenset(store.digests()), set()
     for job in jobs:
         if job.key.digest in seen:
@@ -144,9 +147,9 @@ def _missing(store: FeatureStore, jobs: Iterable[Job], report: Report, progress:
             yield job
 
 
-def _batches(jobs: Iterable[Job], frames: int) -> Iterator[list[Job]]:
+def _batches(jobs: Iterable[EncodeJob], frames: int) -> Iterator[list[EncodeJob]]:
     """Jobs of one size and length together, in the order of their first one."""
-    batch: list[Job] = []
+    batch: list[EncodeJob] = []
     for job in jobs:
         if batch and (_shape(job) != _shape(batch[0]) or len(batch) * len(job.key.frames) >= frames):
             yield batch
@@ -156,14 +159,14 @@ def _batches(jobs: Iterable[Job], frames: int) -> Iterator[list[Job]]:
         yield batch
 
 
-def _shape(job: Job) -> tuple[object, ...]:
+def _shape(job: EncodeJob) -> tuple[object, ...]:
     return job.key.size, len(job.key.frames)
 
 
-def _ahead(batches: Iterator[list[Job]]) -> Iterator[tuple[list[Job], Sequence[Tensor | Vega3DError]]]:
+def _ahead(batches: Iterator[list[EncodeJob]]) -> Iterator[tuple[list[EncodeJob], Decoded]]:
     """Batches with their frames, decoded while the ones before are worked on."""
     with ThreadPoolExecutor(AHEAD) as pool:
-        waiting: deque[tuple[list[Job], Future[list[Tensor | Vega3DError]]]] = deque()
+        waiting: deque[tuple[list[EncodeJob], Future[list[Tensor | Vega3DError]]]] = deque()
         for batch in batches:
             waiting.append((batch, pool.submit(decode, batch)))
             if len(waiting) > AHEAD:

@@ -16,14 +16,16 @@ import torch
 
 from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
 from vega3d.backbones.wan.picture import tower_size
-from vega3d.cache.needs import Job
+from vega3d.cache.jobs import EncodeJob
 from vega3d.config import PATCH, WanConfig
 from vega3d.estimate.shapes import WanShape
-from vega3d.store import Form
-from vega3d.store.lookup import Size
+from vega3d.store import FeatureFormat
 
 SHARE = 0.5  # of a matrix product's rate
 SIDE = 2048  # of the matrices that are timed
+
+Size = tuple[int, int]
+"""Height and width."""
 
 Shape = tuple[Size, int]
 """Frame size and frames of a run: runs of one shape cost the same."""
@@ -52,7 +54,7 @@ class Cost:
         return self.flops / rate / 3600
 
 
-def cost_of(jobs: Iterable[Job], config: WanConfig, shape: WanShape, form: Form) -> Cost:
+def cost_of(jobs: Iterable[EncodeJob], config: WanConfig, shape: WanShape, form: FeatureFormat) -> Cost:
     """The cost of jobs, each counted as given.
 
     Args:
@@ -81,7 +83,7 @@ def _steps(config: WanConfig, length: int) -> int:
     return length if config.mode == "joint" else 1
 
 
-def _cells(form: Form, config: WanConfig, tower: Size) -> Size:
+def _cells(form: FeatureFormat, config: WanConfig, tower: Size) -> Size:
     if form.grid == "pooled":
         return form.cells, form.cells
     return (config.pool, config.pool) if config.pool else (tower[0] // PATCH, tower[1] // PATCH)

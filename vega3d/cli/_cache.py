@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from vega3d.backbones import Backbone
-    from vega3d.cache import Job, Needs, Problem
+    from vega3d.cache import EncodeJob, JobPlanner, Problem
     from vega3d.config import Vega3DConfig
     from vega3d.data import Row
     from vega3d.errors import Vega3DError
@@ -51,29 +51,29 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row | Vega3DError]:
     yield from media_rows(arguments.media, defaults)
 
 
-def needs_of(arguments: argparse.Namespace, settings: Any, identity: Any) -> Needs:
+def needs_of(arguments: argparse.Namespace, settings: Any, identity: Any) -> JobPlanner:
     """What rows need under some settings; without ``identity`` files are not read."""
-    from vega3d.cache import Needs
+    from vega3d.cache import JobPlanner
 
     if arguments.host is not None:
         warnings.warn(HOST_IGNORED, FutureWarning, stacklevel=2)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    return Needs(settings, identity, rank, world, marks=arguments.marks)
+    return JobPlanner(settings, identity, rank, world, marks=arguments.marks)
 
 
-def asked_by(arguments: argparse.Namespace, store: FeatureStore) -> tuple[list[Problem], list[Job]]:
+def asked_by(arguments: argparse.Namespace, store: FeatureStore) -> tuple[list[Problem], list[EncodeJob]]:
     """Media that cannot be used, and the jobs that the options ask of a store."""
     settings = stored_config(store, None).backbone
     needs = needs_of(arguments, settings, store.identity)
     return parted([one for row in progress(needs.of(rows_of(arguments)), "reading", "row") for one in row])
 
 
-def parted(found: Iterable[Any]) -> tuple[list[Problem], list[Job]]:
+def parted(found: Iterable[Any]) -> tuple[list[Problem], list[EncodeJob]]:
     """Problems and jobs."""
     from vega3d.cache import Problem
 
     problems: list[Problem] = []
-    jobs: list[Job] = []
+    jobs: list[EncodeJob] = []
     for one in found:
         (problems if isinstance(one, Problem) else jobs).append(one)
     return problems, jobs
@@ -81,7 +81,7 @@ def parted(found: Iterable[Any]) -> tuple[list[Problem], list[Job]]:
 
 def checked(store: FeatureStore, *, media: bool) -> tuple[list[Damage], int]:
     """What is wrong with a store, and how many runs are whole."""
-    from vega3d.cache.upkeep import check
+    from vega3d.cache.maintenance import check
     from vega3d.store.feature_store import Damage
 
     damages, sound = [], 0
@@ -171,9 +171,9 @@ def is_store(path: str) -> bool:
     """Whether there is a store."""
     from pathlib import Path
 
-    from vega3d.store import about
+    from vega3d.store import manifest
 
-    return about.exists(Path(path))
+    return manifest.exists(Path(path))
 
 
 def say_problems(problems: list[Problem]) -> int:

@@ -131,11 +131,11 @@ def _estimate(arguments: argparse.Namespace) -> int:
     from vega3d.assistant import device_of
     from vega3d.cache.cost import cost_of, measured_rate
     from vega3d.estimate.shapes import find_wan
-    from vega3d.store import Form
+    from vega3d.store import FeatureFormat
 
     require_media(arguments)
     config = config_of(arguments)
-    form = Form(arguments.grid, arguments.precision, arguments.cells)
+    form = FeatureFormat(arguments.grid, arguments.precision, arguments.cells)
     settings = config.backbone
     found = [one for row in needs_of(arguments, settings, None).of(rows_of(arguments)) for one in row]
     problems, asked = parted(found)
@@ -156,10 +156,10 @@ def _estimate(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> int:
     from vega3d.cache import build
     from vega3d.registry import backbone_record
-    from vega3d.store import FeatureStore, Form
+    from vega3d.store import FeatureFormat, FeatureStore
 
     require_media(arguments)
-    form = Form(arguments.grid, arguments.precision, arguments.cells)
+    form = FeatureFormat(arguments.grid, arguments.precision, arguments.cells)
     if is_store(arguments.store):
         store = FeatureStore(arguments.store)
         refuse_other_settings(arguments, store)
@@ -201,7 +201,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _repair(arguments: argparse.Namespace) -> int:
     from vega3d.cache import build
-    from vega3d.cache.upkeep import drop, lost_jobs
+    from vega3d.cache.maintenance import drop, lost_jobs
     from vega3d.store import FeatureStore
 
     store = FeatureStore(arguments.store)
@@ -227,7 +227,7 @@ def _repair(arguments: argparse.Namespace) -> int:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    from vega3d.cache.upkeep import statistics
+    from vega3d.cache.maintenance import statistics
     from vega3d.store import FeatureStore
 
     store = FeatureStore(arguments.store)
@@ -249,7 +249,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _gc(arguments: argparse.Namespace) -> int:
-    from vega3d.cache.upkeep import collect
+    from vega3d.cache.maintenance import collect
     from vega3d.store import FeatureStore
 
     require_media(arguments)

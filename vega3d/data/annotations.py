@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vega3d.arguments import named_groups
 from vega3d.data.conversations import LOCAL, Allowed, Messages, messages_of
 from vega3d.data.spar import SparMarks, with_marks
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError, Vega3DError
-from vega3d.messages import ImageRequest, VideoRequest, parse
+from vega3d.inputs.arguments import named_groups
+from vega3d.inputs.messages import ImageRequest, VideoRequest, parse
 
 
 @dataclass(frozen=True)

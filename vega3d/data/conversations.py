@@ -20,7 +20,7 @@ from typing import Any, Literal
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError
 from vega3d.files import inside
-from vega3d.messages import IMAGE_SOURCES, VIDEO_SOURCES, without_none
+from vega3d.inputs.messages import IMAGE_SOURCES, VIDEO_SOURCES, without_none
 from vega3d.web import is_url
 
 Kind = Literal["image", "video"]

@@ -16,11 +16,13 @@ from vega3d.estimate.memory import BranchMemory, branch_memory, training_memory
 from vega3d.estimate.parameters import Part, empty_host, host_parts, lora_parameters, new_parts, wan_parts
 from vega3d.estimate.setup import Setup
 from vega3d.estimate.shapes import WanShape, find_host, find_wan
-from vega3d.store.forms import Form
+from vega3d.store.format import FeatureFormat
 
 Recipe = Literal["align", "lora", "full"]
 STAGES = (0, 1, 2, 3)
-FORMS = tuple(Form(grid, precision) for grid in ("native", "pooled") for precision in ("bfloat16", "int8"))
+FORMS = tuple(
+    FeatureFormat(grid, precision) for grid in ("native", "pooled") for precision in ("bfloat16", "int8")
+)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,11 @@ shard that is written once, under a name of its own, and never changed. So there
 many processes read, several write, on one machine or on one file system.
 """
 
+from vega3d._utils import moved
 from vega3d.store.feature_store import FeatureStore
-from vega3d.store.forms import Form
+from vega3d.store.format import FeatureFormat
 from vega3d.store.keys import FeatureKey, identify
 
-__all__ = ["FeatureKey", "FeatureStore", "Form", "identify"]
+__all__ = ["FeatureFormat", "FeatureKey", "FeatureStore", "identify"]
+
+__getattr__ = moved.names(__name__, {"Form": "vega3d.store.format:FeatureFormat"})

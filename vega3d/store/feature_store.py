@@ -22,8 +22,8 @@ from vega3d.config import FREE, GONE
 from vega3d.errors import StoreError
 from vega3d.files import sweep_parts
 from vega3d.grid import FeatureMap
-from vega3d.store import about, shards
-from vega3d.store.forms import Form
+from vega3d.store import manifest, shards
+from vega3d.store.format import FeatureFormat
 from vega3d.store.keys import FeatureKey, IdentityPolicy
 from vega3d.store.writer import SHARD_BYTES, StoreWriter
 
@@ -60,10 +60,10 @@ class FeatureStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        record = about.read(self.path)
+        record = manifest.read(self.path)
         self.fingerprint: str = record["fingerprint"]
         self.backbone: dict[str, Any] = record["backbone"]
-        self.form = Form(**record["form"])
+        self.form = FeatureFormat(**record["form"])
         self.identity: IdentityPolicy = record["identity"]
         self._files: list[Path] = []
         self._index: dict[str, int] = {}  # digest -> number of its shard
@@ -76,7 +76,7 @@ class FeatureStore:
         *,
         fingerprint: str,
         backbone: Mapping[str, Any],
-        form: Form | None = None,
+        form: FeatureFormat | None = None,
         identity: IdentityPolicy = "content",
     ) -> FeatureStore:
         """Make a store, or open the one that is there if it holds just the same.
@@ -91,14 +91,14 @@ class FeatureStore:
         Raises:
             StoreError: the folder holds another store, or cannot be written.
         """
-        form, folder = form or Form(), Path(path)
+        form, folder = form or FeatureFormat(), Path(path)
         record = {
             "fingerprint": fingerprint,
             "backbone": dict(backbone),
             "form": dataclasses.asdict(form),
             "identity": identity,
         }
-        about.write(folder, record)
+        manifest.write(folder, record)
         store = cls(folder)  # of two processes that make a store at once, one reads what the other wrote
         store.require_fingerprint(fingerprint, backbone)
         store._require_form(form, identity)
@@ -149,7 +149,7 @@ class FeatureStore:
             fix="use the generator and settings that it was built with, or build another store",
         )
 
-    def _require_form(self, form: Form, identity: IdentityPolicy) -> None:
+    def _require_form(self, form: FeatureFormat, identity: IdentityPolicy) -> None:
         if (form, identity) != (self.form, self.identity):
             raise StoreError(
                 f"The store {self.path} keeps its features in another form.",

@@ -98,6 +98,12 @@ def _of_file(path: Path, policy: IdentityPolicy) -> str:
     return _known[seen]
 
 
+def picture_key(media: Sequence[str], size: tuple[int, int]) -> FeatureKey:
+    """The address of pictures that are encoded together; ``media`` holds the identity of each."""
+    once = list(dict.fromkeys(media))
+    return FeatureKey(identify_set(once), tuple(once.index(identity) for identity in media), size)
+
+
 def identify_set(identities: Sequence[str]) -> str:
     """Identity of several pictures that are encoded together; one picture keeps its own."""
     if len(identities) == 1:

@@ -1,7 +1,7 @@
-"""From a clip's plan to stored features: the address of each run, and one map from all of them.
+"""The result of a cache lookup: the features of a clip, or how live features are to be cast.
 
-A run of a video is addressed by the file and its frame numbers. A run of pictures is addressed by the
-pictures themselves, so a picture has one address whether it comes alone, in a group, or in a folder.
+A hit is no dataclass: mixed-precision wrappers (FSDP, DDP) descend into dataclasses and would cast what was
+stored.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 
 from vega3d.grid import FeatureMap
 from vega3d.store.feature_store import FeatureStore
-from vega3d.store.forms import Form
-from vega3d.store.keys import FeatureKey, identify_set
+from vega3d.store.format import FeatureFormat
+from vega3d.store.keys import FeatureKey
 from vega3d.video import FramePlan
 
-Size = tuple[int, int]
 
-
-@dataclass(frozen=True)
-class Stored:
+class CacheHit:
     """Features of a clip that a store holds.
 
     Attributes:
@@ -28,65 +25,49 @@ class Stored:
         store: its folder.
     """
 
-    feature_map: FeatureMap
-    fingerprint: str
-    store: str
+    def __init__(self, feature_map: FeatureMap, fingerprint: str, store: str) -> None:
+        self.feature_map, self.fingerprint, self.store = feature_map, fingerprint, store
 
 
 @dataclass(frozen=True)
-class ToCompute:
+class CacheMiss:
     """Stands for the features of a clip that a store does not hold.
 
     Attributes:
-        form: what live features are cast to, so that they equal stored ones.
+        format: what live features are cast to, so that they equal stored ones.
         fingerprint: of the generator that the store belongs to.
         store: its folder.
         source: what a message calls the media.
         key: address of the first missing run.
     """
 
-    form: Form
+    format: FeatureFormat
     fingerprint: str
     store: str
     source: str
     key: FeatureKey
 
 
-Looked = Stored | ToCompute | None
-"""What a look into a store found for a clip; None: nobody looked."""
+CacheLookup = CacheHit | CacheMiss | None
+"""Result of a cache lookup for a clip; None if no store is used."""
 
 
-def video_keys(plan: FramePlan, media: str, size: Size) -> list[FeatureKey]:
-    """The address of each run of a video.
+def look_up(
+    store: FeatureStore, plan: FramePlan, keys: Sequence[FeatureKey], source: str
+) -> CacheHit | CacheMiss:
+    """The features of a clip from all of its runs; if one is missing, none is taken.
 
     Args:
-        plan: whose frame numbers count frames of the file.
-        media: identity of the file.
-        size: height and width of the decoded frames.
-    """
-    return [FeatureKey(media, tuple(plan.generative[at] for at in run), size) for run in plan.runs]
-
-
-def picture_keys(plan: FramePlan, media: Sequence[str], size: Size) -> list[FeatureKey]:
-    """The address of each run of pictures; ``media`` holds the identity of each frame of the source."""
-    keys = []
-    for run in plan.runs:
-        own = [media[plan.generative[at]] for at in run]
-        once = list(dict.fromkeys(own))
-        keys.append(FeatureKey(identify_set(once), tuple(once.index(one) for one in own), size))
-    return keys
-
-
-def stored_map(
-    store: FeatureStore, plan: FramePlan, keys: Sequence[FeatureKey], source: str
-) -> Stored | ToCompute:
-    """The features of a clip from all of its runs; if one is missing, none is taken.
+        store: where to look.
+        plan: of the clip.
+        keys: address of each of its runs.
+        source: what a message calls the media.
 
     Raises:
         StoreError: a feature is damaged.
     """
-    found = store.read(keys, plan.runs)
-    if found is not None:
-        return Stored(found, store.fingerprint, str(store.path))
-    first = next((key for key in keys if key not in store), keys[0])
-    return ToCompute(store.form, store.fingerprint, str(store.path), source, first)
+    features = store.read(keys, plan.runs)
+    if features is not None:
+        return CacheHit(features, store.fingerprint, str(store.path))
+    missing = next((key for key in keys if key not in store), keys[0])
+    return CacheMiss(store.form, store.fingerprint, str(store.path), source, missing)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from vega3d.data import Allowed, Row, messages_of, row_of
-from vega3d.errors import InputError
+from vega3d.errors import ConfigError, InputError
 from vega3d.processing import Vega3DProcessor
 from vega3d.training.labels import IGNORED, assistant_labels
 
@@ -111,6 +112,28 @@ class Collator:
         kinds: Tensor = batch["mm_token_type_ids"]
         places = torch.arange(1, kinds.shape[1] + 1)
         return [int(number) for number in ((kinds > 0) * places).amax(dim=1) + 1]
+
+
+def require_own_batches(accelerator: Any, dataset: Any) -> None:
+    """Refuse batches that the first process cuts up for the others: it would cut clips and patches apart.
+
+    Args:
+        accelerator: accelerate's, of the trainer.
+        dataset: of the training; batches of an iterable one are dispatched by default.
+
+    Raises:
+        ConfigError: batches are dispatched.
+    """
+    dispatched = accelerator.dispatch_batches
+    if dispatched is None:
+        dispatched = isinstance(dataset, IterableDataset)
+    if dispatched and accelerator.num_processes > 1:
+        raise ConfigError(
+            "Invalid dispatch_batches: clips cannot be cut up for several processes.",
+            got=f"dispatch_batches={accelerator.dispatch_batches}, {type(dataset).__name__}",
+            expected="a batch that each process makes itself",
+            fix='TrainingArguments(accelerator_config={"dispatch_batches": False})',
+        )
 
 
 def _too_long(row: Row, length: int, longest: int, media: int) -> InputError:

@@ -30,6 +30,7 @@ from vega3d import files
 from vega3d.data import Row
 from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
+from vega3d.training.collator import require_own_batches
 from vega3d.training.config import BatchBy
 from vega3d.training.groups import parameter_groups
 from vega3d.training.meter import Meter, TrainFlops
@@ -52,6 +53,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         self.new_lr, self.batch_by = new_lr, batch_by
         self.optimizer: torch.optim.Optimizer | None = None
         super().__init__(**kwargs)
+        require_own_batches(self.accelerator, self.train_dataset)
         # Qwen2.5-VL's class says that it takes no ``num_items_in_batch``, though its loss does; if believed,
         # each micro-batch would count the same however few answers it holds.
         self.model_accepts_loss_kwargs = True

@@ -30,7 +30,6 @@ from vega3d.evaluation.run.prefix_cache import PrefixCache, repeated
 As = Literal["images", "video"]
 OF_HOST = ("pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw")
 GENERATIVE = tuple(name for name in MEDIA if name not in OF_HOST)
-SWAPPED = ("generative_images", "generative_videos", "generative_plans", "image_features", "video_features")
 KEPT = 2  # clips in memory: the one that is asked about and the one that gives its features
 
 
@@ -153,7 +152,7 @@ class EvalModel:
             media = {name: value for name, value in clip.media.items() if name in MEDIA}
             if request.donor is not None:
                 donated = self._clip(_donor(request)).media
-                media |= {name: donated[name] for name in SWAPPED if name in donated}
+                media |= {name: donated[name] for name in GENERATIVE if name in donated}
             model: Any = self.assistant.model
             self._encoded = (request.clip, model.encode(**BatchFeature(media).to(model.device)))
         return self._encoded[1]

@@ -17,12 +17,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vega3d.clips import plan_clip
 from vega3d.data import Row
 from vega3d.errors import InputError, MediaError, MediaNotFoundError, StoreError, Vega3DError
-from vega3d.host_media import check_aspect
 from vega3d.image import load_image
-from vega3d.store.lookup import Stored, ToCompute
+from vega3d.inputs.host_processor import check_aspect
+from vega3d.inputs.source import plan_video
+from vega3d.store.lookup import CacheHit, CacheMiss
 from vega3d.training.collator import Collator
 from vega3d.training.labels import IGNORED
 from vega3d.training.order import texts_of
@@ -97,14 +97,12 @@ class RowCheck:
         found.truncated = int(batch["input_ids"].shape[1]) < found.length
 
     def _features(self, batch: Mapping[str, Any], found: Checked) -> None:
-        looked = [*batch.get("image_features", ()), *batch.get("video_features", ())]
-        found.stored = sum(isinstance(one, Stored) for one in looked)
-        found.lacking = [one.source for one in looked if isinstance(one, ToCompute)]
+        clips = batch.get("generative_clips", ())
+        found.stored = sum(isinstance(clip.cached, CacheHit) for clip in clips)
+        found.lacking = [clip.cached.source for clip in clips if isinstance(clip.cached, CacheMiss)]
         if self.only_stored and found.lacking:
             found.errors.append(("store", _not_stored(found.lacking)))
-        clips = [image[None] for image in batch.get("generative_images", ())]
-        clips += [video for video in batch.get("generative_videos", ()) if len(video)]
-        sizes = [(len(clip), int(clip.shape[-2]), int(clip.shape[-1])) for clip in clips]
+        sizes = [(len(clip.frames), *clip.size) for clip in clips if len(clip.frames)]
         found.seen = max(sizes, key=lambda size: size[0] * size[1] * size[2], default=(0, 0, 0))
 
     def _by_hand(self, row: Row) -> list[tuple[Kind, Vega3DError]]:
@@ -119,7 +117,7 @@ class RowCheck:
         return errors
 
     def _check_video(self, request: Any) -> None:
-        clip = plan_clip(request, lambda host: frame_plan(self.settings, host))
+        clip = plan_video(request, lambda host: frame_plan(self.settings, host))
         check_aspect(clip.size[1], clip.size[0], clip.name)
         clip.decode()
 

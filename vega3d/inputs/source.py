@@ -1,4 +1,4 @@
-"""Requested videos as planned clips: which frames either side needs, and how to read them.
+"""Media of one clip, sampled and planned: which frames either side needs, and how to read them.
 
 A clip's *plan* counts frames of the source; its *metadata* is what transformers calls ``VideoMetadata`` and
 tells the host where in time those frames lie. It is always made here: without it a host's processor takes
@@ -6,8 +6,6 @@ frames for 24 a second. Frames are decoded when they are asked for, all at once.
 
 Floating-point frames in 0..255 are what qwen-vl-utils returns. The host's processor gets them as they are, so
 that it makes of them what it would have made without us; the generator gets them as uint8.
-
-This module knows no host.
 """
 
 from __future__ import annotations
@@ -15,26 +13,28 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
+import torch
 from torch import Tensor
 
 from vega3d.decoding import assume_fps, pictures_of
 from vega3d.errors import InputError
-from vega3d.given_frames import pixels_of
+from vega3d.hosts import Modality
 from vega3d.image import as_tensor, image_size, load_image, open_source, shown
-from vega3d.messages import Limits, VideoRequest
-from vega3d.store.keys import FeatureKey, IdentityPolicy, identify
-from vega3d.store.lookup import picture_keys, video_keys
+from vega3d.inputs.clip import Clip, Planner
+from vega3d.inputs.given_frames import pixels_of
+from vega3d.inputs.messages import ImageRequest, Limits, VideoRequest
+from vega3d.marks import Marks, identify_drawn
+from vega3d.store import FeatureStore
+from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, picture_key
+from vega3d.store.lookup import look_up
 from vega3d.video import FramePlan, frame_range, probe, read_frames, sample_indices, stack_frames
-
-Planner = Callable[[Sequence[int]], FramePlan]
-"""Makes the plan of a clip from the source frames that the host sees."""
 
 Guess = Callable[[int], dict[str, Any]]
 """``VideoMetadata`` that a host's processor assumes of so many frames whose rate is not given."""
@@ -61,26 +61,77 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One video, planned.
+class ClipSource:
+    """Media of one clip, planned and not decoded.
 
     Attributes:
         plan: which of its frames the host sees, which the generator encodes.
+        size: height and width of its frames.
+        media: the path of a video or of a folder of frames; a video in memory; or its frames, each as a path
+            or as pixels (3, H, W).
+        name: what a message calls it.
+        address: under which a video can be opened again; None if it is in memory.
+        marks: for each picture what the generator sees drawn on it; empty for nothing on any.
         metadata: transformers' ``VideoMetadata`` of the host's frames, as a dict.
         limits: how large the host may see them.
-        size: height and width of its frames.
-        source: the path of a video or folder, paths of its pictures, a file in memory, or its frames.
-        name: what a message calls it.
         given: its frames (T, 3, H, W) as the host's processor gets them, if they are floating in 0..255.
     """
 
     plan: FramePlan
-    metadata: dict[str, Any]
-    limits: Limits
     size: tuple[int, int]
-    source: str | tuple[str, ...] | io.BytesIO | Tensor
+    media: str | io.BytesIO | tuple[str | Tensor, ...] | Tensor
     name: str
+    address: str | None = None
+    marks: tuple[Marks, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
     given: Tensor | None = None
+
+    @cached_property
+    def pictures(self) -> tuple[str | Tensor, ...] | Tensor | None:
+        """Its frames, where each frame is a file or in memory; None for a video file."""
+        if isinstance(self.media, (tuple, Tensor)):
+            return self.media
+        if isinstance(self.media, str) and Path(self.media).is_dir():
+            return tuple(str(path) for path in pictures_of(Path(self.media)))
+        return None
+
+    def frames_of(self, run: Sequence[int]) -> tuple[int, ...]:
+        """Source frame numbers of a run of the plan."""
+        return tuple(self.plan.generative[at] for at in run)
+
+    def keys(
+        self, policy: IdentityPolicy | None = "content", runs: Collection[int] | None = None
+    ) -> tuple[FeatureKey, ...]:
+        """The address of runs of the plan in a store.
+
+        Args:
+            policy: how files are identified; None takes their path for it.
+            runs: numbers of the runs; None takes all. Files of others are not read.
+        """
+        chosen = self.plan.runs if runs is None else [self.plan.runs[number] for number in runs]
+        numbers = [self.frames_of(run) for run in chosen]
+        if not numbers:
+            return ()
+        if self.pictures is None:
+            video = self.media.getvalue() if isinstance(self.media, io.BytesIO) else self.media
+            media = _identity(video, policy)
+            return tuple(FeatureKey(media, frames, self.size) for frames in numbers)
+        identities = {at: self._picture_identity(at, policy) for at in sorted({*sum(numbers, ())})}
+        return tuple(picture_key([identities[at] for at in frames], self.size) for frames in numbers)
+
+    def clip(self, modality: Modality, items: Sequence[int], store: FeatureStore | None = None) -> Clip:
+        """The clip with what a store holds of it; its frames are still to be added by ``with_frames``.
+
+        Args:
+            modality: what the host sees it as.
+            items: see ``Clip``.
+            store: None looks nothing up.
+        """
+        keys = self.keys(store.identity) if store is not None else ()
+        cached = look_up(store, self.plan, keys, self.name) if store is not None else None
+        frames = torch.empty(0, 3, *self.size, dtype=torch.uint8)
+        return Clip(frames, self.plan, tuple(items), self.size, keys, cached, modality)
 
     def decode(self, indices: tuple[int, ...] | None = None) -> Frames:
         """Frames by number; by default all that either side needs.
@@ -89,12 +140,12 @@ class Clip:
             MediaError: a frame is missing or damaged.
         """
         wanted = self.plan.union if indices is None else indices
-        if isinstance(self.source, Tensor):
-            every = Frames(tuple(range(len(self.source))), self.source)
+        if isinstance(self.media, Tensor):
+            every = Frames(tuple(range(len(self.media))), self.media)
             return Frames(wanted, every.pick(wanted))
-        if isinstance(self.source, tuple):
-            return Frames(wanted, stack_frames([load_image(self.source[at]) for at in wanted], self.name))
-        return Frames(wanted, read_frames(self.source, wanted))
+        if isinstance(self.media, tuple):
+            return Frames(wanted, stack_frames([load_image(self.media[at]) for at in wanted], self.name))
+        return Frames(wanted, read_frames(self.media, wanted))
 
     def for_host(self, frames: Frames) -> Tensor:
         """The host's frames (T, 3, H, W) among decoded ones: uint8, or floating point in 0..255 as given."""
@@ -107,32 +158,52 @@ class Clip:
         frames_indices = list(self.metadata["frames_indices"])
         return {**self.metadata, "height": height, "width": width, "frames_indices": frames_indices}
 
-    @property
-    def pictures(self) -> tuple[str, ...] | None:
-        """The files of its frames, where each frame is a file."""
-        if isinstance(self.source, tuple):
-            return self.source
-        if isinstance(self.source, str) and Path(self.source).is_dir():
-            return tuple(str(path) for path in pictures_of(Path(self.source)))
-        return None
-
-    def keys(self, policy: IdentityPolicy) -> list[FeatureKey]:
-        """The address of each run of the plan in a store.
-
-        Args:
-            policy: how files are identified.
-        """
-        frames = self.source if isinstance(self.source, Tensor) else self.pictures
-        if frames is not None:
-            needed = set(self.plan.generative)
-            media = [identify(one, policy) if at in needed else "" for at, one in enumerate(frames)]
-            return picture_keys(self.plan, media, self.size)
-        assert not isinstance(self.source, (Tensor, tuple))
-        content = self.source.getvalue() if isinstance(self.source, io.BytesIO) else self.source
-        return video_keys(self.plan, identify(content, policy), self.size)
+    def _picture_identity(self, at: int, policy: IdentityPolicy | None) -> str:
+        assert self.pictures is not None
+        return identify_drawn(_identity(self.pictures[at], policy), self.marks[at] if self.marks else ())
 
 
-def plan_clip(request: VideoRequest, planner: Planner, factor: int = 2, guess: Guess | None = None) -> Clip:
+def _identity(media: Any, policy: IdentityPolicy | None) -> str:
+    return str(media) if policy is None else identify(media, policy)
+
+
+def plan_images(
+    requests: Sequence[ImageRequest],
+    planner: Planner,
+    *,
+    drawn: bool = False,
+    pixels: Sequence[Tensor] | None = None,
+) -> ClipSource:
+    """Plan images that are one clip, in the order of the host's frames.
+
+    Args:
+        requests: the images.
+        planner: makes the plan from the frames that the host sees.
+        drawn: the generator sees what is drawn on them.
+        pixels: their decoded pixels (3, H, W), without marks; they identify images that are no files.
+
+    Raises:
+        MediaError: the first image cannot be read.
+    """
+    sources = [request.source for request in requests]
+    if pixels is None:
+        size = image_size(sources[0])
+    else:
+        size = (pixels[0].shape[1], pixels[0].shape[2])
+        sources = [_file_of(source) or own for source, own in zip(sources, pixels, strict=True)]
+    marks = tuple(request.marks for request in requests) if drawn else ()
+    plan = planner(range(len(requests)))
+    return ClipSource(plan, size, tuple(sources), shown(requests[0].source), marks=marks)
+
+
+def _file_of(source: Any) -> str | None:
+    name = os.fspath(source).removeprefix("file://") if isinstance(source, (str, os.PathLike)) else ""
+    return name if os.path.isfile(name) else None
+
+
+def plan_video(
+    request: VideoRequest, planner: Planner, factor: int = 2, guess: Guess | None = None
+) -> ClipSource:
     """Sample and plan one video; of a file only what is needed to count its frames is read.
 
     Args:
@@ -154,22 +225,29 @@ def _is_frames(source: Any) -> bool:
     return isinstance(source, (list, tuple, Tensor, np.ndarray))
 
 
-def _from_file(request: VideoRequest, planner: Planner, factor: int) -> Clip:
+def _from_file(request: VideoRequest, planner: Planner, factor: int) -> ClipSource:
     if request.metadata is not None:
         raise _wrong_key("video_metadata", request, "frames that were already sampled", "pass fps or nframes")
     wanted = dict(request.sampling)
-    for key in ("sample_fps",):
-        if key in wanted:
-            raise _wrong_key(key, request, "a list of frames", "pass fps, the rate to sample at")
+    if "sample_fps" in wanted:
+        raise _wrong_key("sample_fps", request, "a list of frames", "pass fps, the rate to sample at")
     source = open_source(request.source)  # an address is fetched once
     info = probe(source, fps=wanted.pop("raw_fps", None))
     start, end = wanted.pop("video_start", None), wanted.pop("video_end", None)
     host = sample_indices(info, factor=factor, start=start, end=end, **wanted)
     metadata = _metadata(host, len(frame_range(info, start, end)), info.fps)
-    return Clip(planner(host), metadata, request.limits, (info.height, info.width), source, info.path)
+    return ClipSource(
+        planner(host),
+        (info.height, info.width),
+        source,
+        info.path,
+        request.source if isinstance(request.source, str) else None,
+        metadata=metadata,
+        limits=request.limits,
+    )
 
 
-def _from_frames(request: VideoRequest, planner: Planner, guess: Guess | None) -> Clip:
+def _from_frames(request: VideoRequest, planner: Planner, guess: Guess | None) -> ClipSource:
     paths = _paths(request.source)
     frames, given = (paths, None) if paths is not None else _stacked(request.source)
     for key in request.sampling:
@@ -184,7 +262,15 @@ def _from_frames(request: VideoRequest, planner: Planner, guess: Guess | None) -
         host = metadata["frames_indices"]
     else:
         metadata = _rated_metadata(request.sampling, len(frames), _shown(request.source))
-    return Clip(planner(host), metadata, request.limits, size, frames, _shown(request.source), given)
+    return ClipSource(
+        planner(host),
+        size,
+        frames,
+        _shown(request.source),
+        metadata=metadata,
+        limits=request.limits,
+        given=given,
+    )
 
 
 def _rated_metadata(sampling: Mapping[str, Any], count: int, name: str) -> dict[str, Any]:
@@ -220,7 +306,7 @@ def _given_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
         places, fps = [], 0.0
     if len(places) != count or not 0 < fps < math.inf:
         raise InputError(
-            "video_metadata does not describe the frames.",
+            "Invalid video_metadata: it does not describe the frames.",
             got=f"fps {given.get('fps')}, {len(places)} frames_indices for {count} frames",
             expected="fps of the source and the number in it of every frame",
             fix='pass {"fps": 30.0, "total_num_frames": 300, "frames_indices": [...]}, or fps= instead',
@@ -244,7 +330,7 @@ def _stacked(source: Any) -> tuple[Tensor, Tensor | None]:
     array = as_tensor(source)
     if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.numel():
         raise InputError(
-            "An array is no video.",
+            "Invalid video array.",
             got=f"shape {tuple(array.shape)}",
             expected="(T, 3, H, W) or (T, H, W, 3), RGB, at least one frame",
             fix="stack the frames along a new first axis",
@@ -256,7 +342,7 @@ def _stacked(source: Any) -> tuple[Tensor, Tensor | None]:
 
 def _wrong_key(key: str, request: VideoRequest, meant_for: str, fix: str) -> InputError:
     return InputError(
-        f"{key} does not apply to {_shown(request.source)}.",
+        f"Invalid {key}: it does not apply to {_shown(request.source)}.",
         got=f"{key} with {_shown(request.source)}",
         expected=f"{key} only for {meant_for}",
         fix=fix,
@@ -265,8 +351,3 @@ def _wrong_key(key: str, request: VideoRequest, meant_for: str, fix: str) -> Inp
 
 def _shown(source: Any) -> str:
     return f"a clip of {len(source)} frames" if _is_frames(source) else shown(source)
-
-
-def is_picture(item: Any) -> bool:
-    """Whether an object is one decoded picture, so that a list of such is one clip."""
-    return isinstance(item, PIL.Image.Image) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim <= 3)

@@ -1,13 +1,13 @@
-"""From a batch's media to fused tokens: which frames make a clip, which feature meets which token.
+"""From a batch's clips to fused tokens: the generator's features of each, then one fusion of all tokens.
 
-Three small steps, each a function over plain tensors: gather the clips that the encoders are run
-on, give each image or video of the host its feature maps, and fuse all tokens of the batch at once.
-This module knows no particular host, no files and no text.
+Features that a store holds are taken as they are; others are computed, and cast as the store would, so that a
+feature is the same whether it was read or computed. Stored features must come from the very generator that is
+loaded, if one is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,18 +15,14 @@ import torch
 from torch import Tensor
 
 from vega3d.backbones import Backbone
-from vega3d.errors import BackboneError, InputError, MediaError
-from vega3d.features import looked_up
+from vega3d.errors import BackboneError, InputError, StoreError
 from vega3d.fusion import Fusion, FusionContext
 from vega3d.fusion.projector import Projector
+from vega3d.fusion.stats import FusionReport, report
 from vega3d.grid import FeatureMap, Links, TokenGrid, resample
 from vega3d.hosts import Modality
-from vega3d.report import FusionReport, report
-from vega3d.store.lookup import Looked, Stored
-from vega3d.video import FramePlan
-
-Planner = Callable[[Sequence[int]], FramePlan]
-"""Makes the plan of a clip from the frames that the host sees."""
+from vega3d.inputs.clip import Clip
+from vega3d.store.lookup import CacheHit, CacheMiss
 
 
 @dataclass(frozen=True)
@@ -62,23 +58,6 @@ class Encoding:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """Frames that the generator sees as one clip, and the host's images or video that they describe.
-
-    Attributes:
-        frames: (T, 3, H, W).
-        plan: how the frames belong to the host's.
-        members: for each image, or the one video, its index and its frames in the plan's ``links``.
-        looked: what a look into a store found.
-    """
-
-    frames: Tensor
-    plan: FramePlan
-    members: tuple[tuple[int, Links], ...]
-    looked: Looked = None
-
-
-@dataclass(frozen=True)
 class Item:
     """One image or video of the host, with all that meets in the fusion."""
 
@@ -98,89 +77,60 @@ def _repeated(value: Any, times: int) -> Any:
     return torch.cat([value] * times) if isinstance(value, Tensor) else value
 
 
-def image_clips(
-    images: Sequence[Tensor],
-    groups: Sequence[Sequence[int]] | None,
-    planner: Planner,
-    looked: Sequence[Looked] | None = None,
-) -> list[Clip]:
-    """Images declared one clip become its frames; every other image is a clip of its own.
+def generator_maps(backbone: Backbone | None, clips: Sequence[Clip]) -> list[FeatureMap]:
+    """One map of the generator for each clip.
 
     Args:
-        images: for each image (3, H, W).
-        groups: lists of indices into ``images``, disjoint.
-        planner: makes the plan of a clip from its frames.
-        looked: what was found in a store, for each group and then for each image that stands alone.
+        backbone: the loaded generator; None is enough where everything is stored.
+        clips: with the result of the cache lookup, if a store is used.
 
     Raises:
-        InputError: an index is out of range or stands in two groups.
-        MediaError: images of one clip differ in size.
+        BackboneError: features have to be computed, and there is no generator.
+        StoreError: a store belongs to another generator.
     """
-    grouped = [index for group in groups or () for index in group]
-    if len(set(grouped)) != len(grouped) or not all(0 <= index < len(images) for index in grouped):
-        raise InputError(
-            "image_groups is not a set of disjoint groups of images.",
-            got=f"{[list(group) for group in groups or ()]} for {len(images)} images",
-            expected=f"each index in 0..{len(images) - 1}, at most once",
-            fix="list each image once; images in no group stand alone",
-        )
-    alone = [[index] for index in range(len(images)) if index not in set(grouped)]
-    everyone = [*(groups or ()), *alone]
-    clips = []
-    for group, found in zip(everyone, looked_up(looked, len(everyone), "image_features"), strict=True):
-        sizes = {tuple(images[index].shape) for index in group}
-        if len(sizes) != 1:
-            raise MediaError(
-                f"Images {list(group)} are declared one clip but differ in size.",
-                got=", ".join(f"{width}x{height}" for _, height, width in sorted(sizes)),
-                expected="one size for all frames of a clip",
-                fix="resize the frames to one size, or leave the images separate",
-            )
-        plan = planner(range(len(group)))
-        members = tuple((index, (plan.links[place],)) for place, index in enumerate(group))
-        frames = torch.stack([images[index] for index in group])
-        clips.append(Clip(frames[list(plan.generative)], plan, members, found))
-    return clips
-
-
-def video_clips(
-    videos: Sequence[Tensor],
-    plans: Sequence[FramePlan] | None,
-    planner: Planner,
-    looked: Sequence[Looked] | None = None,
-) -> list[Clip]:
-    """Each video is one clip; without a plan host and generator see the same frames.
-
-    Args:
-        videos: for each video (T, 3, H, W).
-        plans: one for each video.
-        planner: makes a plan where there is none.
-        looked: what was found in a store, for each video; stored ones need no frames.
-
-    Raises:
-        InputError: the number of plans, or of a plan's frames, does not fit.
-    """
-    plans = plans if plans is not None else [planner(range(len(video))) for video in videos]
-    if len(plans) != len(videos):
-        raise InputError(
-            "generative_plans does not fit generative_videos.",
-            got=f"{len(plans)} plans for {len(videos)} videos",
-            expected="one plan for each video",
-            fix="pass both as Vega3DProcessor returned them",
-        )
-    found = looked_up(looked, len(videos), "video_features")
-    for index, (video, plan) in enumerate(zip(videos, plans, strict=True)):
-        if len(video) != len(plan.generative) and (len(video) or not isinstance(found[index], Stored)):
-            raise InputError(
-                f"Video {index} does not have the frames of its plan.",
-                got=f"{len(video)} frames",
-                expected=f"{len(plan.generative)} frames",
-                fix="pass generative_videos and generative_plans as Vega3DProcessor returned them",
-            )
+    for clip in clips:
+        if clip.cached and backbone is not None and clip.cached.fingerprint != backbone.fingerprint():
+            raise _another_generator(backbone, clip.cached)
+    missing = [clip for clip in clips if not isinstance(clip.cached, CacheHit)]
+    computed: Iterator[FeatureMap] = iter(())
+    if missing:
+        if backbone is None:
+            raise _cannot_compute(missing[0].cached)
+        computed = iter(backbone([clip.frames for clip in missing], [clip.plan for clip in missing]))
     return [
-        Clip(video, plan, ((index, plan.links),), found[index])
-        for index, (video, plan) in enumerate(zip(videos, plans, strict=True))
+        clip.cached.feature_map if isinstance(clip.cached, CacheHit) else _as_stored(next(computed), clip)
+        for clip in clips
     ]
+
+
+def _as_stored(feature_map: FeatureMap, clip: Clip) -> FeatureMap:
+    return clip.cached.format.cast(feature_map) if isinstance(clip.cached, CacheMiss) else feature_map
+
+
+def _another_generator(backbone: Backbone, cached: CacheHit | CacheMiss) -> StoreError:
+    return StoreError(
+        f"The store {cached.store} holds features of another generator than the one that is loaded.",
+        got=f"fingerprint {cached.fingerprint[:12]} in the store",
+        expected=f"fingerprint {backbone.fingerprint()[:12]} of the loaded {backbone.spec.name}",
+        fix="load the generator that the store was built with, build another store, or leave the store out",
+    )
+
+
+def _cannot_compute(cached: CacheHit | CacheMiss | None) -> BackboneError:
+    if not isinstance(cached, CacheMiss):
+        return BackboneError(
+            "There are images or videos, but the adapter has no backbone.",
+            got="backbone=None, and no stored features",
+            expected="a loaded backbone, or a processor with a store that holds the features",
+            fix="adapter.backbone = WanBackbone.from_pretrained(path, config=...), "
+            "or give the processor a store",
+        )
+    return BackboneError(
+        f"The features of {cached.source} are not stored, and the adapter has no backbone to compute them.",
+        got=f"no {cached.key.digest} (frames {list(cached.key.frames)}) in {cached.store}",
+        expected="features of every medium in the store, or a loaded backbone",
+        fix=f"vega3d cache build {cached.store} --media {cached.source}",
+    )
 
 
 def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
@@ -188,7 +138,7 @@ def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
     seen = [sorted({at for link in clip.plan.links for at in link}) for clip in clips]
     if not all(len(clip.frames) for clip in clips):
         raise InputError(
-            "The frames that a further stream has to see are missing.",
+            "Missing frames of a further stream.",
             got="the generator's stored features without frames",
             expected="frames, because features of further streams are not stored",
             fix="give the processor the adapter's config, which has semantic_streams",

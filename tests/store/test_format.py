@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vega3d.errors import ConfigError
 from vega3d.grid import FeatureMap
-from vega3d.store import Form
+from vega3d.store import FeatureFormat
 
 GRIDS = ("native", "pooled")
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -25,8 +25,8 @@ def random_map(seed: int, steps: int = 2, height: int = 7, width: int = 9, chann
     return FeatureMap(features, tuple((step,) for step in range(steps)))
 
 
-def form(grid: str, precision: str, cells: int = 2) -> Form:
-    return Form(grid, precision, cells)  # type: ignore[arg-type]
+def form(grid: str, precision: str, cells: int = 2) -> FeatureFormat:
+    return FeatureFormat(grid, precision, cells)  # type: ignore[arg-type]
 
 
 @given(seed=st.integers(0, 999), grid=st.sampled_from(GRIDS), precision=st.sampled_from(PRECISIONS))
@@ -95,4 +95,4 @@ def test_a_grid_of_0_1_names_the_version_that_reads_it(grid: str) -> None:
 @pytest.mark.parametrize("wrong", [{"grid": "nativ"}, {"precision": "fp8"}, {"cells": 0}])
 def test_an_unknown_form_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        dataclasses.replace(Form(), **wrong)  # type: ignore[arg-type]
+        dataclasses.replace(FeatureFormat(), **wrong)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ limits are given, its own image or video processor is called once a medium, each
 and what comes back is joined. Without torchvision there is no video processor at all; a stand-in keeps its
 settings on disk and says what to install when a video really comes.
 
-This module knows nothing of generators, clips' plans or messages.
+Nothing about the time of a video's frames is left to a default of the host's.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jinja2 import Environment, meta
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,17 +29,22 @@ from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, Batch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
+from transformers.video_utils import VideoMetadata
 
-from vega3d.errors import DependencyError, HostError, MediaError
-from vega3d.messages import Limits
+from vega3d.errors import DependencyError, HostError, MediaError, UnknownKeywordError
+from vega3d.hosts.keywords import reject_unknown
+from vega3d.inputs.clip import require_one_size
+from vega3d.inputs.messages import Limits
+from vega3d.inputs.source import ClipSource, Frames
 
+TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
 MAX_ASPECT = 200  # Qwen's own limit of long side : short side
 RESIZED_TOKENS = (4, 16384)  # qwen-vl-utils' bounds for resized_height x resized_width
 CLIP_WIDE = ("Qwen3VLVideoProcessor",)  # their size bounds all frames of a clip together
 
 
 def torchvision_usable() -> bool:
-    """Whether torchvision is installed and imports."""
+    """True if torchvision is installed and imports."""
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError):
@@ -149,23 +156,93 @@ def check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) 
     Raises:
         MediaError: as above.
     """
-    sizes = [(picture.shape[2], picture.shape[1]) for picture in pictures]
-    for number, size in enumerate(sizes):
-        check_aspect(*size, f"Image {number}")
+    for number, picture in enumerate(pictures):
+        check_aspect(picture.shape[2], picture.shape[1], f"Image {number}")
     for group in groups:
-        if len({sizes[index] for index in group}) > 1:
-            raise MediaError(
-                f"Images {list(group)} are declared one clip and differ in size.",
-                got=", ".join("{}x{}".format(*sizes[index]) for index in group),
-                expected="one width and height for all images of a clip",
-                fix="resize or crop them before, or do not declare them one clip",
-            )
+        require_one_size(group, [(picture.shape[1], picture.shape[2]) for picture in pictures])
 
 
 def at_least(frames: Tensor, merged: int) -> Tensor:
     """At least one full time step: Qwen3-VL refuses fewer frames, the others repeat the last themselves."""
     missing = max(0, merged - len(frames))
     return torch.cat([frames, *[frames[-1:]] * missing]) if missing else frames
+
+
+def video_inputs(
+    host: Any, sources: Sequence[ClipSource], frames: Sequence[Frames], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Keywords of the host's processor for videos; empty without videos.
+
+    Args:
+        host: the processor.
+        sources: the videos.
+        frames: decoded frames of each.
+        kwargs: keywords of the call.
+    """
+    if not sources:
+        return {}
+    merged = frames_merged(host)
+    pairs = zip(sources, frames, strict=True)
+    inputs: dict[str, Any] = {
+        "videos": [at_least(source.for_host(decoded), merged) for source, decoded in pairs],
+        "video_metadata": [VideoMetadata(**source.host_metadata) for source in sources],
+        "do_sample_frames": False,
+    }
+    if (
+        "cap_pixels_per_frame" in host.video_processor.valid_kwargs.__annotations__
+        and "cap_pixels_per_frame" not in kwargs
+        and any(source.given is None for source in sources)  # else nothing but what the caller says
+    ):
+        set_by_host = host.video_processor.cap_pixels_per_frame
+        inputs["cap_pixels_per_frame"] = True if set_by_host is None else set_by_host
+    return inputs
+
+
+def frames_merged(host: Any) -> int:
+    """Frames of a video that the host merges into one time step."""
+    return int(getattr(host.image_processor, "temporal_patch_size", 2))
+
+
+def take_unknown(host: Any, kwargs: dict[str, Any]) -> None:
+    """Refuse keywords that no part of the host's processor reads; ``do_sample_frames`` is removed.
+
+    Raises:
+        UnknownKeywordError: there is one, or ``do_sample_frames`` is True.
+    """
+    if kwargs.pop("do_sample_frames", False):
+        raise UnknownKeywordError(
+            "Invalid do_sample_frames=True: frames are sampled before the host's processor gets them.",
+            got="do_sample_frames=True",
+            expected="fps, nframes, min_frames, max_frames",
+            fix="pass fps= or nframes= instead",
+        )
+    reject_unknown("Vega3DProcessor", kwargs, keywords_of(host))
+
+
+def keywords_of(host: Any) -> set[str]:
+    """Every keyword that some part of a host's processor reads."""
+    valid = host.valid_processor_kwargs.__annotations__
+    names = set(valid)
+    for part in valid.values():
+        names |= set(getattr(part, "__annotations__", {}))
+    for name in ("image_processor", "video_processor"):
+        part = getattr(getattr(host, name, None), "valid_kwargs", None)
+        names |= set(getattr(part, "__annotations__", {}))
+    return names
+
+
+def take_template_keywords(host: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take the keywords of ``apply_chat_template`` and the variables of the chat template out of a call's."""
+    template = kwargs.get("chat_template") or host.chat_template
+    variables = _variables(" ".join(template.values()) if isinstance(template, dict) else str(template))
+    names = {*TEMPLATE_KEYWORDS, *(variables - keywords_of(host))}
+    return {name: kwargs.pop(name) for name in list(kwargs) if name in names}
+
+
+def _variables(template: str) -> set[str]:
+    """Names that a chat template reads; ``generation`` is a tag of transformers' own."""
+    known = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
+    return meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known))
 
 
 def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:

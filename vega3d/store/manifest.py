@@ -13,7 +13,7 @@ from typing import Any
 from vega3d import files
 from vega3d._version import __version__
 from vega3d.errors import ConfigError, StoreError
-from vega3d.store.forms import GONE, REBUILD, Form
+from vega3d.store.format import GONE, REBUILD, FeatureFormat
 
 ABOUT = "store.json"
 FORMAT = (1, 0)  # major, minor
@@ -48,7 +48,7 @@ def read(folder: Path) -> dict[str, Any]:
         major = int(str(about["format"]).split(".")[0])
         missing = {"fingerprint", "backbone", "form", "identity"} - set(about)
         _refuse_gone(folder, about)
-        Form(**about.get("form", {}))
+        FeatureFormat(**about.get("form", {}))
     except FileNotFoundError:
         raise _no_store(folder, f"no {ABOUT}") from None
     except (ValueError, KeyError, TypeError, ConfigError) as error:

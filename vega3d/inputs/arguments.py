@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vega3d.clips import is_picture
+import numpy as np
+import PIL.Image
+from torch import Tensor
+
 from vega3d.errors import InputError
-from vega3d.messages import VideoRequest, limits_of, sampling_of
+from vega3d.inputs.clip import partition
+from vega3d.inputs.messages import VideoRequest, limits_of, sampling_of
 
 
 def is_text(text: Any) -> bool:
-    """Whether ``text`` is a string or a list of strings."""
+    """True if ``text`` is a string or a list of strings."""
     if isinstance(text, str):
         return True
     return isinstance(text, (list, tuple)) and all(isinstance(item, str) for item in text)
@@ -109,7 +113,12 @@ def _video_list(videos: Any) -> list[Any]:
         if getattr(videos, "ndim", 4) == 5:  # (B, T, 3, H, W)
             return list(videos)
         return [videos]
-    return [videos] if videos and all(is_picture(item) for item in videos) else list(videos)
+    return [videos] if videos and all(_is_picture(item) for item in videos) else list(videos)
+
+
+def _is_picture(item: Any) -> bool:
+    """True for one decoded picture: a list of such is one video."""
+    return isinstance(item, PIL.Image.Image) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim <= 3)
 
 
 def _is_described(video: Any) -> bool:
@@ -149,12 +158,7 @@ def image_groups(
         if len(names) != count:
             raise _bad_groups(f"{len(names)} names in clips for {count} images", "a name or None an image")
         return named_groups(names)
-    given = [[int(index) for index in group] for group in groups or []]
-    claimed = [index for group in given for index in group]
-    if len(set(claimed)) != len(claimed) or not all(given) or not set(claimed) <= set(range(count)):
-        raise _bad_groups(f"image_groups={groups} for {count} images", "each image in at most one group")
-    alone = [[index] for index in range(count) if index not in claimed]
-    return sorted(given + alone, key=min)
+    return sorted(partition(count, groups or []), key=min)
 
 
 def named_groups(names: Sequence[Any]) -> list[list[int]]:
@@ -167,4 +171,4 @@ def named_groups(names: Sequence[Any]) -> list[list[int]]:
 
 def _bad_groups(got: str, expected: str) -> InputError:
     fix = "list the indices of each clip's images, for example image_groups=[[0, 1, 2]]"
-    return InputError("The images cannot be grouped into clips.", got=got, expected=expected, fix=fix)
+    return InputError("Invalid clips: the images cannot be grouped.", got=got, expected=expected, fix=fix)

@@ -29,7 +29,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
-class Form:
+class FeatureFormat:
     """How features are stored.
 
     Attributes:

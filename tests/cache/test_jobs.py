@@ -13,18 +13,18 @@ import torch
 
 from tests import media
 from tests.cache.conftest import SETTINGS, chat, image, jobs_of, video
-from vega3d.cache import Job, Needs, Problem
-from vega3d.cache.needs import decode
+from vega3d.cache import EncodeJob, JobPlanner, Problem
+from vega3d.cache.jobs import decode
 from vega3d.data import media_rows, read_rows
 from vega3d.errors import InputError, Vega3DError
 from vega3d.image import image_size, load_image
 
 
-def addresses(jobs: list[Job]) -> set[str]:
+def addresses(jobs: list[EncodeJob]) -> set[str]:
     return {job.key.digest for job in jobs}
 
 
-def one_row(tmp_path: Path, row: Any) -> list[Job]:
+def one_row(tmp_path: Path, row: Any) -> list[EncodeJob]:
     file = tmp_path / "one.json"
     file.write_text(json.dumps([row]))
     return jobs_of(file)
@@ -75,7 +75,7 @@ def test_relative_paths_start_at_the_file_or_at_the_root(tmp_path: Path) -> None
 
 def test_ranks_share_the_work_without_overlap(annotations: Path) -> None:
     every = addresses(jobs_of(annotations))
-    parts = [addresses(jobs_of(annotations, Needs(SETTINGS, rank=rank, world=3))) for rank in range(3)]
+    parts = [addresses(jobs_of(annotations, JobPlanner(SETTINGS, rank=rank, world=3))) for rank in range(3)]
     assert set().union(*parts) == every
     assert sum(map(len, parts)) == len(every)
 
@@ -84,7 +84,7 @@ def test_one_long_video_is_work_for_every_rank(tmp_path: Path) -> None:
     media.write_video(tmp_path / "a.mp4", 130)
     file = tmp_path / "one.json"
     file.write_text(json.dumps([{"messages": [chat(video("a.mp4", nframes=128))]}]))
-    parts = [jobs_of(file, Needs(SETTINGS, rank=rank, world=2)) for rank in range(2)]
+    parts = [jobs_of(file, JobPlanner(SETTINGS, rank=rank, world=2)) for rank in range(2)]
     assert all(parts)
     assert sum(map(len, parts)) == 128
 
@@ -94,7 +94,7 @@ def test_a_missing_or_broken_medium_is_a_problem_of_its_row_alone(annotations: P
     (annotations.parent / "broken.mp4").write_bytes(b"no video")
     rows[1:1] = [json.dumps({"video": "nothing.mp4"}), json.dumps({"video": "broken.mp4"})]
     annotations.write_text("\n".join(rows))
-    found = [one for row in Needs(SETTINGS).of(read_rows(annotations)) for one in row]
+    found = [one for row in JobPlanner(SETTINGS).of(read_rows(annotations)) for one in row]
     problems = [one for one in found if isinstance(one, Problem)]
     assert [problem.where for problem in problems] == ["train.jsonl, row 1", "train.jsonl, row 2"]
     assert "nothing.mp4" in str(problems[0].error)
@@ -132,7 +132,7 @@ def test_frames_are_decoded_as_the_key_counts_them(annotations: Path) -> None:
 
 def test_one_broken_frame_does_not_take_the_others_with_it(tmp_path: Path) -> None:
     media.write_video(tmp_path / "a.mp4", 6)
-    good, bad = (Job(job.key, job.kind, job.files) for job in one_row(tmp_path, {"video": "a.mp4"})[:2])
+    good, bad = (EncodeJob(job.key, job.kind, job.files) for job in one_row(tmp_path, {"video": "a.mp4"})[:2])
     import dataclasses
 
     beyond = dataclasses.replace(bad, key=dataclasses.replace(bad.key, frames=(99,)))

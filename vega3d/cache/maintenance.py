@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vega3d.cache.needs import Job
+from vega3d.cache.jobs import EncodeJob
 from vega3d.errors import MediaNotFoundError
 from vega3d.marks import Marks, identify_drawn, parse_marks
 from vega3d.store import FeatureStore
@@ -49,13 +49,13 @@ def identity_now(files: Sequence[str], policy: IdentityPolicy, marks: Sequence[M
         return None
 
 
-def lost_jobs(damages: Iterable[Damage], policy: IdentityPolicy) -> list[Job]:
+def lost_jobs(damages: Iterable[Damage], policy: IdentityPolicy) -> list[EncodeJob]:
     """What can be computed again: its shard still says what it was, its files still are what they were."""
     found = []
     for damage in damages:
         if damage.digest is not None and damage.info.get("files"):
             key = FeatureKey.from_dict(damage.info["key"])
-            job = Job(key, damage.info["kind"], tuple(damage.info["files"]), _marks(damage.info))
+            job = EncodeJob(key, damage.info["kind"], tuple(damage.info["files"]), _marks(damage.info))
             if identity_now(job.files, policy, job.marks) == key.media:
                 found.append(job)
     return found

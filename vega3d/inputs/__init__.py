@@ -1,0 +1,1 @@
+"""From conversations to clips: messages, their media, the host's processor, and what the generator gets."""

@@ -1,0 +1,199 @@
+"""Arguments of a call to the adapter: which are media, and which of them need each other.
+
+This module reads names, presence and lengths only; it encodes nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from vega3d.errors import InputError
+from vega3d.hosts import MODALITIES, Modality
+from vega3d.inputs.clip import Clip, Planner, clips_from_tensors, flat_clips
+
+PIXELS: dict[Modality, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
+GRIDS: dict[Modality, str] = {"image": "image_grid_thw", "video": "video_grid_thw"}
+CLIPS = "generative_clips"
+MEDIA = (*PIXELS.values(), *GRIDS.values(), CLIPS)
+TENSORS: dict[Modality, tuple[str, ...]] = {
+    "image": ("generative_images", "image_groups"),
+    "video": ("generative_videos", "generative_plans"),
+}
+"""Arguments of version 0.1 in place of clips."""
+ACCEPTED = frozenset({*MEDIA, *TENSORS["image"], *TENSORS["video"]})
+CACHES = ("cache", "past_key_values", "cache_params")
+
+
+def is_given(value: Any) -> bool:
+    """True for an argument that holds anything; empty lists and tensors without rows do not."""
+    return value is not None and len(value) > 0
+
+
+def take_media(arguments: MutableMapping[str, Any], planner: Planner) -> dict[str, Any]:
+    """Take the media out of a call's arguments, with clips in place of tensors of frames.
+
+    Args:
+        arguments: of the call; media are removed.
+        planner: makes the plan of a clip from the frames that the host sees.
+
+    Returns:
+        Values of ``MEDIA``; those that hold nothing are left out.
+
+    Raises:
+        InputError: tensors are given beside clips, or do not fit together.
+    """
+    media = {name: arguments.pop(name, None) for name in MEDIA}
+    media[CLIPS] = flat_clips(media[CLIPS])
+    given = {name: arguments.pop(name, None) for names in TENSORS.values() for name in names}
+    given = {name: value for name, value in given.items() if is_given(value)}
+    if given:
+        media[CLIPS] = _converted(media, given, planner)
+    return {name: value for name, value in media.items() if is_given(value)}
+
+
+def _converted(media: Mapping[str, Any], given: Mapping[str, Any], planner: Planner) -> list[Clip]:
+    if media[CLIPS]:
+        raise InputError(
+            f"Invalid {', '.join(given)}: the frames are in {CLIPS} already.",
+            got=f"{CLIPS} and {', '.join(given)}",
+            expected="one of them",
+            fix="declare clips in the messages, or as image_groups= of Vega3DProcessor",
+        )
+    warnings.warn(
+        f"{', '.join(given)}: pass {CLIPS}, as Vega3DProcessor returns them. Tensors go with version 0.3.",
+        DeprecationWarning,
+        stacklevel=5,
+    )
+    return clips_from_tensors(
+        planner,
+        given.get("generative_images", ()),
+        given.get("generative_videos", ()),
+        given.get("image_groups", ()),
+        given.get("generative_plans"),
+    )
+
+
+def clips_of(modality: Modality, media: Mapping[str, Any]) -> list[Clip]:
+    """The clips of one modality; empty if there are no media of it.
+
+    Args:
+        modality: ``image`` or ``video``.
+        media: as ``take_media`` returns them.
+
+    Raises:
+        InputError: one side is missing, or the sides differ in number.
+    """
+    pixels, grid = PIXELS[modality], GRIDS[modality]
+    clips = [clip for clip in media.get(CLIPS, ()) if clip.modality == modality]
+    given = [name for name in (pixels, grid) if name in media] + [CLIPS] * bool(clips)
+    for name in (pixels, grid):
+        if given and name not in media:
+            raise _missing(name, given, modality)
+    items = sorted(item for clip in clips for item in clip.items)
+    if given and items != list(range(len(media[grid]))):
+        raise InputError(
+            f"Invalid {CLIPS}: they do not fit the host's {modality}s.",
+            got=f"items {items}" if items else "nothing",
+            expected=f"each of the host's {len(media[grid])} {modality}s once",
+            fix="prepare the batch with Vega3DProcessor, which makes both sides from one decode",
+        )
+    return clips
+
+
+def require_one_source(media: Mapping[str, Any], encoded: bool, text: Mapping[str, Any]) -> None:
+    """Refuse media that reach the host in two ways, of which one would be ignored.
+
+    Args:
+        media: as ``take_media`` returns them.
+        encoded: an ``encoding`` is given.
+        text: the other arguments; ``mm_encoder_outputs`` among them is a source, too.
+
+    Raises:
+        InputError: there is more than one source.
+    """
+    ready = ["encoding"] * encoded + ["mm_encoder_outputs"] * _has_outputs(text)
+    beside = [name for name in media if encoded or name in PIXELS.values()]
+    if len(ready) + bool(beside) > 1:
+        raise InputError(
+            "Invalid media: they are given twice, encoded and as they are.",
+            got=", ".join([*ready, *beside]),
+            expected="one of encoding, mm_encoder_outputs, and media",
+            fix=f"drop {', '.join(beside or ready[1:])} from the call",
+        )
+
+
+def consumed_grids(media: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Grids of media that need no pixels: a cache, embeddings or encoder outputs of the call hold them.
+
+    The host makes positions from these grids, so they go to it as they are.
+    """
+    if not (_filled_cache(text) or text.get("inputs_embeds") is not None or _has_outputs(text)):
+        return {}
+    return {
+        GRIDS[modality]: media[GRIDS[modality]]
+        for modality in MODALITIES
+        if GRIDS[modality] in media and PIXELS[modality] not in media
+    }
+
+
+def with_token_ids(inputs: Tensor | None, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of ``generate``, with its ``inputs`` under the name that ``forward`` has for them.
+
+    Raises:
+        InputError: both names are used.
+    """
+    if inputs is None:
+        return keywords
+    if keywords.get("input_ids") is not None:
+        raise InputError(
+            "Invalid token ids: they are given twice.",
+            got="inputs and input_ids",
+            expected="either of them",
+            fix="drop one of them",
+        )
+    return keywords | {"input_ids": inputs}
+
+
+def require_left_padding(attention_mask: Any) -> None:
+    """Refuse rows that end in padding: the host would continue the padding, not the row.
+
+    Args:
+        attention_mask: (B, L), or anything else that the host takes, which is not checked.
+
+    Raises:
+        InputError: a row's last entry is 0; it names the rows.
+    """
+    if not isinstance(attention_mask, Tensor) or attention_mask.ndim != 2:
+        return
+    ends = (attention_mask[:, -1:] == 0).nonzero()[:, 0]  # (n,) rows
+    if len(ends):
+        raise InputError(
+            "Invalid padding: a batch for generate is padded on the right, so answers would continue it.",
+            got=f"attention_mask ends in 0 in rows {', '.join(map(str, ends.tolist()))}",
+            expected="padding on the left",
+            fix="build the batch with add_generation_prompt=True or padding_side='left'",
+        )
+
+
+def _missing(name: str, given: Sequence[str], modality: Modality) -> InputError:
+    return InputError(
+        f"Missing {name}.",
+        got=f"only {', '.join(given)}",
+        expected=f"{name} beside them",
+        fix=f"pass everything that the processor returned; where a cache holds the {modality}s already, "
+        f"only {modality}_grid_thw may stay",
+    )
+
+
+def _has_outputs(text: Mapping[str, Any]) -> bool:
+    return bool(text.get("mm_encoder_outputs"))
+
+
+def _filled_cache(text: Mapping[str, Any]) -> bool:
+    """True if a cache is given and a first turn has filled it."""
+    caches = [text[name] for name in CACHES if text.get(name) is not None]
+    return any(bool(cache.get_seq_length()) for cache in caches)
