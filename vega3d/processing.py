@@ -23,7 +23,7 @@ from transformers import BatchFeature
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError, InputError
 from vega3d.image import load_image
-from vega3d.inputs.arguments import check_text, flat_images, is_text, named_groups
+from vega3d.inputs.arguments import check_text, flat_images
 from vega3d.inputs.arguments import image_groups as group_images
 from vega3d.inputs.arguments import video_requests as request_videos
 from vega3d.inputs.call import CLIPS
@@ -149,7 +149,8 @@ class Vega3DProcessor:
             UnknownKeywordError: a keyword is unknown.
             DependencyError: a video where torchvision is missing.
         """
-        if text is not None and not is_text(text):
+        texts = [text] if isinstance(text, str) or text is None else text
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(part, str | None) for part in texts):
             raise InputError(
                 "Invalid text: it must be a string or a list of strings.",
                 got=type(text).__name__,
@@ -215,8 +216,7 @@ class Vega3DProcessor:
             kwargs["padding_side"] = padding_side
         elif add_generation_prompt or for_template.get("continue_final_message"):
             _pad_on_the_left(kwargs)
-        groups = named_groups([request.clip for request in parsed.images])
-        batch = self._encode(text, parsed.images, parsed.videos, groups, kwargs)
+        batch = self._encode(text, parsed.images, parsed.videos, parsed.groups, kwargs)
         return batch if return_dict else batch["input_ids"]
 
     def _encode(

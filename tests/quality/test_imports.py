@@ -13,7 +13,16 @@ ROOT = Path(__file__).parents[2] / "vega3d"
 # From a video to fused tokens. Not on that way: settings, files, stores, and what only estimates need.
 WAY_IN = ("video", "decoding", "image", "inputs", "processing")
 CORE = (*WAY_IN, "backbones", "hosts", "grid", "fusion", "adapter")
-ASIDE = {"weights.py", "prompt.py", "flops.py", "empty.py", "attention.py"}
+ASIDE = {
+    "weights.py",
+    "prompt.py",
+    "flops.py",
+    "empty.py",
+    "attention.py",
+    "keywords.py",
+    "forwarding.py",
+    "call.py",
+}
 
 
 def test_importing_vega3d_loads_no_torch_transformers_or_diffusers() -> None:

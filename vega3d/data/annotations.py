@@ -16,7 +16,6 @@ from vega3d.data.conversations import LOCAL, Allowed, Messages, messages_of
 from vega3d.data.spar import SparMarks, with_marks
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError, Vega3DError
-from vega3d.inputs.arguments import named_groups
 from vega3d.inputs.messages import ImageRequest, VideoRequest, parse
 
 
@@ -130,8 +129,7 @@ def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = 
         InputError: a media entry cannot be understood.
     """
     parsed = parse(messages, dict(defaults or {}))
-    groups = named_groups([request.clip for request in parsed.images])
-    return Row(where, messages, parsed.images, groups, parsed.videos)
+    return Row(where, messages, parsed.images, parsed.groups, parsed.videos)
 
 
 def media_rows(sources: Iterable[str], defaults: Mapping[str, Any] | None = None) -> Iterator[Row]:

@@ -14,14 +14,7 @@ from torch import Tensor
 
 from vega3d.errors import InputError
 from vega3d.inputs.clip import partition
-from vega3d.inputs.messages import VideoRequest, limits_of, sampling_of
-
-
-def is_text(text: Any) -> bool:
-    """True if ``text`` is a string or a list of strings."""
-    if isinstance(text, str):
-        return True
-    return isinstance(text, (list, tuple)) and all(isinstance(item, str) for item in text)
+from vega3d.inputs.messages import VideoRequest, limits_of, named_groups, sampling_of
 
 
 def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> None:
@@ -159,14 +152,6 @@ def image_groups(
             raise _bad_groups(f"{len(names)} names in clips for {count} images", "a name or None an image")
         return named_groups(names)
     return sorted(partition(count, groups or []), key=min)
-
-
-def named_groups(names: Sequence[Any]) -> list[list[int]]:
-    """Images with the same name are one group; None stands alone. In order of the first image."""
-    groups: dict[Any, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(("alone", index) if name is None else ("clip", name), []).append(index)
-    return list(groups.values())
 
 
 def _bad_groups(got: str, expected: str) -> InputError:

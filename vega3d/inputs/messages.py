@@ -94,6 +94,11 @@ class Conversations:
     videos: list[VideoRequest]
     batched: bool
 
+    @property
+    def groups(self) -> list[list[int]]:
+        """Indices of the images of each clip."""
+        return named_groups([request.clip for request in self.images])
+
 
 def parse(conversation: Any, defaults: Mapping[str, Any] | None = None) -> Conversations:
     """Take conversations apart without changing them.
@@ -115,6 +120,14 @@ def parse(conversation: Any, defaults: Mapping[str, Any] | None = None) -> Conve
             raise _not_messages(messages)
         parsed.messages.append([_bare(message, row, parsed, defaults or {}) for message in messages])
     return parsed
+
+
+def named_groups(names: Sequence[Any]) -> list[list[int]]:
+    """Images with the same name are one group; None stands alone. In order of the first image."""
+    groups: dict[Any, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(("alone", index) if name is None else ("clip", name), []).append(index)
+    return list(groups.values())
 
 
 def _not_messages(got: object) -> InputError:
