@@ -162,7 +162,8 @@ class Vega3DAdapter(Pretrained, HostSurface):
                 items, maps = items + new, maps + generated
         if not items:
             return Encoding({}, (), {}, ())
-        names = unique_names([registry.backbone_name(settings) for settings in self._settings()])
+        encoders = (self.vega3d_config.backbone, *self.vega3d_config.semantic_streams)
+        names = unique_names([registry.backbone_name(settings) for settings in encoders])
         tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells, names)
         for kind, output in outputs.items():
             fused = [one for item, one in zip(items, tokens, strict=True) if item.modality == kind]
@@ -193,10 +194,6 @@ class Vega3DAdapter(Pretrained, HostSurface):
             for index, (semantic, grid) in enumerate(zip(output.pooler_output, grids, strict=True))
         ]
         return output, items, maps
-
-    def _settings(self) -> tuple[Any, ...]:
-        """Of the generator, then of the further streams."""
-        return self.vega3d_config.backbone, *self.vega3d_config.semantic_streams
 
     def _plan(self, host: Sequence[int]) -> FramePlan:
         return frame_plan(self.vega3d_config.backbone, host)

@@ -214,8 +214,10 @@ class Vega3DProcessor:
         kwargs.update(padding=padding, return_tensors=return_tensors)
         if padding_side is not None:
             kwargs["padding_side"] = padding_side
-        elif add_generation_prompt or for_template.get("continue_final_message"):
-            _pad_on_the_left(kwargs)
+        elif (add_generation_prompt or for_template.get("continue_final_message")) and (
+            "padding_side" not in kwargs.get("text_kwargs", {})
+        ):
+            kwargs.setdefault("padding_side", "left")
         batch = self._encode(text, parsed.images, parsed.videos, parsed.groups, kwargs)
         return batch if return_dict else batch["input_ids"]
 
@@ -327,9 +329,3 @@ class Vega3DProcessor:
 
     def __repr__(self) -> str:
         return f"Vega3DProcessor({type(self.processor).__name__}, {self.config})"
-
-
-def _pad_on_the_left(kwargs: dict[str, Any]) -> None:
-    """Set the padding side in place, unless it is already set here or among the tokenizer's keywords."""
-    if "padding_side" not in kwargs.get("text_kwargs", {}):
-        kwargs.setdefault("padding_side", "left")

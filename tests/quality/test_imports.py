@@ -40,9 +40,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(vega3d, "Vega4D")
 
 
-def test_the_core_from_video_to_fused_tokens_stays_under_2700_statements() -> None:
+def test_the_core_from_video_to_fused_tokens_stays_under_2720_statements() -> None:
     files = [path for unit in CORE for path in [ROOT / f"{unit}.py", *(ROOT / unit).rglob("*.py")]]
-    assert sum(statements(path) for path in files if path.is_file() and path.name not in ASIDE) < 2700
+    assert sum(statements(path) for path in files if path.is_file() and path.name not in ASIDE) < 2720
 
 
 def statements(path: Path) -> int:

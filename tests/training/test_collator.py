@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -188,12 +189,17 @@ def test_truncation_leaves_an_answer_or_is_an_error(processor: Vega3DProcessor) 
         Collator(processor, max_length=200, overlong="truncate")([asked])
 
 
+class Rows(IterableDataset[int]):
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+
+
 @pytest.mark.parametrize(("dispatch", "iterable", "processes"), [(True, False, 2), (None, True, 2)])
 def test_batches_that_one_process_cuts_up_are_refused(
     dispatch: bool | None, iterable: bool, processes: int
 ) -> None:
     accelerator = SimpleNamespace(dispatch_batches=dispatch, num_processes=processes)
-    rows: Any = IterableDataset() if iterable else [1, 2]
+    rows: Any = Rows() if iterable else [1, 2]
     with pytest.raises(ConfigError, match=r"dispatch_batches(?s:.)*False"):
         require_own_batches(accelerator, rows)
     require_own_batches(SimpleNamespace(dispatch_batches=dispatch, num_processes=1), rows)

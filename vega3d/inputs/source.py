@@ -114,8 +114,8 @@ class ClipSource:
         if not numbers:
             return ()
         if self.pictures is None:
-            video = self.media.getvalue() if isinstance(self.media, io.BytesIO) else self.media
-            media = _identity(video, policy)
+            video: Any = self.media.getvalue() if isinstance(self.media, io.BytesIO) else self.media
+            media = str(self.address) if policy is None else identify(video, policy)
             return tuple(FeatureKey(media, frames, self.size) for frames in numbers)
         identities = {at: self._picture_identity(at, policy) for at in sorted({*sum(numbers, ())})}
         return tuple(picture_key([identities[at] for at in frames], self.size) for frames in numbers)
@@ -160,11 +160,9 @@ class ClipSource:
 
     def _picture_identity(self, at: int, policy: IdentityPolicy | None) -> str:
         assert self.pictures is not None
-        return identify_drawn(_identity(self.pictures[at], policy), self.marks[at] if self.marks else ())
-
-
-def _identity(media: Any, policy: IdentityPolicy | None) -> str:
-    return str(media) if policy is None else identify(media, policy)
+        picture = self.pictures[at]
+        media = str(picture) if policy is None else identify(picture, policy)
+        return identify_drawn(media, self.marks[at] if self.marks else ())
 
 
 def plan_images(
