@@ -27,10 +27,11 @@ from vega3d.estimate.host import HostClip, host_clip, prefill_flops, vision_flop
 from vega3d.estimate.measured import peak_bytes
 from vega3d.estimate.memory import training_memory
 from vega3d.estimate.parameters import empty_host, host_parts, lora_parameters
-from vega3d.estimate.setup import size_of, with_settings
+from vega3d.estimate.setup import size_of
 from vega3d.estimate.shapes import find_host, find_wan
 from vega3d.estimate.tables import as_text
 from vega3d.pico import pico_path
+from vega3d.settings import with_overrides
 
 WANS = Path(__file__).parent / "goldens" / "wan"
 BF16 = WanConfig(dtype="bfloat16")
@@ -285,7 +286,9 @@ def test_frames_between_the_hosts_cost_the_generator_alone() -> None:
 
 
 def test_settings_are_read_from_text() -> None:
-    config = with_settings(WanConfig(), ["mode=clip", "draws=4", "size=[1280,720]", "pool=null", "sigma=0.5"])
+    config = with_overrides(
+        WanConfig(), ["mode=clip", "draws=4", "size=[1280,720]", "pool=null", "sigma=0.5"]
+    )
     assert config == WanConfig(mode="clip", draws=4, size=(1280, 720), sigma=0.5)
 
 
@@ -302,9 +305,9 @@ def test_settings_are_read_from_text() -> None:
         (lambda: estimated(modes=("clips",)), "'clip'"),
         (lambda: estimated(device="gpu"), "'cuda'"),
         (lambda: estimated(rank=0), "rank"),
-        (lambda: with_settings(BF16, ["blok=3"]), "'block'"),
-        (lambda: with_settings(BF16, ["block"]), "key=value"),
-        (lambda: with_settings(BF16, ["draws=many"]), "draws='many'"),
+        (lambda: with_overrides(BF16, ["blok=3"]), "'block'"),
+        (lambda: with_overrides(BF16, ["block"]), "key.sub=value"),
+        (lambda: with_overrides(BF16, ["draws=many"]), "'draws'"),
         (lambda: size_of("640"), "640x480"),
         (lambda: estimated(size=(9000, 30)), "aspect"),
     ],

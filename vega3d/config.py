@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from vega3d.errors import ConfigError, nearest, unknown_choice
+from vega3d.errors import ConfigError, unknown_choice
+from vega3d.settings import from_mapping
 
 Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_reference"]
 Picture = Literal["whole", "reference"]
@@ -176,6 +177,12 @@ class WanConfig:
                 value is None or value >= 1, f"{name} is not positive.", value, "1 or more", "leave it out"
             )
 
+    @staticmethod
+    def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of an earlier version as those of this one; called by the reader before it checks them."""
+        require_picture(record.get("picture"))
+        return {name: value for name, value in record.items() if name not in GONE}
+
     @classmethod
     def reference(cls, branch: Branch = "vsi", **changes: Any) -> WanConfig:
         """The settings that a released branch really runs with: cropped picture, truncated table.
@@ -333,41 +340,18 @@ class Vega3DConfig:
         Raises:
             ConfigError: a key is unknown, or a value makes no sense.
         """
-        parts = dict(record)
-        streams = parts.pop("semantic_streams", ())
-        built = {
-            "backbone": _build_encoder(parts.pop("backbone", {}), "backbone.", ignored),
-            "semantic_streams": tuple(
-                _build_encoder(one, f"semantic_streams.{at}.", ignored) for at, one in enumerate(streams)
-            ),
-            "fusion": _build(FusionConfig, dict(parts.pop("fusion", {})), "fusion.", ignored),
-            "host": _build(HostConfig, dict(parts.pop("host", {})), "host.", ignored),
-        }
-        return cls(**built, **_known(cls, parts, "", ignored))
+        parts = dict(record) if isinstance(record, Mapping) else {"config": record}
+        parts["backbone"] = _encoder(parts.get("backbone", {}), "backbone.", ignored)
+        parts["semantic_streams"] = [
+            _encoder(stream, f"semantic_streams.{at}.", ignored)
+            for at, stream in enumerate(parts.get("semantic_streams") or ())
+        ]
+        return from_mapping(cls, parts, ignored=ignored)
 
 
-def _known(cls: type, values: dict[str, Any], prefix: str, ignored: list[str] | None) -> dict[str, Any]:
-    names = {entry.name for entry in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - names - GONE)
-    if unknown and ignored is None:
-        close = nearest(unknown[0], names)
-        raise ConfigError(
-            f"Unknown key {prefix + unknown[0]!r}.",
-            got=", ".join(prefix + name for name in unknown),
-            expected="one of " + ", ".join(sorted(names)),
-            fix=f"did you mean {prefix + close!r}?" if close else "remove it",
-        )
-    if ignored is not None:
-        ignored.extend(prefix + name for name in unknown)
-    return {name: value for name, value in values.items() if name in names}
-
-
-def _build(cls: type, values: dict[str, Any], prefix: str, ignored: list[str] | None) -> Any:
-    return cls(**_known(cls, values, prefix, ignored))
-
-
-def _build_encoder(values: Mapping[str, Any], prefix: str, ignored: list[str] | None) -> Any:
+def _encoder(values: Any, place: str, ignored: list[str] | None) -> Any:
+    """Settings of a frozen encoder, of the class that ``type`` names."""
     from vega3d.registry import backbone_config_class
 
     settings = dict(values)
-    return _build(backbone_config_class(settings.pop("type", "wan")), settings, prefix, ignored)
+    return from_mapping(backbone_config_class(settings.pop("type", "wan")), settings, place, ignored)

@@ -15,8 +15,7 @@ from typing import Literal
 
 from experiments.miniature.arms import ARMS
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.training.typed import built
-from vega3d.training.yaml_text import overridden, read_yaml
+from vega3d.settings import apply_overrides, from_mapping, read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 PRIMARY = "rooms"
@@ -223,7 +222,7 @@ def load(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Setting
         if str(name) not in known:
             raise unknown_choice("config", str(name), known)
         path = CONFIGS / f"{name}.yaml"
-    made: Settings = built(Settings, overridden(read_yaml(path), overrides), "")
+    made: Settings = from_mapping(Settings, apply_overrides(read_yaml(path), overrides))
     return made
 
 

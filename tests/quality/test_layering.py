@@ -30,6 +30,7 @@ FLOORS: list[set[str]] = [
     {"decoding"},
     {"geometry", "grid", "image", "marks"},
     {"config"},
+    {"settings"},
     {"registry", "locks"},
     {"containers", "files", "hub", "pico", "web"},
     {"errors", "durations", "_torchvision", "_utils", "_version"},

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vega3d.errors import ConfigError
+from vega3d.settings import apply_overrides
 from vega3d.training.config import TrainConfig, load_config
-from vega3d.training.yaml_text import overridden
 
 TEXT = """
 model:
@@ -76,7 +76,7 @@ def test_an_override_sets_its_place_and_nothing_else(path: list[str], value: Any
     before: dict[str, Any] = {"UPPER": {"x": [1, 2]}}
     text = {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else value
     text = f"'{text}'" if isinstance(text, str) and not isinstance(value, bool) else text
-    found: Any = overridden(before, [f"{'.'.join(path)}={text}"])
+    found: Any = apply_overrides(before, [f"{'.'.join(path)}={text}"])
     assert found.pop("UPPER") == {"x": [1, 2]}
     for key in path:
         assert list(found) == [key]
@@ -95,23 +95,23 @@ def test_an_override_sets_its_place_and_nothing_else(path: list[str], value: Any
         ({"lora": {"rnak": 8}}, "did you mean 'lora.rank'"),
         ({"data": [{"file": "a", "wieght": 2}]}, "did you mean 'data.0.weight'"),
         ({"recipe": "lorra"}, "did you mean 'lora'"),
-        ({"lora": {"rank": "big"}}, "lora.rank has a value of the wrong kind"),
-        ({"lora": {"rank": True}}, "lora.rank has a value of the wrong kind"),
-        ({"lora": {"rank": 0}}, "LoRA's settings"),
-        ({"model": {}}, "No model is named"),
-        ({"model": {"checkpoint": "x", "fusion": "paper"}}, "set twice"),
-        ({"data": []}, "nothing to train on"),
-        ({"data": [{"root": "a"}]}, "data.0 names no source"),
-        ({"data": [{"file": "a", "weight": 0}]}, "weight is not positive"),
-        ({"data": [{"file": "a", "weight": "25"}]}, "weight is not positive"),
-        ({"data": [{"file": "a", "dataset": "b"}]}, "data.0 names no source, or two"),
-        ({"data": [{"file": "a", "share": "30%"}, {"file": "b"}]}, "shares that are no whole"),
-        ({"data": [{"file": "a", "share": "30%"}, {"file": "b", "share": 0.3}]}, "no whole"),
-        ({"epoch_rows": 10}, "no shares to divide"),
+        ({"lora": {"rank": "big"}}, "Invalid value for 'lora.rank'"),
+        ({"lora": {"rank": True}}, "Invalid value for 'lora.rank'"),
+        ({"lora": {"rank": 0}}, "Invalid LoRA settings in 'lora'"),
+        ({"model": {}}, "Missing model in 'model'"),
+        ({"model": {"checkpoint": "x", "fusion": "paper"}}, "Invalid fusion"),
+        ({"data": []}, "Missing rows"),
+        ({"data": [{"root": "a"}]}, "Invalid source in 'data.0'"),
+        ({"data": [{"file": "a", "weight": 0}]}, "Invalid weight in 'data.0'"),
+        ({"data": [{"file": "a", "weight": "25"}]}, "Invalid weight in 'data.0'"),
+        ({"data": [{"file": "a", "dataset": "b"}]}, "Invalid source in 'data.0'"),
+        ({"data": [{"file": "a", "share": "30%"}, {"file": "b"}]}, "Invalid shares of data"),
+        ({"data": [{"file": "a", "share": "30%"}, {"file": "b", "share": 0.3}]}, "Invalid shares of data"),
+        ({"epoch_rows": 10}, "Invalid epoch_rows"),
         ({"batch_by": "lenght"}, "did you mean 'length'"),
-        ({"store": {"only": True}}, "no features"),
-        ({"store": "features"}, "store has a value of the wrong kind"),
-        ({"new_modules_lr": "fast"}, "new_modules_lr has a value of the wrong kind"),
+        ({"store": {"only": True}}, "Missing features in 'store'"),
+        ({"store": "features"}, "Invalid value for 'store'"),
+        ({"new_modules_lr": "fast"}, "Invalid value for 'new_modules_lr'"),
     ],
 )
 def test_a_setting_that_makes_no_sense_names_itself(changes: dict[str, Any], words: str) -> None:
@@ -146,3 +146,16 @@ def test_a_file_that_is_no_plain_yaml_is_refused(text: str, tmp_path: Path) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_all_faults_of_a_record_are_listed_in_one_error() -> None:
+    changes = {"recipy": "lora", "lora": {"rank": "big", "alhpa": 8}, "store": {"only": True}}
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_dict(RECORD | changes)
+    for words in ("did you mean 'recipe'", "'lora.rank'", "did you mean 'lora.alpha'", "Missing features"):
+        assert words in str(caught.value)
+
+
+def test_the_entry_with_the_fault_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"data\.1"):
+        TrainConfig.from_dict(RECORD | {"data": [{"file": "a"}, {"file": "b", "share": "0%"}]})

@@ -77,7 +77,7 @@ FAULTS = (
     # settings
     "Unknown key 'lora.rnak'",
     "Unknown key 'trainer.learning_rat'",
-    "new_modules_lr has a value of the wrong kind",
+    "Invalid value for 'new_modules_lr'",
     "Unknown key 'recipy'",
     "DeepSpeed's settings cannot be read",
     "Nothing would be evaluated",

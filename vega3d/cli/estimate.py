@@ -48,8 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     from vega3d.config import FusionConfig, WanConfig
     from vega3d.estimate import Setup, estimate
     from vega3d.estimate.costs import fitting_modes
-    from vega3d.estimate.setup import MODES, size_of, with_settings
+    from vega3d.estimate.setup import MODES, size_of
     from vega3d.estimate.tables import as_text
+    from vega3d.settings import with_overrides
 
     every = arguments.mode == ["all"]
     setup = Setup(
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         wan=arguments.wan,
         frames=tuple(arguments.frames),
         modes=fitting_modes(MODES, arguments.wan) if every else tuple(arguments.mode),
-        config=with_settings(WanConfig(dtype="bfloat16"), arguments.set),
+        config=with_overrides(WanConfig(dtype="bfloat16"), arguments.set),
         fusion=FusionConfig(arguments.fusion),
         size=size_of(arguments.picture_size),
         medium=arguments.medium,

@@ -1,15 +1,9 @@
-"""What an estimate is asked for, validated; imports no torch.
-
-Settings of the generator may be given as text (``draws=4``), as the command line has them.
-"""
+"""What an estimate is asked for, validated; imports no torch."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from vega3d.config import FusionConfig, Mode, WanConfig
 from vega3d.errors import ConfigError, unknown_choice
@@ -70,41 +64,6 @@ class Setup:
                 raise ConfigError(
                     f"{name} is not positive.", got=value, expected="1 or more", fix="leave it out"
                 )
-
-
-def with_settings(config: WanConfig, settings: Iterable[str]) -> WanConfig:
-    """A config with fields changed by ``key=value``, the value in JSON or as a bare word.
-
-    Raises:
-        ConfigError: no such field, or no such value.
-    """
-    known = {entry.name for entry in dataclasses.fields(config)}
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ConfigError(
-                f"{setting!r} sets nothing.", got=setting, expected="key=value", fix=f"write {setting}=..."
-            )
-        if name not in known:
-            raise unknown_choice("setting", name, known)
-        changes[name] = _value(text)
-    try:
-        return dataclasses.replace(config, **changes)
-    except TypeError as error:
-        raise ConfigError(
-            "A setting has a value of the wrong kind.",
-            got=", ".join(f"{name}={value!r}" for name, value in changes.items()),
-            expected="values of the kinds that WanConfig documents",
-            fix='lists in JSON, for example size=[832,480]; shortcuts=["stop","plane"]',
-        ) from error
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text  # a bare word: mode=clip
 
 
 def size_of(text: str) -> tuple[int, int]:

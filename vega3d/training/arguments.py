@@ -19,9 +19,9 @@ from transformers.integrations.integration_utils import (
 )
 
 from vega3d.errors import ConfigError, DependencyError, nearest
+from vega3d.settings import SettingError
 from vega3d.training import deepspeed_cpu
 from vega3d.training.config import TrainConfig
-from vega3d.training.typed import SettingError
 
 OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
 DEFAULTS: dict[str, Any] = {

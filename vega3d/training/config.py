@@ -1,10 +1,8 @@
 """All settings of a training run as frozen dataclasses: read from YAML, checked before anything is loaded.
 
-A key that nobody reads is an error that names the nearest one: a misspelt ``learning_rate`` would otherwise
-cost a run. The section ``trainer`` takes every field of transformers' ``TrainingArguments`` by its own name,
-``model.backbone`` those of ``WanConfig``; neither is repeated here.
-
-This module knows neither torch nor transformers, and not what a setting does.
+An unknown key is an error that names the nearest one: a misspelt ``learning_rate`` would cost a whole run.
+The section ``trainer`` takes every field of transformers' ``TrainingArguments`` by its own name,
+``model.backbone`` those of ``WanConfig``; neither is repeated here. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -15,14 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vega3d.errors import ConfigError
-from vega3d.training.typed import CORRECT, SettingError, built
-from vega3d.training.yaml_text import overridden, read_yaml
+from vega3d.settings import SettingError, apply_overrides, from_mapping, read_yaml
 
 Recipe = Literal["align", "lora", "full"]
 Overlong = Literal["error", "truncate"]
 Precision = Literal["auto", "float32", "bfloat16"]
 BatchBy = Literal["random", "length"]
+
+
+def _require(condition: bool, what: str, got: object, expected: str, place: str = "") -> None:
+    if not condition:
+        raise SettingError(what, got=got, expected=expected, place=place)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,17 @@ class ModelSettings:
     dtype: Precision = "auto"
     attention: str = "sdpa"
 
+    def __post_init__(self) -> None:
+        both = "host and checkpoint are null"
+        _require(self.host is not None or self.checkpoint is not None, "Missing model.", both, "one of both")
+        _require(
+            self.checkpoint is None or self.fusion is None,
+            "Invalid fusion: set twice.",
+            "checkpoint and fusion",
+            "the checkpoint's own fusion",
+            "fusion",
+        )
+
 
 @dataclass(frozen=True)
 class LoraSettings:
@@ -70,6 +82,10 @@ class LoraSettings:
     dropout: float = 0.05
     targets: str | tuple[str, ...] | None = None
     quantize: Literal["4bit"] | None = None
+
+    def __post_init__(self) -> None:
+        is_valid = self.rank >= 1 and self.alpha >= 1 and 0 <= self.dropout < 1
+        _require(is_valid, "Invalid LoRA settings.", self, "rank, alpha >= 1, dropout in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,15 @@ class DataFile:
     allow_urls: bool = False
     allow_outside: bool = False
 
+    def __post_init__(self) -> None:
+        got = f"file={self.file}, dataset={self.dataset}"
+        _require(
+            (self.file is None) != (self.dataset is None), "Invalid source.", got, "either file or dataset"
+        )
+        for name in ("weight", "share"):
+            if getattr(self, name) is not None:
+                fraction(getattr(self, name), name)
+
     @property
     def trust(self) -> dict[str, bool]:
         """Media that its rows may name, as keywords of ``read_rows``."""
@@ -133,6 +158,10 @@ class DataFile:
         """``weight`` as a number."""
         return fraction(self.weight)
 
+    def defaults(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        """Sampling of media that do not state it: the file's own, then that of the run."""
+        return {**sampling, **self.sampling}
+
 
 @dataclass(frozen=True)
 class StoreSettings:
@@ -145,6 +174,10 @@ class StoreSettings:
 
     path: str | None = None
     only: bool = False
+
+    def __post_init__(self) -> None:
+        got, expected = "only without path", "both, or neither"
+        _require(not self.only or self.path is not None, "Missing features.", got, expected, "only")
 
 
 @dataclass(frozen=True)
@@ -185,59 +218,16 @@ class TrainConfig:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for is_wrong, what, got, expected, place in self._contradictions():
-            if is_wrong:
-                raise SettingError(what, got=got, expected=expected, fix=CORRECT, place=place)
+        _require(bool(self.data), "Missing rows to train on.", "data is empty", "data: [{file: train.json}]")
+        _require(
+            self.lora.quantize is None or self.recipe == "lora",
+            "Invalid recipe: weights in 4 bits cannot be trained.",
+            f"lora.quantize={self.lora.quantize} with recipe {self.recipe}",
+            "recipe: lora, which leaves them frozen",
+            "lora.quantize",
+        )
         _check_mixture(self.data, "data", self.epoch_rows)
         _check_mixture(self.eval_data, "eval_data", None)
-
-    def _contradictions(self) -> tuple[tuple[bool, str, object, str, str], ...]:
-        """Whether it is so, what is wrong, what was given, what is expected, which setting to leave out."""
-        model, store, lora = self.model, self.store, self.lora
-        return (
-            (
-                model.host is None and model.checkpoint is None,
-                "No model is named.",
-                "neither model.host nor model.checkpoint",
-                "one of both",
-                "",
-            ),
-            (
-                model.checkpoint is not None and model.fusion is not None,
-                "The fusion is set twice.",
-                "model.checkpoint and model.fusion",
-                "the checkpoint's own fusion",
-                "model.fusion",
-            ),
-            (
-                not self.data,
-                "There is nothing to train on.",
-                "data is empty",
-                "data: [{file: train.json}]",
-                "",
-            ),
-            (
-                store.only and store.path is None,
-                "There are no features.",
-                "store.only without store.path",
-                "both, or neither",
-                "store.only",
-            ),
-            (
-                lora.rank < 1 or lora.alpha < 1 or not 0 <= lora.dropout < 1,
-                "LoRA's settings make no sense.",
-                lora,
-                "rank, alpha >= 1, dropout in [0, 1)",
-                "lora",
-            ),
-            (
-                lora.quantize is not None and self.recipe != "lora",
-                "Weights in 4 bits cannot be trained.",
-                f"lora.quantize={lora.quantize} with recipe {self.recipe}",
-                "recipe: lora, which leaves them frozen",
-                "lora.quantize",
-            ),
-        )
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> TrainConfig:
@@ -246,8 +236,7 @@ class TrainConfig:
         Raises:
             ConfigError: a key is unknown, a value is of the wrong kind, or two settings contradict.
         """
-        made: TrainConfig = built(cls, record, "")
-        return made
+        return from_mapping(cls, record)
 
     def to_dict(self) -> dict[str, Any]:
         """Inverse of ``from_dict``: plain values."""
@@ -262,55 +251,44 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     Raises:
         ConfigError: the file cannot be read, or see ``TrainConfig.from_dict``.
     """
-    return TrainConfig.from_dict(overridden(read_yaml(path), overrides))
+    return TrainConfig.from_dict(apply_overrides(read_yaml(path), overrides))
 
 
-def fraction(value: float | str) -> float:
+def fraction(value: float | str, name: str = "weight") -> float:
     """A number, or one as ``25%``.
+
+    Args:
+        value: of a setting.
+        name: of the setting.
 
     Raises:
         ConfigError: it is neither, or not positive.
     """
     try:
-        found = float(value) if not isinstance(value, str) else float(value.removesuffix("%")) / 100
+        number = float(value) if not isinstance(value, str) else float(value.removesuffix("%")) / 100
     except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf") or (isinstance(value, str) and not value.endswith("%")):
-        raise SettingError(
-            "A weight or share is not positive.",
-            got=repr(value),
-            expected="a number above 0, or a percentage as 25%",
-            fix=CORRECT,
-        )
-    return found
+        number = 0.0
+    is_valid = 0 < number < float("inf") and (not isinstance(value, str) or value.endswith("%"))
+    _require(is_valid, f"Invalid {name}.", repr(value), "a number above 0, or a percentage as 25%", name)
+    return number
 
 
 def _check_mixture(entries: tuple[DataFile, ...], place: str, rows: int | None) -> None:
-    for at, one in enumerate(entries):
-        if (one.file is None) == (one.dataset is None):
-            got = f"file={one.file}, dataset={one.dataset}"
-            raise _mixed(f"{place}.{at}", "names no source, or two", got)
-        for name in ("weight", "share"):
-            if getattr(one, name) is not None:
-                _with_place(getattr(one, name), f"{place}.{at}.{name}")
-    shares = [fraction(one.share) for one in entries if one.share is not None]
-    if shares and (len(shares) < len(entries) or abs(sum(shares) - 1) > 1e-3):
-        raise _mixed(place, "has shares that are no whole", f"{len(entries)} entries, shares {shares}")
-    if rows is not None and (rows < 1 or not shares):
-        raise _mixed("epoch_rows", "has no shares to divide it up", f"epoch_rows={rows}")
-    if len({one.streaming for one in entries}) > 1:
-        raise _mixed(place, "is streamed in part", [one.streaming for one in entries])
-
-
-def _with_place(value: float | str, place: str) -> None:
-    try:
-        fraction(value)
-    except ConfigError as error:
-        raise SettingError(
-            f"{place} is not positive.", got=error.got, expected=error.expected, fix=CORRECT, place=place
-        ) from None
-
-
-def _mixed(place: str, problem: str, got: object) -> SettingError:
-    expected = "each entry with file or dataset; shares for all that add up to 100%, or for none"
-    return SettingError(f"{place} {problem}.", got=got, expected=expected, fix=CORRECT, place=place)
+    shares = [fraction(entry.share, "share") for entry in entries if entry.share is not None]
+    is_whole = not shares or (len(shares) == len(entries) and abs(sum(shares) - 1) <= 1e-3)
+    got = f"{len(entries)} entries, shares {shares}"
+    _require(
+        is_whole,
+        f"Invalid shares of {place}.",
+        got,
+        "a share for all that add up to 100 %, or for none",
+        place,
+    )
+    is_divided = rows is None or (rows >= 1 and bool(shares))
+    _require(
+        is_divided, "Invalid epoch_rows.", f"{rows} rows, shares {shares}", "shares to divide", "epoch_rows"
+    )
+    streamed = [entry.streaming for entry in entries]
+    _require(
+        len(set(streamed)) <= 1, f"Invalid mixture of {place}.", streamed, "all streaming, or none", place
+    )

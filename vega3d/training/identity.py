@@ -17,9 +17,9 @@ import xxhash
 from transformers import TrainingArguments
 
 from vega3d import files
+from vega3d.settings import is_secret
 from vega3d.training.arguments import defaults
 from vega3d.training.config import DataFile, TrainConfig
-from vega3d.training.secrets import is_secret
 
 ROWS = "rows of a batch, over all processes"
 CONTENTS = "contents of "

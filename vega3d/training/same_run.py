@@ -22,10 +22,10 @@ from transformers import TrainerCallback, TrainingArguments
 from vega3d import files
 from vega3d.errors import ConfigError, Vega3DError
 from vega3d.locks import locked
+from vega3d.settings import masked
 from vega3d.training.checkpoints import checkpoint_to_resume, checkpoints
 from vega3d.training.config import TrainConfig
 from vega3d.training.identity import ROWS, differing, identity, record_of_data, rows_of_a_batch
-from vega3d.training.secrets import masked
 
 CONFIG_COPY, RUN_COPY = "train_config.json", "train_run.json"
 FINAL = "final"

@@ -1,8 +1,4 @@
-"""Settings with everything that is wrong in them, not only the first thing.
-
-What is wrong is named and left out, and the rest is read again, until it makes sense or cannot. So a misspelt
-key does not hide a missing file. This module opens no data.
-"""
+"""Checks of settings alone: every fault of the file, of ``trainer`` and of DeepSpeed's own file."""
 
 from __future__ import annotations
 
@@ -15,20 +11,18 @@ from typing import Any
 import torch
 
 from vega3d.errors import ConfigError, Vega3DError
+from vega3d.settings import apply_overrides, read, read_yaml
 from vega3d.training.arguments import require_reporters, training_arguments, unknown_arguments
 from vega3d.training.config import TrainConfig
-from vega3d.training.typed import SettingError
 from vega3d.training.validation.findings import Findings
-from vega3d.training.yaml_text import overridden, read_yaml
 
 ON_GPU = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
-TRIES = 100  # problems of one file
 
 
 def read_settings(
     path: str | os.PathLike[str], overrides: Iterable[str], findings: Findings
 ) -> TrainConfig | None:
-    """Settings without what is wrong in them; None if nothing is left to look at."""
+    """Settings without what is wrong in them; None if nothing can be checked further."""
     try:
         record = read_yaml(path)
     except ConfigError as error:
@@ -36,31 +30,13 @@ def read_settings(
         return None
     for override in overrides:
         try:
-            record = overridden(record, [override])
+            record = apply_overrides(record, [override])
         except ConfigError as error:
             findings.add("setting", override, error)
-    return _mended(record, findings)
-
-
-def _mended(record: dict[str, Any], findings: Findings) -> TrainConfig | None:
-    for _ in range(TRIES):
-        try:
-            return TrainConfig.from_dict(record)
-        except SettingError as error:
-            findings.add("setting", error.place or "config", error)
-            if not _left_out(record, error.place.split(".")):
-                return None
-    return None
-
-
-def _left_out(record: Any, keys: list[str]) -> bool:
-    """Remove one value from nested ones; False if it is not there."""
-    for key in keys[:-1]:
-        record = record[int(key)] if isinstance(record, list) and key.isdecimal() else record.get(key)
-    if isinstance(record, list) and keys[-1].isdecimal() and int(keys[-1]) < len(record):
-        del record[int(keys[-1])]
-        return True
-    return isinstance(record, dict) and record.pop(keys[-1], record) is not record
+    config, faults = read(TrainConfig, record)
+    for fault in faults:
+        findings.add("setting", getattr(fault, "place", "") or "config", fault)
+    return config
 
 
 def arguments_of(config: TrainConfig, findings: Findings) -> Any:

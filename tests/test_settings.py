@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vega3d._utils.plain_yaml import DEPTH, LONGEST
 from vega3d.errors import ConfigError
-from vega3d.training.plain_yaml import DEPTH, LONGEST
-from vega3d.training.yaml_text import overridden, read_yaml
+from vega3d.settings import apply_overrides, read_yaml
 
 BOMB = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 10))
 HOSTILE = {
@@ -50,7 +50,7 @@ def test_a_hostile_value_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.yaml"):
         in_a_file(f"a: {text}\n", tmp_path)
     with pytest.raises(ConfigError, match="override"):
-        overridden({}, [f"a={text}"])
+        apply_overrides({}, [f"a={text}"])
 
 
 @pytest.mark.timeout(60)
@@ -73,9 +73,9 @@ def test_many_keys_are_read_in_time_that_grows_with_their_number(tmp_path: Path)
 
 def test_an_override_without_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="override"):
-        overridden({}, [".".join("a" * (DEPTH + 1)) + "=1"])
+        apply_overrides({}, [".".join("a" * (DEPTH + 1)) + "=1"])
     with pytest.raises(ConfigError, match="in a list of 1"):
-        overridden({"a": [1]}, [f"a.{'9' * 5000}=1"])
+        apply_overrides({"a": [1]}, [f"a.{'9' * 5000}=1"])
 
 
 def test_a_value_that_is_used_twice_is_read_twice(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_token_is_not_repeated_in_an_error(text: str, tmp_path: Path) -> None:
 )
 def test_a_token_is_not_repeated_in_an_error_about_an_override(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        overridden({"trainer": {"hub_token": "hf_abc"}}, [f"trainer.{override}"])
+        apply_overrides({"trainer": {"hub_token": "hf_abc"}}, [f"trainer.{override}"])
     assert "hf_abc" not in str(caught.value)
 
 
@@ -115,7 +115,7 @@ PIECES = [
 def test_any_text_is_read_or_refused(text: str) -> None:
     for override in (f"a={text}", f"{text}=1", text):
         try:
-            record = overridden({"a": [1, {"b": 2}]}, [override])
+            record = apply_overrides({"a": [1, {"b": 2}]}, [override])
         except ConfigError:
             continue
         assert isinstance(record, dict)
