@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vega3d.assistant import Assistant
+import vega3d
 from vega3d.evaluation.run.model import EvalModel, EvalRequest
 from vega3d.rooms import export_rooms
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=3)
     options = parser.parse_args()
-    assistant = Assistant.load("pico", device="cpu")
+    assistant = vega3d.load("pico", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         export_rooms(folder, 1, frames=32)
         clip = next((Path(folder) / "rooms").glob("*.mp4"))

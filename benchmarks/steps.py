@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 
+import vega3d
 from timing import repeated
-from vega3d.assistant import Assistant
+from vega3d.pipeline import Pipeline
 from vega3d.rooms import make_room, render, write_mp4
 
 QUESTION = "How many chairs are there?"
 
 
-def steps(assistant: Assistant, video: Path, frames: int) -> dict[str, Callable[[], Any]]:
+def steps(assistant: Pipeline, video: Path, frames: int) -> dict[str, Callable[[], Any]]:
     """The steps by name, each with its own inputs ready."""
-    model, inputs = assistant.model, assistant.prepare(video, QUESTION, frames)
+    model, inputs = assistant.adapter, assistant.prepare(video, QUESTION, frames)
     media = {"pixel_values_videos", "video_grid_thw", "generative_clips"}
     text = {name: value for name, value in inputs.items() if name not in media}
     encoding = model.encode(**inputs)
@@ -55,12 +56,12 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="frames of the video (default: 8)")
     parser.add_argument("--repeats", type=int, default=5, help="repeats of each step (default: 5)")
     arguments = parser.parse_args()
-    assistant = Assistant.load("pico")
+    assistant = vega3d.load("pico")
     with tempfile.TemporaryDirectory() as folder:
         clip = render(make_room(seed=200_000_005))
         video = Path(folder) / "room.mp4"
         write_mp4(video, clip.rgb, clip.fps)
-        print(f"{arguments.frames} frames on {assistant.model.device}, {torch.get_num_threads()} threads")
+        print(f"{arguments.frames} frames on {assistant.adapter.device}, {torch.get_num_threads()} threads")
         for name, run in steps(assistant, video, arguments.frames).items():
             times = repeated(lambda run=run: synchronised(run), arguments.repeats)
             print(f"{name:22} median {statistics.median(times):8.3f} s   fastest {min(times):8.3f} s")

@@ -29,7 +29,7 @@ from vega3d.grid import FeatureMap
 from vega3d.inputs.clip import Clip
 from vega3d.store.lookup import CacheHit
 from vega3d.training.config import LoraSettings
-from vega3d.training.recipes import lora_options, prepared
+from vega3d.training.recipes import apply_recipe, lora_options
 from vega3d.video import FramePlan
 
 VIDEO, START, END = 291, 292, 293
@@ -131,7 +131,9 @@ def main() -> None:
         host_of(own.width, own.layers, dtype).to(device), LoraConfig(**lora_options(adapter, LORA))
     )
     plain = step_of(bare.train(), batch)
-    cached = step_of(prepared(adapter, "lora", LORA), batch | features_of(own.frames, own.side, own.channels))
+    cached = step_of(
+        apply_recipe(adapter, "lora", LORA), batch | features_of(own.frames, own.side, own.channels)
+    )
     for step in (plain, cached):
         seconds(step, device)
     pairs = [(seconds(plain, device), seconds(cached, device)) for _ in range(own.pairs)]

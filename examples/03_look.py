@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+import vega3d
 from vega3d.analysis.look import look_at, write_look
-from vega3d.assistant import Assistant
 from vega3d.rooms import make_questions, make_room, render, rooms_tag, write_mp4
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
@@ -17,8 +17,8 @@ write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
 question = make_questions(room, clip)[0]
 
 # "pico" is shipped with vega3d. For real videos:
-# Assistant.load("Qwen/Qwen2.5-VL-3B-Instruct", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
-assistant = Assistant.load("pico")
+# vega3d.load("Qwen/Qwen2.5-VL-3B-Instruct", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
+assistant = vega3d.load("pico")
 answer = assistant.ask(video, question.question)
 print(f"{question.question}\n  answer: {answer.text}   truth: {question.ground_truth}")
 

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from vega3d.assistant import Assistant
+import vega3d
 from vega3d.cli.main import main
 from vega3d.rooms import make_room, render, rooms_tag, write_mp4
 from vega3d.store import FeatureStore
@@ -30,8 +30,8 @@ main(["cache", "stats", str(out / "features"), str(annotations), *sampling])
 # Answers are the same, and no generator is loaded.
 question = "How many chairs are there?"
 video = out / "200000123.mp4"
-live = Assistant.load("pico").ask(video, question)
-stored = Assistant.load("pico", "none", store=out / "features").ask(video, question)
+live = vega3d.load("pico").ask(video, question)
+stored = vega3d.load("pico", "none", store=out / "features").ask(video, question)
 print(f"computed: {live.text}   stored: {stored.text}")
 assert live.text == stored.text
 assert len(FeatureStore(out / "features")) == 16

@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-from vega3d.assistant import Assistant
+import vega3d
 from vega3d.evaluation.run.model import EvalModel, EvalRequest
 from vega3d.rooms import write_mp4
 from vega3d.rooms.ames import ames_questions, film_ames, make_ames
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/ames")
-assistant = Assistant.load(sys.argv[2] if len(sys.argv) > 2 else "pico")  # or a checkpoint of yours
+assistant = vega3d.load(sys.argv[2] if len(sys.argv) > 2 else "pico")  # or a checkpoint of yours
 
 # One thing is small and near in one video, large and far in the other; sampled frames show no difference.
 pair = make_ames(200_000_003)

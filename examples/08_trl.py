@@ -5,14 +5,14 @@ import vega3d._torchvision  # noqa: F401  # only needed on a CPU-only torch, bef
 # isort: split
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
+from vega3d.hosts.loading import load_host
 
 from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
-from vega3d.adapter import load_host
 from vega3d.config import HostConfig
 from vega3d.pico import pico_path
 from vega3d.rooms import make_room, render, write_mp4
 from vega3d.training import Collator
-from vega3d.training.recipes import prepared
+from vega3d.training.recipes import apply_recipe
 
 wan = WanBackbone.from_pretrained(pico_path("wan"), config=WanConfig(block=5, pixels=64 * 64))
 adapter = Vega3DAdapter(load_host(HostConfig(path=str(pico_path("host")))), backbone=wan)
@@ -31,7 +31,7 @@ print(table[0]["messages"][1]["content"])  # the table adds keys that other entr
 options = {"max_steps": 3, "per_device_train_batch_size": 2, "learning_rate": 1e-3, "logging_steps": 1}
 options |= {"remove_unused_columns": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
 args = SFTConfig("sft", report_to=[], save_strategy="no", bf16=False, **options)
-model, tokens = prepared(adapter, "lora"), processor.processor
+model, tokens = apply_recipe(adapter, "lora"), processor.processor
 trainer = SFTTrainer(model, args, Collator(processor), table, processing_class=tokens)
 trainer.train()
 print("losses:", [round(step["loss"], 3) for step in trainer.state.log_history if "loss" in step])

@@ -12,7 +12,7 @@ video=$(head -n 1 "$out/made.txt")
 python - "$video" <<'PYTHON'
 import sys
 
-from vega3d.assistant import Assistant
+import vega3d
 from vega3d.rooms import make_room, plain_questions, render, rooms_source
 
 video = sys.argv[1]
@@ -21,7 +21,7 @@ asked = {q.family: q for q in plain_questions(room, render(room), per_family=1)}
 known = ("colour", "exists", "count", *asked)  # the first two are what its card calls learned
 chosen = [asked[family] for family in dict.fromkeys(known) if family in asked][:3]
 
-assistant = Assistant.load("pico", say=lambda text: print(f"[vega3d] {text}", file=sys.stderr))
+assistant = vega3d.load("pico", log=lambda text: print(f"[vega3d] {text}", file=sys.stderr))
 print(f"\nThree questions about {video}\n")
 for question in chosen:
     answer = assistant.ask(video, question.question)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vega3d.backbones.siglip import SiglipBackbone
     from vega3d.backbones.wan import WanBackbone
     from vega3d.config import FusionConfig, SiglipConfig, Vega3DConfig, WanConfig
+    from vega3d.pipeline import Pipeline, load, load_backbone
     from vega3d.processing import Vega3DProcessor
     from vega3d.video import FramePlan
 
@@ -24,6 +25,7 @@ _HOMES = {
     "Encoding": "vega3d.adapter",
     "FramePlan": "vega3d.video",
     "FusionConfig": "vega3d.config",
+    "Pipeline": "vega3d.pipeline",
     "SiglipBackbone": "vega3d.backbones.siglip",
     "SiglipConfig": "vega3d.config",
     "Vega3DAdapter": "vega3d.adapter",
@@ -31,12 +33,15 @@ _HOMES = {
     "Vega3DProcessor": "vega3d.processing",
     "WanBackbone": "vega3d.backbones.wan",
     "WanConfig": "vega3d.config",
+    "load": "vega3d.pipeline",
+    "load_backbone": "vega3d.pipeline",
 }
 
 __all__ = [
     "Encoding",
     "FramePlan",
     "FusionConfig",
+    "Pipeline",
     "SiglipBackbone",
     "SiglipConfig",
     "Vega3DAdapter",
@@ -45,6 +50,8 @@ __all__ = [
     "WanBackbone",
     "WanConfig",
     "__version__",
+    "load",
+    "load_backbone",
 ]
 
 moved.install()

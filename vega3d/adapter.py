@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 import vega3d._torchvision  # noqa: F401  (before transformers)
 from vega3d import registry
+from vega3d._utils import moved
 from vega3d.backbones import Backbone
-from vega3d.backbones.loading import agreed, agreed_streams, load_backbone, load_streams
+from vega3d.backbones.loading import agreed, agreed_streams
 from vega3d.config import Vega3DConfig
 from vega3d.errors import BackboneError, InputError
 from vega3d.fusion import build
@@ -53,7 +54,7 @@ from vega3d.inputs.call import (
     with_token_ids,
 )
 from vega3d.inputs.clip import Clip
-from vega3d.pretrained import Pretrained, describe, load_host
+from vega3d.pretrained import Pretrained, describe
 from vega3d.video import FramePlan, frame_plan
 
 __all__ = [
@@ -62,10 +63,16 @@ __all__ = [
     "FusionReport",
     "StreamReport",
     "Vega3DAdapter",
-    "load_backbone",
-    "load_host",
-    "load_streams",
 ]
+
+__getattr__ = moved.names(
+    __name__,
+    {
+        "load_backbone": "vega3d.backbones.loading:load_backbone",
+        "load_host": "vega3d.pipeline:load_host",
+        "load_streams": "vega3d.backbones.loading:load_streams",
+    },
+)
 
 
 class Vega3DAdapter(Pretrained, HostSurface):

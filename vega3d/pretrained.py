@@ -1,6 +1,6 @@
-"""From settings or a checkpoint to a model, and back: what ``Vega3DAdapter`` has of transformers' way.
+"""Methods of ``Vega3DAdapter`` that load and save it, by transformers' names.
 
-Projector, fusion and LoRA are kept; host and encoders are named. This module has no forward pass.
+Projector, fusion and LoRA are written; host and encoders are named.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from torch import Tensor, nn
 
 from vega3d import checkpoint
 from vega3d.backbones import Backbone
-from vega3d.backbones.loading import load_backbone, load_streams
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, HostError
 from vega3d.host_digest import changed_weights, host_digest
-from vega3d.hosts import family_of
-from vega3d.lora import carried_lora, load_lora, without_peft
+from vega3d.lora import carried_lora, without_peft
 
 
 class Pretrained(nn.Module):
@@ -36,8 +33,9 @@ class Pretrained(nn.Module):
         Raises:
             ConfigError: the config names no backbone, or a stream without a path.
         """
-        config = config or Vega3DConfig()
-        return cls(host, config, load_backbone(config), load_streams(config))
+        from vega3d import pipeline
+
+        return pipeline.assemble(pipeline.Source(config or Vega3DConfig()), cls, host=host)  # type: ignore[type-var]
 
     @classmethod
     def from_pretrained(
@@ -62,21 +60,10 @@ class Pretrained(nn.Module):
             CheckpointError: a file is missing, damaged, too new, or was trained on another host; the host has
                 no weights (device ``meta``).
         """
-        config, tensors = checkpoint.load(path, revision)
-        checkpoint.require_own_host(path, config, revision, given=host is not None)
-        if host is None:
-            host = load_host(config.host)
-        checkpoint.require_same_host(config.host, describe(host, family_of(host).width(host.config)))
-        adapter = cls(
-            host,
-            config,
-            load_backbone(config) if backbone == "auto" else backbone,
-            load_streams(config) if streams == "auto" else streams,
-        )
-        checkpoint.require_same_tensors(adapter.own_state(), tensors)
-        adapter.load_state_dict(tensors, strict=False)  # the host's tensors are not in the file
-        load_lora(adapter.host, checkpoint.lora_of(path, revision))
-        return adapter
+        from vega3d import pipeline
+
+        source = pipeline.saved(path, revision, given=host is not None)
+        return pipeline.assemble(source, cls, host=host, backbone=backbone, streams=streams)  # type: ignore[type-var]
 
     def save_pretrained(
         self,
@@ -158,31 +145,6 @@ def _warn_of_changed_host(model: Any) -> None:
             "the host from there.",
             stacklevel=3,
         )
-
-
-def load_host(host: HostConfig) -> nn.Module:
-    """The host that a checkpoint names, in its own precision."""
-    from transformers import AutoModelForImageTextToText
-
-    if not host.path:
-        raise ConfigError(
-            "The checkpoint names no host.",
-            got="host.path is empty: it was built in memory",
-            expected="a folder or a hub id",
-            fix="load the host and pass it as host=...",
-        )
-    try:
-        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-            host.path, revision=host.revision, dtype="auto"
-        )
-    except OSError as error:
-        raise HostError(
-            f"The host {host.path!r} cannot be loaded.",
-            got=str(error).splitlines()[0],
-            expected="a folder or hub id of a Qwen-VL",
-            fix="check the spelling; offline, download it first and pass the folder",
-        ) from error
-    return model
 
 
 def describe(host: Any, width: int) -> HostConfig:

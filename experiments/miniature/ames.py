@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+import vega3d
 from experiments.miniature.arms import ARMS, Arm
 from experiments.miniature.config import Settings
 from experiments.miniature.features import load
 from experiments.miniature.where import protocol_of
-from vega3d.assistant import Assistant
 from vega3d.cache.build import build
 from vega3d.cache.jobs import EncodeJob, JobPlanner
 from vega3d.data.annotations import media_rows
@@ -94,7 +94,7 @@ def _answers(
     """What is said of each twin; the donor of a twin is the other one, its neighbour."""
     store = _store(folder, arm, settings, encoders, videos)
     torch.manual_seed(0)
-    answerer = EvalModel(Assistant.load(str(model), "none", store=store), settings.nframes, "video")
+    answerer = EvalModel(vega3d.load(str(model), "none", store=store), settings.nframes, "video")
     prompt = protocol_of(settings.questions).prompt
     assert prompt is not None
     found = []

@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 
+import vega3d
 from experiments.miniature.config import Settings
 from experiments.miniature.rooms import QUESTIONS
 from experiments.miniature.where import protocol_of
-from vega3d.assistant import Assistant
 from vega3d.evaluation import Protocol, Sample
 from vega3d.evaluation.run.baselines import baselines
 from vega3d.evaluation.run.model import EvalModel
 from vega3d.evaluation.run.provenance import settings_of
 from vega3d.evaluation.run.runner import run
+from vega3d.pipeline import Pipeline
 
 BATCH = 16  # questions about one room, twice as fast as one by one; the same batches for every arm
 
@@ -61,10 +62,10 @@ def ask(
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Path, store: Path) -> Assistant:
+def _loaded(model: Path, store: Path) -> Pipeline:
     """A tuned arm; it is asked about one set after the other."""
     torch.manual_seed(0)
-    return Assistant.load(str(model), "none", store=store)
+    return vega3d.load(str(model), "none", store=store)
 
 
 def asked_of(questions: Path, kind: str) -> list[list[str]]:

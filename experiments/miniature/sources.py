@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from vega3d.hosts.loading import load_host
 
 from vega3d import WanBackbone
-from vega3d.adapter import load_host
 from vega3d.backbones import BackboneSpec
 from vega3d.cache.jobs import EncodeJob
 from vega3d.config import HostConfig

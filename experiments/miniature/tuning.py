@@ -25,7 +25,7 @@ from experiments.miniature.rooms import ROWS
 from vega3d.adapter import Vega3DAdapter
 from vega3d.store import FeatureStore
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import FINAL, load_parts, make_trainer, run, training_arguments
+from vega3d.training.finetune import FINAL, load_parts, make_trainer, run, training_arguments
 
 REFERENCE = 128  # channels: every arm has the parameters that a projector of so many has
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from vega3d.hosts.loading import load_host
 
 from tests import processors, tiny
 from tests.adapter.conftest import wrap
 from vega3d import Vega3DAdapter, WanBackbone
-from vega3d.adapter import load_host
 from vega3d.config import HostConfig
 from vega3d.training.config import LoraSettings, Recipe
 from vega3d.training.export import export, merge
-from vega3d.training.recipes import prepared
+from vega3d.training.recipes import apply_recipe
 from vega3d.training.trained import write_trained
 
 KINDS = ("align", "lora", "full", "merged")
@@ -36,7 +36,7 @@ def host_of(folder: Path) -> nn.Module:
 
 def trained(host: Path, backbone: WanBackbone, recipe: Recipe) -> nn.Module:
     """The parts that a recipe trains, each trained tensor moved as training would."""
-    model = prepared(wrap(host_of(host), backbone), recipe, LoraSettings(rank=2))
+    model = apply_recipe(wrap(host_of(host), backbone), recipe, LoraSettings(rank=2))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

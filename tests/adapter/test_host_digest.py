@@ -12,11 +12,11 @@ from accelerate import cpu_offload
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+import vega3d
 from tests.adapter.checkpoints import host_of, load, trained, write_checkpoint, write_host
 from tests.adapter.conftest import wrap
 from tests.tiny import make_host
 from vega3d import WanBackbone, checkpoint
-from vega3d.assistant import Assistant
 from vega3d.config import HostConfig
 from vega3d.errors import CheckpointError
 from vega3d.host_digest import RUN, RUNS, host_digest
@@ -180,7 +180,7 @@ def test_weights_that_were_replaced_under_the_hosts_name_are_refused(
     with pytest.raises(CheckpointError, match="another host"):
         load(folder, backbone)
     with pytest.raises(CheckpointError, match="another host"):
-        Assistant.load(str(folder), device="cpu")
+        vega3d.load(str(folder), device="cpu")
 
 
 def test_a_merged_and_an_exported_host_have_digests_of_their_own(

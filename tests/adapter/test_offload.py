@@ -17,7 +17,7 @@ from tests.tiny import HOSTS, make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone
 from vega3d.errors import CheckpointError
 from vega3d.training.config import LoraSettings
-from vega3d.training.recipes import prepared
+from vega3d.training.recipes import apply_recipe
 from vega3d.training.trained import write_trained
 
 Move = Callable[[Any, Path], object]
@@ -64,7 +64,7 @@ def trained_adapter(name: str, backbone: WanBackbone) -> Vega3DAdapter:
 
 def adapted(backbone: WanBackbone, folder: Path) -> Any:
     """A model with LoRA, and its checkpoint."""
-    model = prepared(wrap(make_host("qwen2_5_vl"), backbone), "lora", LoraSettings(rank=2))
+    model = apply_recipe(wrap(make_host("qwen2_5_vl"), backbone), "lora", LoraSettings(rank=2))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

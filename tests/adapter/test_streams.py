@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
+import vega3d
 from tests.adapter.conftest import SETTINGS, wrap
 from tests.adapter.siglips import save_siglip
 from tests.adapter.test_identity import MIXED, logits
@@ -26,7 +27,6 @@ from vega3d import (
     WanConfig,
     checkpoint,
 )
-from vega3d.assistant import Assistant, attention_of
 from vega3d.errors import BackboneError, CheckpointError, ConfigError
 from vega3d.fusion import Fused, FusionContext
 from vega3d.fusion.encode import stream_maps, unique_names
@@ -34,6 +34,7 @@ from vega3d.fusion.gated_residual import GatedResidual
 from vega3d.grid import FeatureMap
 from vega3d.inputs.clip import clips_from_tensors
 from vega3d.pico import pico_path
+from vega3d.pipeline import attention_of
 from vega3d.video import FramePlan, frame_plan
 
 FUSIONS = ["gated_residual", "paper", "released_3d", "released_vsi"]
@@ -402,7 +403,8 @@ def test_wrap_loads_the_streams_that_the_config_names(folders: tuple[Path, Path]
 
 
 def test_the_assistant_loads_a_checkpoint_with_streams(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    from vega3d.adapter import load_host
+    from vega3d.hosts.loading import load_host
+
     from vega3d.config import HostConfig
 
     config = Vega3DConfig(
@@ -412,10 +414,10 @@ def test_the_assistant_loads_a_checkpoint_with_streams(folders: tuple[Path, Path
     host = load_host(HostConfig(path=str(pico_path("host"))))
     Vega3DAdapter.wrap(host, config).save_pretrained(tmp_path)
     said: list[str] = []
-    assistant = Assistant.load(str(tmp_path), device="cpu", say=said.append)
-    assert [stream.spec.name for stream in assistant.model.streams] == ["siglip"]
+    assistant = vega3d.load(str(tmp_path), device="cpu", log=said.append)
+    assert [stream.spec.name for stream in assistant.adapter.streams] == ["siglip"]
     assert any(str(folders[0]) in line for line in said)
-    assert list(attention_of(assistant.model)) == ["host", "backbone", "siglip"]
+    assert list(attention_of(assistant.adapter)) == ["host", "backbone", "siglip"]
 
 
 # -------------------------------------------------------------------- what is refused

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import vega3d
 from vega3d.cli.main import build_parser, main
 from vega3d.rooms import make_room, render, rooms_tag, write_mp4
 
@@ -147,9 +148,8 @@ def test_an_interrupt_ends_with_code_130(monkeypatch: pytest.MonkeyPatch, room: 
 def test_ask_takes_a_checkpoint_and_finds_its_host_and_backbone(
     room: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vega3d.assistant import Assistant
 
-    Assistant.load("pico").model.save_pretrained(tmp_path / "mine")
+    vega3d.load("pico").adapter.save_pretrained(tmp_path / "mine")
     assert main(["ask", room, QUESTION, "--json", "--frames", "4", "--model", str(tmp_path / "mine")]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["trained_fusion"] is True

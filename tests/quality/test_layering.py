@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"cli", "app", "lmms_eval"},
     {"training", "evaluation", "analysis"},
     {"cache"},
-    {"data", "assistant", "estimate", "doctor"},
+    {"data", "pipeline", "estimate", "doctor"},
     {"processing", "adapter"},
     # what processing and adapter are made of, in their own order of use
     {"pretrained", "fusion"},
@@ -37,7 +37,7 @@ FLOORS: list[set[str]] = [
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
 # A registry loads what it names, a config asks it which class a name means: both inside functions.
-LAZY = {("config", "registry"), ("registry", "config")}
+LAZY = {("config", "registry"), ("registry", "config"), ("pretrained", "pipeline")}
 
 
 def modules() -> list[Path]:

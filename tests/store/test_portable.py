@@ -17,7 +17,7 @@ import torch
 from tests.store.conftest import feature_map, key
 from vega3d.evaluation import hub
 from vega3d.store import FeatureStore
-from vega3d.training import meter
+from vega3d.training import metrics
 
 ROOT = Path(__file__).parents[2] / "vega3d"
 NOT_ON_WINDOWS = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "readline", "curses"}
@@ -101,4 +101,4 @@ def test_memory_is_counted_without_the_module_resource(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "resource", None)
     on_windows = SimpleNamespace(peak_wset=12345)
     monkeypatch.setattr(psutil.Process, "memory_info", lambda self: on_windows)
-    assert meter.peak_memory(torch.device("cpu")) == 12345.0
+    assert metrics.peak_memory(torch.device("cpu")) == 12345.0

@@ -14,7 +14,7 @@ from tests.training.test_trainer import tensors
 from vega3d.errors import CheckpointError
 from vega3d.training.checkpoints import damage, is_complete, keep_last, last_complete, mark_complete
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 
 STATE = ("vega3d_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 

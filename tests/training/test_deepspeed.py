@@ -21,7 +21,7 @@ from tests.training.test_trainer import tensors
 from vega3d import Vega3DAdapter
 from vega3d.training.config import TrainConfig
 from vega3d.training.export import export
-from vega3d.training.run import load_parts, train
+from vega3d.training.finetune import load_parts, train
 
 TOLERANCE = {False: 1e-4, True: 1e-2}  # by bf16
 # Mean difference of a tensor's weights, of which a step moves those of the new modules by up to 1e-2.

@@ -16,8 +16,8 @@ from vega3d import Vega3DAdapter
 from vega3d.cli.main import main
 from vega3d.errors import CheckpointError, ConfigError
 from vega3d.training.export import export, merge, merge_lora
-from vega3d.training.recipes import prepared
-from vega3d.training.run import load_parts, make_trainer, run, train, training_arguments
+from vega3d.training.finetune import load_parts, make_trainer, run, train, training_arguments
+from vega3d.training.recipes import apply_recipe
 from vega3d.training.trained import plain_name, trained_of
 
 FLOAT = {"host": "pico", "dtype": "float32", "backbone": {"path": "pico", "block": 1, "pixels": 2304}}
@@ -104,7 +104,7 @@ def test_names_are_those_of_the_bare_host_whatever_is_put_around_it(prefix: str)
 
 def test_gathered_tensors_are_taken_instead_of_the_modules_own() -> None:
     adapter = Vega3DAdapter(tiny.make_host("qwen2_5_vl"), backbone=None, config=_config())
-    model = prepared(adapter, "lora")
+    model = apply_recipe(adapter, "lora")
     gathered = {f"module.{n}": torch.full_like(p, 7) for n, p in model.named_parameters() if p.requires_grad}
     found = trained_of(model, gathered)
     assert all(bool((one == 7).all()) for one in (found.own | found.lora).values())

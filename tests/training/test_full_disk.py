@@ -17,7 +17,7 @@ from tests.training.test_trainer import tensors
 from vega3d.errors import Vega3DError, WriteError
 from vega3d.training import trainer as trainer_module
 from vega3d.training.checkpoints import last_complete, mark_complete
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 
 FORK = multiprocessing.get_context("fork")
 

@@ -18,7 +18,7 @@ from tests import media
 from tests.training.conftest import config, row
 from tests.training.test_trainer import tensors
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 from vega3d.training.trainer import Vega3DTrainer
 
 FORK = multiprocessing.get_context("fork")  # a child begins at once, without importing anything

@@ -16,9 +16,9 @@ from tests.training.test_trainer import losses, trainer_of
 from vega3d.data.annotations import row_of
 from vega3d.errors import ConfigError
 from vega3d.training.config import DataFile
-from vega3d.training.order import Blocks, length_of
-from vega3d.training.rows import how_often, load_rows, weighted
-from vega3d.training.run import run
+from vega3d.training.dataset import how_often, load_rows, weighted
+from vega3d.training.finetune import run
+from vega3d.training.sampler import GroupedSampler, length_of
 
 
 def file_of(folder: Path, name: str, count: int) -> str:
@@ -94,8 +94,8 @@ def test_batches_by_length_hold_every_row_once_and_waste_no_more(
         return sum(max(lengths[row] for row in one) * len(one) for one in blocks) - sum(lengths)
 
     kinds = [()] * len(lengths)
-    sorted_ones = list(Blocks(kinds, block, seed, lengths, fill=False))
-    shuffled = list(Blocks(kinds, block, seed, fill=False))
+    sorted_ones = list(GroupedSampler(kinds, block, seed, lengths, fill=False))
+    shuffled = list(GroupedSampler(kinds, block, seed, fill=False))
     assert sorted(sorted_ones) == sorted(shuffled) == list(range(len(lengths)))
     if len(lengths) % block == 0:
         assert padding(sorted_ones) <= padding(shuffled)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vega3d.data.annotations import row_of
-from vega3d.training.order import Blocks, StreamedBlocks, kind_of
+from vega3d.training.sampler import GroupedSampler, StreamedGroups, kind_of
 
 KINDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 
@@ -15,7 +15,7 @@ KINDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 def test_every_block_is_of_one_kind_and_every_row_is_seen(
     kinds: list[str], block: int, seed: int, epoch: int
 ) -> None:
-    order = Blocks(kinds, block, seed)
+    order = GroupedSampler(kinds, block, seed)
     order.set_epoch(epoch)
     rows = list(order)
     assert len(rows) == len(order)
@@ -26,13 +26,13 @@ def test_every_block_is_of_one_kind_and_every_row_is_seen(
 
 @given(kinds=KINDS, seed=st.integers(0, 99))
 def test_the_order_comes_from_seed_and_epoch_alone(kinds: list[str], seed: int) -> None:
-    one, other = Blocks(kinds, 2, seed), Blocks(kinds, 2, seed)
+    one, other = GroupedSampler(kinds, 2, seed), GroupedSampler(kinds, 2, seed)
     list(other)  # an epoch that was read before changes nothing
     assert list(one) == list(other)
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
-    order = Blocks(["a"] * 20, 2, 0)
+    order = GroupedSampler(["a"] * 20, 2, 0)
     first = list(order)
     order.set_epoch(1)
     assert list(order) != first
@@ -44,7 +44,7 @@ MEDIA = {"a": [], "b": [{"type": "image", "image": "x.png"}], "c": [{"type": "vi
 @given(kinds=KINDS, block=st.integers(1, 6))
 def test_a_stream_comes_in_blocks_of_one_kind_and_loses_no_row(kinds: list[str], block: int) -> None:
     messages = [[{"role": "user", "content": MEDIA[kind]}] for kind in kinds]
-    rows = list(StreamedBlocks([row_of(one, str(at)) for at, one in enumerate(messages)], block))
+    rows = list(StreamedGroups([row_of(one, str(at)) for at, one in enumerate(messages)], block))
     assert {row.where for row in rows} == {str(at) for at in range(len(kinds))}
     blocks = [rows[at : at + block] for at in range(0, len(rows), block)]
     assert all(len(one) == block and len({kind_of(row) for row in one}) == 1 for one in blocks)
@@ -59,5 +59,5 @@ def test_an_epoch_of_blocks_is_an_epoch_of_their_stream() -> None:
             self.epoch = epoch
 
     stream = Told()
-    StreamedBlocks(stream, 2).set_epoch(3)
+    StreamedGroups(stream, 2).set_epoch(3)
     assert stream.epoch == 3

@@ -22,7 +22,7 @@ from vega3d.errors import ConfigError
 from vega3d.training import same_run
 from vega3d.training.checkpoints import is_complete
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 
 ROOT = Path(__file__).parents[2]
 FLOAT = {"host": "pico", "dtype": "float32", "backbone": {"path": "pico", "block": 1, "pixels": 2304}}

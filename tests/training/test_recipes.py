@@ -18,12 +18,12 @@ from tests import media
 from tests.training.conftest import row
 from vega3d.rooms import export_rooms
 from vega3d.training.config import load_config
-from vega3d.training.run import train, training_arguments
+from vega3d.training.finetune import train, training_arguments
 from vega3d.training.validation import Options, validate
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
-SCRIPTS = {"align": "align.py", "lora": "sft_lora.py", "full": "sft_full.py"}
+RECIPES = ("align", "lora", "full")
 HEADINGS = ("# Needs ", "# Launch ", "# Override ", "# Limits ")
 
 
@@ -81,7 +81,7 @@ def test_a_config_validates_against_tiny_stand_ins(
 
 @pytest.mark.parametrize("size", ["3b", "7b"])
 def test_every_size_has_every_recipe(size: str) -> None:
-    assert {path.stem for path in CONFIGS} >= {f"qwen2_5_vl_{size}_{recipe}" for recipe in SCRIPTS}
+    assert {path.stem for path in CONFIGS} >= {f"qwen2_5_vl_{size}_{recipe}" for recipe in RECIPES}
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_the_pico_recipe_trains_on_rooms(tmp_path: Path, monkeypatch: pytest.Mon
     assert (train(config) / "lora").is_dir()
 
 
-@pytest.mark.parametrize("recipe", SCRIPTS)
-def test_a_script_trains_the_same_weights_as_the_command(
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_script_trains_the_same_weights_as_the_command(
     recipe: str, annotations: Path, tmp_path: Path
 ) -> None:
     from tests.training.conftest import config
@@ -115,7 +115,7 @@ def test_a_script_trains_the_same_weights_as_the_command(
     record["trainer"]["output_dir"] = str(tmp_path / "script")
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(json.loads(json.dumps(record))))
-    command = [sys.executable, str(ROOT / "train" / SCRIPTS[recipe]), str(file)]
+    command = [sys.executable, str(ROOT / "train" / "sft.py"), str(file)]
     result = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT
     )

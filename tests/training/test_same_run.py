@@ -20,7 +20,7 @@ from vega3d.cli.main import main
 from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import checkpoints
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 
 FORK = multiprocessing.get_context("fork")  # a child begins at once, without importing anything
 OLD_FILES = {"train_config.json"}
@@ -274,9 +274,15 @@ def test_a_second_process_in_the_folder_is_refused_until_the_first_has_died(
 def test_a_damaged_checkpoint_and_another_run_are_named_before_the_model_is_loaded(
     rows: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vega3d.training.run.load_parts", lambda *args: pytest.fail("loaded"))
+    monkeypatch.setattr("vega3d.training.finetune.load_parts", lambda *args: pytest.fail("loaded"))
     refused(settings_of(rows, run_folder, trainer={"seed": 4}))
     for path in checkpoints(run_folder):
         flip(path / "optimizer.pt")
     with pytest.raises(ValueError, match="No checkpoint in"):
         train(settings_of(rows, run_folder))
+
+
+def test_a_checkpoint_to_resume_that_the_config_names_is_refused(annotations: Path, tmp_path: Path) -> None:
+    named = {"resume_from_checkpoint": str(tmp_path / "checkpoint-2")}
+    with pytest.raises(ConfigError, match=r"Invalid trainer\.resume_from_checkpoint"):
+        train(config(annotations, tmp_path, "align", trainer=named))

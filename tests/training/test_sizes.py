@@ -10,7 +10,7 @@ from vega3d.errors import ConfigError, DependencyError
 from vega3d.estimate.parameters import empty_host, lora_parameters
 from vega3d.estimate.shapes import find_host
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import qlora_settings, quantization_of, settings_of
+from vega3d.training.finetune import qlora_settings, quantization_of, source_of
 from vega3d.training.validation.plan import model_of
 
 BACKBONE = {"path": "t2v-1.3b", "dtype": "bfloat16"}
@@ -27,7 +27,7 @@ def config(**changes: Any) -> TrainConfig:
 
 def test_the_7b_with_lora_trains_161_million_beside_projector_and_gate() -> None:
     settings = config()
-    model = model_of(settings, settings_of(settings.model)[0])
+    model = model_of(settings, source_of(settings).config)
     own = sum(one.numel() for one in model.adapter.own_state().values())
     lora = model.trained - own
     assert lora == lora_parameters(empty_host(find_host("7b")), 64)

@@ -15,8 +15,8 @@ from tests.training.test_trainer import losses, trainer_of
 from vega3d.cli.main import main
 from vega3d.errors import InputError, StoreError, Vega3DError
 from vega3d.training.config import DataFile
-from vega3d.training.rows import load_rows, weighted
-from vega3d.training.run import run
+from vega3d.training.dataset import load_rows, weighted
+from vega3d.training.finetune import run
 
 SETTINGS = ["--backbone", "pico", "--set", "block=1", "--set", "pixels=2304", "--nframes", "2"]
 

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.training.conftest import config
 from tests.training.test_trainer import trainer_of
 from vega3d.fusion import FusionContext
-from vega3d.training.meter import Meter, TrainFlops
-from vega3d.training.run import run
+from vega3d.training.finetune import run
+from vega3d.training.metrics import SpeedMetrics, TrainFlops
 from vega3d.training.swap import exchanged
 from vega3d.training.trained import adapter_of
 
@@ -30,27 +30,27 @@ def batch(rows: int, length: int, padding: int = 0) -> dict[str, torch.Tensor]:
 
 def test_rates_are_what_was_seen_since_the_last_reading() -> None:
     now = [0.0]
-    meter = Meter(lambda: now[0])
-    meter.see(batch(2, 10, padding=3), 4e12)
-    meter.wait(1.0)
+    speed = SpeedMetrics(lambda: now[0])
+    speed.add(batch(2, 10, padding=3), 4e12)
+    speed.wait(1.0)
     now[0] = 4.0
-    found = meter.read(CPU, lambda own: own)
+    found = speed.read(CPU, lambda own: own)
     assert found["speed/tokens_per_second"] == 14 / 4
     assert found["speed/samples_per_second"] == 0.5
     assert found["speed/tflops"] == 1.0
     assert found["speed/waiting_for_data"] == 0.25
     now[0] = 5.0
-    assert meter.read(CPU, lambda own: own)["speed/tokens_per_second"] == 0
+    assert speed.read(CPU, lambda own: own)["speed/tokens_per_second"] == 0
 
 
 def test_processes_add_up_and_the_largest_memory_counts() -> None:
     now = [0.0]
-    meter = Meter(lambda: now[0])
-    meter.see(batch(1, 8), 1e12)
-    meter.wait(1.0)
+    speed = SpeedMetrics(lambda: now[0])
+    speed.add(batch(1, 8), 1e12)
+    speed.wait(1.0)
     now[0] = 2.0
     other = torch.tensor([[6.0, 0.5, 1e12, 0.0, 2.0**50]], dtype=torch.float64)
-    found = meter.read(CPU, lambda own: torch.cat([own, other]))
+    found = speed.read(CPU, lambda own: torch.cat([own, other]))
     assert found["speed/tokens_per_second"] == 4 + 6
     assert found["speed/waiting_for_data"] == 0.25  # the mean of a half and nothing
     assert found["speed/peak_memory_gib"] == 2.0**20

@@ -23,12 +23,12 @@ from vega3d.pico import pico_path
 from vega3d.training import trainer as trainer_module
 from vega3d.training.checkpoints import is_complete, keep_last, last_complete, mark_complete
 from vega3d.training.config import TrainConfig
+from vega3d.training.finetune import load_parts, make_trainer, run, train, training_arguments
 from vega3d.training.groups import parameter_groups
-from vega3d.training.recipes import prepared
-from vega3d.training.run import load_parts, make_trainer, run, train, training_arguments
+from vega3d.training.metrics import fused_sums
+from vega3d.training.recipes import apply_recipe
 from vega3d.training.trained import load_trained, plain_name, trained_of
 from vega3d.training.trainer import Vega3DTrainer
-from vega3d.training.watch import fused_sums
 
 FORK = multiprocessing.get_context("fork")  # a child begins at once, without importing anything
 
@@ -136,7 +136,7 @@ def test_each_trained_parameter_is_in_one_group_with_its_rate_and_decay(recipe: 
     adapter = Vega3DAdapter(
         tiny.make_host("qwen2_5_vl"), Vega3DConfig(backbone=WanConfig(channels=8), fusion=fusion)
     )
-    model = prepared(adapter, recipe)
+    model = apply_recipe(adapter, recipe)
     groups = parameter_groups(model, lr=1e-5, new_lr=1e-3, weight_decay=0.1)
     rate = {id(p): group["lr"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}

@@ -20,8 +20,8 @@ from tests.training.conftest import config
 from vega3d import Vega3DAdapter, WanBackbone
 from vega3d.pico import pico_path
 from vega3d.training import Collator
-from vega3d.training.recipes import prepared
-from vega3d.training.run import load_parts
+from vega3d.training.finetune import load_parts
+from vega3d.training.recipes import apply_recipe
 
 
 def test_sfttrainer_trains_three_steps(annotations: Path, tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_sfttrainer_trains_three_steps(annotations: Path, tmp_path: Path) -> Non
         model={"host": "pico", "dtype": "float32", "backbone": {"path": "pico", "block": 1, "pixels": 2304}},
     )
     adapter, processor = load_parts(settings, 0)
-    model = prepared(adapter, "lora", settings.lora)
+    model = apply_recipe(adapter, "lora", settings.lora)
     folder = annotations.parent
     records = []
     for line in annotations.read_text().splitlines():

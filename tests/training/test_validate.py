@@ -15,7 +15,7 @@ from tests import media
 from tests.training.conftest import config, row
 from vega3d.cli.main import main
 from vega3d.durations import in_time
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 from vega3d.training.validation import Options, Report, validate
 
 STORE = ["--backbone", "pico", "--set", "block=1", "--set", "pixels=2304", "--nframes", "2"]
@@ -79,13 +79,13 @@ FAULTS = (
     "Unknown key 'trainer.learning_rat'",
     "Invalid value for 'new_modules_lr'",
     "Unknown key 'recipy'",
-    "DeepSpeed's settings cannot be read",
-    "Nothing would be evaluated",
+    "Cannot read DeepSpeed's settings",
+    "Missing trainer.eval_strategy",
     # output
-    "cannot be written to",
+    "Cannot write the run to",
     # files
-    r"none\.jsonl' cannot be read",
-    r"bad\.jsonl, row 1.*The line is no JSON",
+    r"Cannot read the annotation file .*none\.jsonl",
+    r"bad\.jsonl, row 1.*Invalid line: not JSON",
     # media
     r"row 2.*Missing file .*missing\.png",
     r"row 3.*short\.png",
@@ -104,7 +104,7 @@ FAULTS = (
     # store
     "features of another generator",
     # memory
-    "does not fit into the GPUs",
+    "Missing GPU memory",
 )
 
 
@@ -173,11 +173,11 @@ def test_a_feature_that_nobody_will_compute_is_found(store: Path, annotations: P
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"trainer": {"eval_strategy": "steps", "eval_steps": 2}}, "nothing to evaluate"),
+        ({"trainer": {"eval_strategy": "steps", "eval_steps": 2}}, "Missing eval_data"),
         ({"model": {"host": "nowhere/host", "backbone": {"path": "pico"}}}, "nowhere/host"),
         ({"model": {"host": "pico", "backbone": {"path": "nowhere/wan"}}}, "There is no Wan"),
         ({"model": {"host": "pico", "backbone": {"path": "pico", "block": 99}}}, "Block 99 does not exist"),
-        ({"lora": {"targets": "no_such_layer"}}, "LoRA finds nothing"),
+        ({"lora": {"targets": "no_such_layer"}}, "Invalid lora.targets"),
         ({"store": {"path": "nowhere"}}, "no feature store"),
     ],
 )

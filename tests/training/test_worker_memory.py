@@ -18,7 +18,7 @@ from vega3d.data import Row
 from vega3d.processing import Vega3DProcessor
 from vega3d.training import Collator
 from vega3d.training.config import DataFile
-from vega3d.training.rows import load_rows
+from vega3d.training.dataset import load_rows
 
 # Bytes a sample. Libraries fill their caches for some thousand samples; what one batch of this size would
 # leave behind, if it were kept, is 40,000.

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from vega3d.training.config import TrainConfig
-from vega3d.training.run import train
+from vega3d.training.finetune import train
 
 
 def prepare(job: dict[str, Any]) -> None:

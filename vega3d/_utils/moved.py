@@ -20,6 +20,9 @@ MODULES: dict[str, str] = {
     "vega3d.evaluation.running.answerer": "vega3d.evaluation.run.model",
     "vega3d.encoding": "vega3d.fusion.encode",
     "vega3d.report": "vega3d.fusion.stats",
+    "vega3d.assistant": "vega3d.pipeline",
+    "vega3d.training.rows": "vega3d.training.dataset",
+    "vega3d.training.run": "vega3d.training.finetune",
 }
 """Old module -> new module. A name that was also renamed is served by ``names`` in the new module."""
 
@@ -36,7 +39,7 @@ def names(module: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
         if name not in moved:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         target, _, attribute = moved[name].partition(":")
-        _warn(f"{module}.{name}", f"{target}.{attribute}")
+        warn(f"{module}.{name}", f"{target}.{attribute}")
         return getattr(importlib.import_module(target), attribute)
 
     return __getattr__
@@ -65,13 +68,14 @@ class _Finder(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         if (new := MODULES.get(module.__name__)) is None:
             return  # a package that is only the way to an old module
-        _warn(module.__name__, new)
+        warn(module.__name__, new)
         target = importlib.import_module(new)
         module.__doc__ = target.__doc__
         module.__dict__["__getattr__"] = lambda name: getattr(target, name)
         module.__dict__["__dir__"] = lambda: dir(target)
 
 
-def _warn(old: str, new: str) -> None:
+def warn(old: str, new: str) -> None:
+    """Tell whoever uses an old name which one to use."""
     message = f"{old} is now {new}. The old name goes with version 0.3."
     warnings.warn(message, DeprecationWarning, stacklevel=3)

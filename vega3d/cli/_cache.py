@@ -97,10 +97,10 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
     """The settings that the options name."""
     import dataclasses
 
-    from vega3d.assistant import PICO, with_backbone
     from vega3d.checkpoint import load
     from vega3d.config import Vega3DConfig
     from vega3d.errors import ConfigError
+    from vega3d.pipeline import PICO, with_backbone
     from vega3d.settings import with_overrides
 
     if arguments.model is None and arguments.backbone is None:
@@ -137,8 +137,8 @@ def refuse_other_settings(arguments: argparse.Namespace, store: FeatureStore) ->
 
 def load_generator(arguments: argparse.Namespace, config: Vega3DConfig) -> Backbone:
     """The generator of a config on the device that the options name."""
-    from vega3d.assistant import device_of
     from vega3d.backbones.loading import load_backbone
+    from vega3d.pipeline import device_of
 
     device = device_of(arguments.device)
     backbone: Any = load_backbone(config)

@@ -115,16 +115,16 @@ def _run_task(
 def _load(arguments: argparse.Namespace) -> Any:
     import torch
 
-    from vega3d.assistant import Assistant
+    from vega3d.cli._model import logger
+    from vega3d.pipeline import load
 
     torch.manual_seed(0)  # untrained layers are drawn: the same ones in every process and after a kill
-
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            print(f"[vega3d] {text}", file=sys.stderr, flush=True)
-
-    return Assistant.load(
-        arguments.model, arguments.backbone, store=arguments.store, device=arguments.device, say=say
+    return load(
+        arguments.model,
+        arguments.backbone,
+        store=arguments.store,
+        device=arguments.device,
+        log=logger(quiet=arguments.quiet),
     )
 
 

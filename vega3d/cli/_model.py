@@ -1,14 +1,15 @@
-"""What ``ask`` and ``look`` share: the options that name a model, and what is said about it."""
+"""Options of ``ask`` and ``look`` that name a model, and notes about it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vega3d.assistant import Assistant
+    from vega3d.pipeline import Pipeline
 
 ONLY_ROOMS = (
     "note: the shipped pico models only know vega3d's rooms, and this video is not one of them:\n"
@@ -35,37 +36,37 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes on standard error")
 
 
-def load_model(arguments: argparse.Namespace) -> Assistant:
+def load_model(arguments: argparse.Namespace) -> Pipeline:
     """Load what the options name, with progress on standard error."""
     from transformers.utils import logging as transformers_logging
 
-    from vega3d.assistant import Assistant, attention_of
+    from vega3d.pipeline import attention_of, load
 
-    say = _silent if arguments.quiet else _say
+    log = logger(quiet=arguments.quiet)
     if arguments.quiet:
         transformers_logging.disable_progress_bar()
-    assistant = Assistant.load(
-        arguments.model, arguments.backbone, store=arguments.store, device=arguments.device, say=say
+    pipeline = load(
+        arguments.model, arguments.backbone, store=arguments.store, device=arguments.device, log=log
     )
-    attention = attention_of(assistant.model)
-    say(
-        f"device {assistant.model.device}, attention {attention['host']} in the host, "
+    attention = attention_of(pipeline.adapter)
+    log(
+        f"device {pipeline.adapter.device}, attention {attention['host']} in the host, "
         f"{attention['backbone']} in the backbone"
     )
-    return assistant
+    return pipeline
 
 
-def notes(assistant: Assistant, video: str) -> list[str]:
-    """What a user has to know to read the answer rightly."""
+def notes(pipeline: Pipeline, video: str) -> list[str]:
+    """Notes without which an answer is easily misread."""
     from vega3d.rooms import rooms_source
 
     found = []
     seed_and_version = rooms_source(video)
-    if assistant.name == "pico" and seed_and_version is None:
+    if pipeline.name == "pico" and seed_and_version is None:
         found.append(ONLY_ROOMS)
-    elif assistant.name == "pico" and seed_and_version and seed_and_version[1] != PICO_WORLD:
+    elif pipeline.name == "pico" and seed_and_version and seed_and_version[1] != PICO_WORLD:
         found.append(OTHER_WORLD)
-    if not assistant.trained:
+    if not pipeline.trained:
         found.append(UNTRAINED)
     return found
 
@@ -77,27 +78,29 @@ def require_video(path: str) -> None:
     probe(path)
 
 
-def described(assistant: Assistant, video: str) -> dict[str, Any]:
-    """What ``--json`` says about the model and the video."""
-    from vega3d.assistant import attention_of
+def described(pipeline: Pipeline, video: str) -> dict[str, Any]:
+    """The model and the video for ``--json``."""
+    from vega3d.pipeline import attention_of
 
     return {
         "video": str(Path(video)),
-        "model": assistant.name,
-        "host": assistant.model.vega3d_config.host.path,
-        "backbone": assistant.model.vega3d_config.backbone.path,
-        "trained_fusion": assistant.trained,
-        "device": str(assistant.model.device),
-        "attention": attention_of(assistant.model),
+        "model": pipeline.name,
+        "host": pipeline.adapter.vega3d_config.host.path,
+        "backbone": pipeline.adapter.vega3d_config.backbone.path,
+        "trained_fusion": pipeline.trained,
+        "device": str(pipeline.adapter.device),
+        "attention": attention_of(pipeline.adapter),
     }
 
 
-def _say(text: str) -> None:
-    print(f"[vega3d] {text}", file=sys.stderr, flush=True)
+def logger(*, quiet: bool) -> Callable[[str], None]:
+    """Print lines on standard error, or nothing."""
 
+    def log(text: str) -> None:
+        if not quiet:
+            print(f"[vega3d] {text}", file=sys.stderr, flush=True)
 
-def _silent(text: str) -> None:
-    del text
+    return log
 
 
 _MODEL_HELP = "pico (default), a vega3d checkpoint, or a Qwen-VL: folder or hub id"

@@ -33,12 +33,12 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, ask, print."""
     require_video(arguments.video)
-    assistant = load_model(arguments)
-    said = notes(assistant, arguments.video)
+    pipeline = load_model(arguments)
+    said = notes(pipeline, arguments.video)
     if not arguments.quiet:
         sys.stderr.write("".join(said))
     start = time.perf_counter()
-    answer = assistant.ask(
+    answer = pipeline.ask(
         arguments.video, arguments.question, nframes=arguments.frames, max_new_tokens=arguments.max_new_tokens
     )
     seconds = time.perf_counter() - start
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         record = {
             "question": arguments.question,
             "answer": answer.text,
-            **described(assistant, arguments.video),
+            **described(pipeline, arguments.video),
         }
         record |= {"frames": len(answer.frames), "seconds": round(seconds, 3), "notes": said}
         print(json.dumps(record, indent=2))

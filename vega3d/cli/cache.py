@@ -128,9 +128,9 @@ def _add_generator(parser: argparse.ArgumentParser) -> None:
 def _estimate(arguments: argparse.Namespace) -> int:
     import torch
 
-    from vega3d.assistant import device_of
     from vega3d.cache.cost import cost_of, measured_rate
     from vega3d.estimate.shapes import find_wan
+    from vega3d.pipeline import device_of
     from vega3d.store import FeatureFormat
 
     require_media(arguments)

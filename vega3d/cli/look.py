@@ -30,14 +30,14 @@ def run(arguments: argparse.Namespace) -> int:
     from vega3d.analysis.look import look_at, write_look
 
     require_video(arguments.video)
-    assistant = load_model(arguments)
+    pipeline = load_model(arguments)
     if not arguments.quiet:
-        sys.stderr.write("".join(notes(assistant, arguments.video)))
+        sys.stderr.write("".join(notes(pipeline, arguments.video)))
     if arguments.question:
-        seen = assistant.ask(arguments.video, arguments.question, nframes=arguments.frames)
+        seen = pipeline.ask(arguments.video, arguments.question, nframes=arguments.frames)
         print(seen.text)
     else:
-        seen = assistant.look(arguments.video, nframes=arguments.frames)
+        seen = pipeline.look(arguments.video, nframes=arguments.frames)
     for path in write_look(look_at(seen.encoding, seen.frames, seen.plan), arguments.out):
         print(path)
     return 0

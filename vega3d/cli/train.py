@@ -1,9 +1,12 @@
-"""``vega3d train CONFIG key.sub=value ...``: one command starts a run and continues it."""
+"""``vega3d train CONFIG key.sub=value ...``: start or resume a run."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vega3d.training.config import TrainConfig
 
 EPILOG = """examples:
   vega3d rooms make --scenes 8 --split train --out out/rooms
@@ -36,15 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
     if arguments.check:
         return _check(config)
-    from vega3d.training.run import train
+    from vega3d.training.finetune import train
 
     print(train(config))
     return 0
 
 
-def _check(config: Any) -> int:
-    from vega3d.training.rows import load_rows
-    from vega3d.training.run import training_arguments
+def _check(config: TrainConfig) -> int:
+    from vega3d.training.arguments import training_arguments
+    from vega3d.training.dataset import load_rows
 
     made = training_arguments(config)
     rows = load_rows(config.data, config.sampling, made.seed if made.data_seed is None else made.data_seed)

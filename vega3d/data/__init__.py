@@ -1,11 +1,12 @@
 """Annotation files, their conversations, and the media that they name."""
 
-from vega3d.data.annotations import Row, media_rows, read_rows, row_of, tried_row, tried_rows
+from vega3d.data.annotations import LazyRows, Row, media_rows, read_rows, row_of, tried_row, tried_rows
 from vega3d.data.conversations import Allowed, messages_of
 from vega3d.data.spar import SparMarks
 
 __all__ = [
     "Allowed",
+    "LazyRows",
     "Row",
     "SparMarks",
     "media_rows",

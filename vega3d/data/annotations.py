@@ -1,41 +1,69 @@
-"""Annotation files: their rows as conversations, and which pictures and videos those ask about.
-
-This module opens no media and knows no host.
-"""
+"""Annotation files: their rows as conversations with pictures and videos. No media are opened."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from vega3d.data.conversations import LOCAL, Allowed, Messages, messages_of
+from vega3d.data.conversations import LOCAL, Allowed, Messages, messages_of, with_sampling
 from vega3d.data.spar import SparMarks, with_marks
 from vega3d.decoding import PICTURES
 from vega3d.errors import InputError, Vega3DError
-from vega3d.inputs.messages import ImageRequest, VideoRequest, parse
+from vega3d.inputs.messages import Conversations, ImageRequest, VideoRequest, parse
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
+    """One row; its media are parsed when they are first asked for.
 
     Attributes:
         where: file and number of the row, for messages.
-        messages: the conversation; its media entries name absolute paths.
-        images: its pictures.
-        groups: a partition of them into clips.
-        videos: its videos.
+        messages: the conversation; its media entries name absolute paths and their sampling.
     """
 
     where: str
     messages: Messages
-    images: list[ImageRequest]
-    groups: list[list[int]]
-    videos: list[VideoRequest]
+
+    @cached_property
+    def _parsed(self) -> Conversations:
+        return parse(self.messages)
+
+    @property
+    def images(self) -> list[ImageRequest]:
+        """Its pictures."""
+        return self._parsed.images
+
+    @property
+    def videos(self) -> list[VideoRequest]:
+        """Its videos."""
+        return self._parsed.videos
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """A partition of its pictures into clips."""
+        return self._parsed.groups
+
+
+class LazyRows(Sequence[Row]):
+    """Rows that are made when they are asked for."""
+
+    def row(self, index: int) -> Row:
+        """The row of an index in 0..len - 1."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        """A row, or several."""
+        chosen = range(len(self))[index]
+        return self.row(chosen) if isinstance(chosen, int) else [self.row(at) for at in chosen]
 
 
 def read_rows(
@@ -110,15 +138,15 @@ def tried_row(
             raise record
         return row_of(with_marks(messages_of(record, base, allowed), record, spar), where, defaults)
     except RecursionError:
-        return InputError(f"{where} cannot be used: it is nested too deeply.", fix="correct the row")
+        return InputError(f"Invalid row {where}: it is nested too deeply.", fix="correct the row")
     except Vega3DError as error:
         return InputError(
-            f"{where} cannot be used: {error.what}", got=error.got, expected=error.expected, fix=error.fix
+            f"Invalid row {where}: {error.what}", got=error.got, expected=error.expected, fix=error.fix
         )
 
 
 def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = None) -> Row:
-    """A conversation with the media that it asks about.
+    """A checked conversation; its media state how they are sampled.
 
     Args:
         messages: as ``messages_of`` gives them.
@@ -128,8 +156,9 @@ def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = 
     Raises:
         InputError: a media entry cannot be understood.
     """
-    parsed = parse(messages, dict(defaults or {}))
-    return Row(where, messages, parsed.images, parsed.groups, parsed.videos)
+    row = Row(where, with_sampling(messages, defaults) if defaults else messages)
+    _ = row.images  # parses
+    return row
 
 
 def media_rows(sources: Iterable[str], defaults: Mapping[str, Any] | None = None) -> Iterator[Row]:
@@ -154,7 +183,7 @@ def _records(file: Path) -> Iterator[Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"The annotation file {str(file)!r} cannot be read.",
+            f"Cannot read the annotation file {str(file)!r}.",
             got=f"{type(error).__name__}: {error}",
             expected="JSON, or JSON lines in a file ending in .jsonl",
             fix="check the path, or convert the file",
@@ -163,7 +192,7 @@ def _records(file: Path) -> Iterator[Any]:
         content = next((content[k] for k in ("samples", "data", "annotations") if k in content), [content])
     if not isinstance(content, list):
         raise InputError(
-            f"The annotation file {str(file)!r} holds no rows.",
+            f"Invalid annotation file {str(file)!r}: no rows.",
             got=type(content).__name__,
             expected="a list of objects",
             fix="convert the file",
@@ -176,5 +205,8 @@ def _line(line: str) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
         return InputError(
-            "The line is no JSON.", got=str(error), expected="one JSON object a line", fix="mend the line"
+            "Invalid line: not JSON.",
+            got=str(error),
+            expected="one JSON object a line",
+            fix="correct the line",
         )

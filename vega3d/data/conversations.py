@@ -4,9 +4,7 @@ Three kinds are read: ``messages`` in transformers' or qwen-vl-utils' form, also
 their own as TRL has them; ``conversations`` with ``<image>`` and ``<video>`` as LLaVA and many others have
 them; and rows that name media alone. Each placeholder takes the next medium, and the numbers have to agree: a
 row with a picture too many would otherwise quietly ask about the wrong one. In LLaVA-NeXT's files ``<image>``
-also stands for a video; that is read so where a row has a video and no picture.
-
-This module opens no media and knows no host.
+also stands for a video; that is read so where a row has a video and no picture. No media are opened.
 """
 
 from __future__ import annotations
@@ -29,6 +27,9 @@ Messages = list[dict[str, Any]]
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 PLACEHOLDER = re.compile(r"<(image|video)>\n?")
 SOURCES = tuple(name for name in dict.fromkeys((*IMAGE_SOURCES, *VIDEO_SOURCES)) if name != "base64")
+RATES = ("fps", "nframes", "num_frames")  # a video that states one takes no other
+KINDS = ("text", "image", "image_url", "video")  # of an entry without a type, by its key
+PICTURE_LIMITS = ("min_pixels", "max_pixels")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -88,6 +89,33 @@ def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
                 f"put <{kind}> where it belongs in the text, or leave the {kind} out",
             )
     return [_resolved(message, base, allowed) for message in found]
+
+
+def with_sampling(messages: Messages, defaults: Mapping[str, Any]) -> Messages:
+    """A conversation whose media state how they are sampled, so that rows of several sources can be mixed.
+
+    Args:
+        messages: as ``messages_of`` gives them.
+        defaults: sampling and limits of media that do not state them.
+    """
+    return [
+        {**message, "content": [_sampled(entry, defaults) for entry in message["content"]]}
+        if isinstance(message.get("content"), list)
+        else message
+        for message in messages
+    ]
+
+
+def _sampled(entry: Any, defaults: Mapping[str, Any]) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    kind = entry.get("type") or next((name for name in KINDS if name in entry), None)
+    if kind in ("image", "image_url"):
+        return {**{name: defaults[name] for name in PICTURE_LIMITS if name in defaults}, **entry}
+    if kind != "video":
+        return entry
+    has_rate = any(name in entry for name in RATES)
+    return {**{name: value for name, value in defaults.items() if not (has_rate and name in RATES)}, **entry}
 
 
 def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:

@@ -1,26 +1,25 @@
 """Rows of Hugging Face data sets, read when they are asked for, or as a stream; nothing of them is kept.
 
 ``datasets`` does the reading, the shuffling of a stream and the mixing of several. Pictures in a table stay
-the bytes of their files until the collator opens them. This module opens no media and knows no host.
-"""
+the bytes of their files until the collator opens them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from vega3d.data.annotations import Row, tried_row
+from vega3d.data.annotations import LazyRows, Row, tried_row
 from vega3d.data.conversations import LOCAL, Allowed
 from vega3d.data.spar import SparMarks
-from vega3d.errors import DependencyError, InputError, Vega3DError
+from vega3d.errors import DependencyError, InputError
 
 BUFFER = 1000  # rows of a stream that are shuffled among each other
 
 
-class TableRows(Sequence[Row]):
+class TableRows(LazyRows):
     """Rows of a table on disk.
 
     Args:
@@ -53,22 +52,13 @@ class TableRows(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.table)
 
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Row]: ...
-    def __getitem__(self, place: int | slice) -> Row | list[Row]:
-        """A row, or several.
+    def row(self, index: int) -> Row:
+        """The row of an index.
 
         Raises:
             InputError: it cannot be understood.
         """
-        if isinstance(place, slice):
-            return [self[at] for at in range(*place.indices(len(self)))]
-        row = self.tried(place)
-        if isinstance(row, Vega3DError):
-            raise row
-        return row
+        return _unless_error(self.tried(index))
 
     def tried(self, place: int) -> Row | InputError:
         """A row, or why it is none."""
@@ -120,13 +110,18 @@ class StreamedRows(IterableDataset[Row]):
         """
         for record in self.stream:
             path, _, _, base, defaults, spar, allowed = self.tables[record.pop(SOURCE)]
-            row = tried_row(plain(record), base or Path(), f"a row of {path}", defaults, spar, allowed)
-            if isinstance(row, Vega3DError):
-                raise row
-            yield row
+            yield _unless_error(
+                tried_row(plain(record), base or Path(), f"a row of {path}", defaults, spar, allowed)
+            )
 
 
 SOURCE = "__source"
+
+
+def _unless_error(row: Row | InputError) -> Row:
+    if isinstance(row, InputError):
+        raise row
+    return row
 
 
 def _numbered(number: int) -> Any:
@@ -150,7 +145,7 @@ def load_table(path: str, name: str | None, split: str, *, streaming: bool = Fal
         return table.decode(False) if streaming else _undecoded(table, datasets)
     except (OSError, ValueError, ConnectionError) as error:
         raise InputError(
-            f"The data set {path!r} cannot be loaded.",
+            f"Cannot load the data set {path!r}.",
             got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             expected="a hub id, or a folder of parquet, JSON or arrow files",
             fix="check dataset, name and split; offline, download it first and name the folder",
@@ -182,7 +177,7 @@ def _datasets() -> Any:
         import datasets
     except ImportError as error:
         raise DependencyError(
-            "Data sets of Hugging Face need the package datasets.",
+            "Missing package datasets, which data sets of Hugging Face need.",
             got=str(error),
             expected="datasets",
             fix="pip install 'vega3d[train]'",

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-from vega3d.assistant import Assistant
 from vega3d.errors import ConfigError
 from vega3d.evaluation.media import length, read, spread
 from vega3d.evaluation.run.model import GENERATIVE, As, EvalModel, EvalRequest
 from vega3d.lmms_eval.messages import SAMPLED, Message, Usual, usual, with_system
+from vega3d.pipeline import Pipeline
 
 MAX_NEW_TOKENS = 128
 DEFAULT_STOP = "\n\n"
@@ -77,7 +77,7 @@ class How:
 
 
 def answers(
-    assistant: Assistant, how: How, requests: Sequence[Request], done: Done = lambda count: None
+    assistant: Pipeline, how: How, requests: Sequence[Request], done: Done = lambda count: None
 ) -> list[str]:
     """One answer a request, in the order of the requests.
 
@@ -102,12 +102,12 @@ def answers(
     return [request.cut(texts[number]) for number, request in enumerate(requests)]
 
 
-def answer_alone(assistant: Assistant, how: How, request: Request) -> str:
+def answer_alone(assistant: Pipeline, how: How, request: Request) -> str:
     """The answer to messages of any shape, as the processor takes them."""
     messages = [_shown(message, how) for message in with_system(request.messages, how.system)]
-    inputs = dict(assistant.processor.apply_chat_template(messages).to(assistant.model.device))
+    inputs = dict(assistant.processor.apply_chat_template(messages).to(assistant.adapter.device))
     options = {"max_new_tokens": request.max_new_tokens, "do_sample": False, "num_beams": 1}
-    model: Any = assistant.model
+    model: Any = assistant.adapter
     if how.plain:
         inputs = {name: value for name, value in inputs.items() if name not in GENERATIVE}
     with torch.no_grad():
@@ -133,7 +133,7 @@ def require_greedy(options: Mapping[str, Any]) -> None:
 
 
 def _answers_about_clips(
-    assistant: Assistant, how: How, requests: Sequence[Request], read_as: Sequence[Usual | None], done: Done
+    assistant: Pipeline, how: How, requests: Sequence[Request], read_as: Sequence[Usual | None], done: Done
 ) -> dict[int, str]:
     """Answers to the usual questions, by their number."""
     groups: dict[tuple[str, int, int], dict[Any, list[tuple[int, EvalRequest]]]] = {}

@@ -18,11 +18,12 @@ from accelerate import Accelerator
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
-from vega3d.assistant import PICO, Assistant
+import vega3d
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.evaluation.run.model import As
 from vega3d.lmms_eval.answering import How, Request, answers
 from vega3d.lmms_eval.messages import from_chat, from_simple
+from vega3d.pipeline import PICO
 
 
 class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
@@ -63,14 +64,14 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         self.accelerator = Accelerator(cpu=device == "cpu")  # of several processes each has its own device
         torch.manual_seed(0)  # untrained layers are drawn: the same ones in every process
         where: Any = device or "auto"
-        self.assistant = Assistant.load(pretrained, backbone, store=store, device=where)
+        self.assistant = vega3d.load(pretrained, backbone, store=store, device=where)
         self.how = How(max_num_frames, send, plain, max_pixels, system_prompt, int(batch_size))
         self.clip = clip
 
     @property
     def device(self) -> torch.device:
         """The model's device."""
-        return torch.device(self.assistant.model.device)
+        return torch.device(self.assistant.adapter.device)
 
     @abstractmethod
     def questions(self, instances: Sequence[Any]) -> list[Request]:

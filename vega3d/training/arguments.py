@@ -1,7 +1,4 @@
-"""The section ``trainer`` as transformers' ``TrainingArguments``, with what is wrong in it named.
-
-This module knows no model and no data.
-"""
+"""The section ``trainer`` as transformers' ``TrainingArguments``, with every fault in it named."""
 
 from __future__ import annotations
 
@@ -23,7 +20,12 @@ from vega3d.settings import SettingError
 from vega3d.training import deepspeed_cpu
 from vega3d.training.config import TrainConfig
 
-OURS = {"remove_unused_columns": False, "prediction_loss_only": True}
+OURS: dict[str, tuple[Any, str]] = {
+    "remove_unused_columns": (False, "False: rows are conversations"),
+    "prediction_loss_only": (True, "True: no logits are kept"),
+    "resume_from_checkpoint": (None, "null: the last complete checkpoint in output_dir, see resume"),
+}
+"""Fields that cannot be changed: their value, and why."""
 DEFAULTS: dict[str, Any] = {
     "output_dir": "out/train",
     "report_to": [],
@@ -46,10 +48,10 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
         deepspeed_cpu.start()
     try:
-        return TrainingArguments(**{**DEFAULTS, **config.trainer, **OURS})
+        return TrainingArguments(**{**DEFAULTS, **config.trainer, **_fixed()})
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(
-            "The section trainer makes no sense to transformers.",
+            "Invalid section trainer: rejected by TrainingArguments.",
             got=f"{type(error).__name__}: {error}",
             expected="values as TrainingArguments documents them",
             fix="correct the section trainer, or the override trainer.NAME=VALUE",
@@ -63,13 +65,18 @@ def defaults() -> dict[str, Any]:
         for entry in dataclasses.fields(TrainingArguments)
         if entry.init and entry.default is not dataclasses.MISSING
     }
-    return {**plain, **DEFAULTS, **OURS}
+    return {**plain, **DEFAULTS, **_fixed()}
+
+
+def _fixed() -> dict[str, Any]:
+    return {name: value for name, (value, _) in OURS.items()}
 
 
 def unknown_arguments(section: dict[str, Any]) -> list[SettingError]:
     """An error for each name that ``TrainingArguments`` does not have, or that is ours to set."""
     known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
-    wrong = [name for name, value in section.items() if name not in known or OURS.get(name, value) != value]
+    fixed = _fixed()
+    wrong = [name for name, value in section.items() if name not in known or fixed.get(name, value) != value]
     return [_no_such_argument(name, known) for name in wrong]
 
 
@@ -90,7 +97,7 @@ def require_reporters(section: dict[str, Any]) -> None:
         if str(name) not in INTEGRATION_TO_CALLBACK:
             raise _no_such_reporter(str(name))
         raise DependencyError(
-            f"trainer.report_to names {name}, which is not installed.",
+            f"Missing package {name}, which is not installed: trainer.report_to names it.",
             got=f"trainer.report_to={given}",
             expected=f"installed: {', '.join(sorted(installed)) or 'none'}",
             fix=f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out",
@@ -112,9 +119,9 @@ def _no_such_argument(name: str, known: set[str]) -> SettingError:
     place = f"trainer.{name}"
     if name in OURS:
         return SettingError(
-            f"trainer.{name} cannot be changed.",
-            got=f"trainer.{name}",
-            expected=f"{OURS[name]}: rows are conversations, and no logits are kept",
+            f"Invalid {place}: it cannot be changed.",
+            got=place,
+            expected=OURS[name][1],
             fix="leave it out",
             place=place,
         )

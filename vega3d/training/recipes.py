@@ -1,10 +1,8 @@
-"""Three recipes, each a function from an adapter to what is trained.
+"""Three recipes, each a function from an adapter to the module that is trained.
 
 ``align`` trains projector and fusion; ``lora`` these and LoRA on the language model; ``full`` these and the
 whole language model. The host's vision tower is frozen in all of them, so that every rank has a gradient for
 every trained parameter whatever stands in its batch: what DDP needs. ZeRO needs more, see docs/training.md.
-
-This module knows no data and no trainer.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from vega3d.errors import ConfigError, DependencyError
 from vega3d.training.config import LoraSettings, Recipe
 
 
-def prepared(adapter: Vega3DAdapter, recipe: Recipe, lora: LoraSettings | None = None) -> nn.Module:
-    """What a recipe trains, in training mode."""
+def apply_recipe(adapter: Vega3DAdapter, recipe: Recipe, lora: LoraSettings | None = None) -> nn.Module:
+    """The module that a recipe trains, in training mode."""
     if recipe == "lora":
         return with_lora(adapter, lora or LoraSettings())
     return aligned(adapter) if recipe == "align" else full(adapter)
@@ -51,13 +49,16 @@ def with_lora(adapter: Vega3DAdapter, settings: LoraSettings) -> nn.Module:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise DependencyError(
-            "The recipe lora needs peft.", got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
+            "Missing package peft, which the recipe lora needs.",
+            got=str(error),
+            expected="peft",
+            fix="pip install 'vega3d[train]'",
         ) from error
     try:
         model: nn.Module = get_peft_model(adapter, LoraConfig(**lora_options(adapter, settings)))
     except ValueError as error:
         raise ConfigError(
-            "LoRA finds nothing to adapt.",
+            "Invalid lora.targets: no module has such a name.",
             got=str(error).splitlines()[0],
             expected="names of linear layers of the host",
             fix="leave lora.targets out for all linear layers of the language model",
@@ -79,6 +80,6 @@ def lora_options(adapter: Vega3DAdapter, settings: LoraSettings) -> dict[str, An
 
 
 def train_new(adapter: Vega3DAdapter) -> None:
-    """Let projector and fusion learn, in float32 whatever the host is in."""
+    """Make projector and fusion trainable, in float32 whatever the host is in."""
     for module in (adapter.projector, adapter.fusion):
         module.float().requires_grad_(True)

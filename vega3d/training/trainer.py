@@ -33,11 +33,10 @@ from vega3d.training.checkpoints import keep_last, mark_complete, unmark
 from vega3d.training.collator import require_own_batches
 from vega3d.training.config import BatchBy
 from vega3d.training.groups import parameter_groups
-from vega3d.training.meter import Meter, TrainFlops
-from vega3d.training.order import Blocks, kind_of, length_of
+from vega3d.training.metrics import FusionMetrics, SpeedMetrics, TrainFlops
+from vega3d.training.sampler import GroupedSampler, kind_of, length_of
 from vega3d.training.swap import Swap
 from vega3d.training.trained import adapter_of, read_trained, write_trained
-from vega3d.training.watch import FusionWatch
 
 
 class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
@@ -57,7 +56,8 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         # Qwen2.5-VL's class says that it takes no ``num_items_in_batch``, though its loss does; if believed,
         # each micro-batch would count the same however few answers it holds.
         self.model_accepts_loss_kwargs = True
-        self.watch, self.swap, self.meter = FusionWatch(self.model), Swap(self.model), Meter()
+        self.fusion, self.speed = FusionMetrics(self.model), SpeedMetrics()
+        self.swap = Swap(self.model)
         self.flops = TrainFlops(adapter_of(self.model))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -109,21 +109,21 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what the fusion did since the last time beside a training loss."""
         if "loss" in logs:  # every process comes here, as the sum over all of them needs
-            logs = logs | self.watch.read(self.args.device, self._summed)
-            logs |= self.meter.read(self.args.device, self.accelerator.gather)
+            logs = logs | self.fusion.read(self.args.device, self._summed)
+            logs |= self.speed.read(self.args.device, self.accelerator.gather)
         super().log(logs, start_time)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """The next batches, and how long they kept the model waiting."""
         start = time.perf_counter()
         found = super().get_batch_samples(*args, **kwargs)
-        self.meter.wait(time.perf_counter() - start)
+        self.speed.wait(time.perf_counter() - start)
         return found
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Operations of the host on a batch; the Trainer adds them up as ``total_flos``."""
         found = self.flops(inputs)
-        self.meter.see(inputs, found)
+        self.speed.add(inputs, found)
         return int(found)
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
@@ -147,14 +147,14 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         lengths = [length_of(row) for row in rows] if by_length else None
         kinds = [kind_of(row) if self.is_deepspeed_enabled else () for row in rows]
         block = self._train_batch_size * self.args.world_size
-        return Blocks(kinds, block, seed, lengths, fill=self.is_deepspeed_enabled)
+        return GroupedSampler(kinds, block, seed, lengths, fill=self.is_deepspeed_enabled)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         """The Trainer's; under DeepSpeed one in which all processes have the same kind of media."""
         if not self.is_deepspeed_enabled or not all(isinstance(row, Row) for row in eval_dataset):
             return super()._get_eval_sampler(eval_dataset)
         block = self.args.eval_batch_size * self.args.world_size
-        return Blocks([kind_of(row) for row in eval_dataset], block, 0)
+        return GroupedSampler([kind_of(row) for row in eval_dataset], block, 0)
 
     def _summed(self, own: Tensor) -> Tensor:
         total: Tensor = self.accelerator.reduce(own, reduction="sum")

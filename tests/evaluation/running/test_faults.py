@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+import vega3d
 from tests.evaluation.running.fakes import Fake, read, write_benchmark
 from tests.evaluation.running.test_runner import files, run
-from vega3d.assistant import Assistant
 from vega3d.cli.main import main
 from vega3d.errors import DependencyError, InputError
 from vega3d.evaluation.run.asking import MOST_FAULTS
@@ -157,7 +157,7 @@ def test_a_clip_is_prepared_alike_whichever_question_comes_first(tmp_path: Path)
 
     export_rooms(tmp_path, 1, width=64, height=64, frames=4, per_type=1)
     (clip,) = (tmp_path / "rooms").glob("*.mp4")
-    pico = Assistant.load("pico", device="cpu")
+    pico = vega3d.load("pico", device="cpu")
     first, second = (
         EvalModel(pico, 2)._clip(EvalRequest(text, clip)) for text in ("a?", "<|video_pad|> how many?")
     )

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from PIL import Image
 
+import vega3d
 from tests.evaluation.running.test_all_tasks import truth
-from vega3d.assistant import Assistant
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import load_protocol
 from vega3d.evaluation.media import Pictures
@@ -29,6 +29,7 @@ from vega3d.evaluation.run.model import As, EvalModel, EvalRequest
 from vega3d.lmms_eval import TASKS, docs
 from vega3d.lmms_eval.answering import How, Request, answer_alone, answers
 from vega3d.lmms_eval.messages import Usual, from_chat, from_simple, usual
+from vega3d.pipeline import Pipeline
 from vega3d.rooms import export_rooms
 
 ROOT = Path(__file__).parents[3]
@@ -55,8 +56,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def pico() -> Assistant:
-    return Assistant.load("pico", device="cpu")
+def pico() -> Pipeline:
+    return vega3d.load("pico", device="cpu")
 
 
 def text(words: str) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def test_pictures_are_a_clip_only_if_somebody_says_so() -> None:
 
 
 def test_pictures_are_all_shown_unless_the_task_says_that_they_are_a_video(
-    pico: Assistant, tmp_path: Path
+    pico: Pipeline, tmp_path: Path
 ) -> None:
     places = [str(tmp_path / f"{n}.png") for n in range(3)]
     for shade, place in enumerate(places):
@@ -152,7 +153,7 @@ def test_sound_is_refused_by_name() -> None:
     [{"do_sample": True}, {"temperature": 0.7}, {"num_beams": 4}],
     ids=["sampling", "temperature", "beams"],
 )
-def test_a_task_that_is_not_greedy_is_refused(options: dict[str, Any], pico: Assistant) -> None:
+def test_a_task_that_is_not_greedy_is_refused(options: dict[str, Any], pico: Pipeline) -> None:
     with pytest.raises(ConfigError, match="--gen_kwargs"):
         answers(pico, How(), [Request(user(text("?")), options)])
 
@@ -163,7 +164,7 @@ def test_an_answer_ends_at_the_tasks_own_stop_and_not_at_the_harness_default() -
     assert Request([], {"until": ["\n\n", "###"]}).cut(said) == "one\n\ntwo"
 
 
-def test_answers_come_in_the_order_of_the_questions(clips: list[Path], pico: Assistant) -> None:
+def test_answers_come_in_the_order_of_the_questions(clips: list[Path], pico: Pipeline) -> None:
     asked = [("How many chairs are in this room?", 0), ("Is this a room?", 1), ("What is this?", 0)]
     requests = [Request(from_chat(about(clips[n], q)), {"max_new_tokens": 4}) for q, n in asked]
     answerer = EvalModel(pico, FRAMES, max_new_tokens=4)
@@ -176,7 +177,7 @@ def test_answers_come_in_the_order_of_the_questions(clips: list[Path], pico: Ass
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("send", ["images", "video"])
 def test_a_message_alone_is_answered_like_a_question_about_a_clip(
-    clips: list[Path], pico: Assistant, send: As, plain: bool
+    clips: list[Path], pico: Pipeline, send: As, plain: bool
 ) -> None:
     request = Request(from_chat(about(clips[0], "How many chairs are in this room?")), {"max_new_tokens": 4})
     how = How(FRAMES, send, plain, max_pixels=64 * 64, system="You help.")
@@ -258,7 +259,7 @@ def test_the_entry_point_names_two_models(harness: None) -> None:
 
 @pytest.mark.parametrize("kind", ["Vega3DChat", "Vega3DSimple"])
 def test_a_model_answers_instances_of_lmms_eval(
-    harness: None, clips: list[Path], pico: Assistant, kind: str
+    harness: None, clips: list[Path], pico: Pipeline, kind: str
 ) -> None:
     question = "How many chairs are in this room?"
     lm = model(f"vega3d.lmms_eval.model.{kind}")(device="cpu", max_num_frames=FRAMES, batch_size="2")

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import torch
 
+import vega3d
 from tests.evaluation.running.fakes import read
-from vega3d.assistant import Assistant
 from vega3d.cli.main import main
 from vega3d.evaluation import media
 from vega3d.evaluation.run import model as model_module
 from vega3d.evaluation.run.model import GENERATIVE, As, EvalModel, EvalRequest
 from vega3d.evaluation.run.prefix_cache import repeated
+from vega3d.pipeline import Pipeline
 from vega3d.rooms import export_rooms
 
 FRAMES = 4
@@ -36,8 +37,8 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pico() -> Assistant:
-    return Assistant.load("pico", device="cpu")
+def pico() -> Pipeline:
+    return vega3d.load("pico", device="cpu")
 
 
 def asked(rooms: Path, donor: bool = False) -> EvalRequest:
@@ -54,7 +55,7 @@ def files(out: Path) -> tuple[bytes, bytes]:
     return (out / "vsibench" / "result.json").read_bytes(), (out / "vsibench" / "samples.jsonl").read_bytes()
 
 
-def test_frames_are_evenly_spaced_with_both_ends(rooms: Path, pico: Assistant) -> None:
+def test_frames_are_evenly_spaced_with_both_ends(rooms: Path, pico: Pipeline) -> None:
     video = asked(rooms).media
     assert EvalModel(pico, 4).places(video) == [0, 5, 10, 15]
     assert EvalModel(pico, 32).places(video) == list(range(16))
@@ -62,7 +63,7 @@ def test_frames_are_evenly_spaced_with_both_ends(rooms: Path, pico: Assistant) -
 
 @pytest.mark.parametrize("send", ["images", "video"])
 def test_questions_about_a_prepared_clip_are_what_the_processor_would_give(
-    rooms: Path, pico: Assistant, send: As
+    rooms: Path, pico: Pipeline, send: As
 ) -> None:
     answerer = EvalModel(pico, FRAMES, send)
     clip = asked(rooms).media
@@ -97,7 +98,7 @@ def test_questions_about_a_prepared_clip_are_what_the_processor_would_give(
 
 
 def test_a_clip_is_decoded_and_encoded_once_for_all_of_its_questions(
-    rooms: Path, pico: Assistant, monkeypatch: pytest.MonkeyPatch
+    rooms: Path, pico: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = {"decode": 0, "encode": 0}
 
@@ -109,7 +110,7 @@ def test_a_clip_is_decoded_and_encoded_once_for_all_of_its_questions(
         return run
 
     monkeypatch.setattr(model_module, "read", counted("decode", media.read))
-    monkeypatch.setattr(pico.model, "encode", counted("encode", pico.model.encode))
+    monkeypatch.setattr(pico.adapter, "encode", counted("encode", pico.adapter.encode))
     answerer, clip = EvalModel(pico, FRAMES, max_new_tokens=2), asked(rooms).media
     for size in (1, 2, 1):
         answerer.answer([EvalRequest(f"Question {number}?", clip) for number in range(size)])
@@ -118,8 +119,8 @@ def test_a_clip_is_decoded_and_encoded_once_for_all_of_its_questions(
 
 @pytest.mark.parametrize("send", ["images", "video"])
 def test_in_float32_a_batch_answers_as_its_questions_alone(rooms: Path, send: As) -> None:
-    assistant = Assistant.load("pico", device="cpu")
-    assistant.model.host.float()
+    assistant = vega3d.load("pico", device="cpu")
+    assistant.adapter.host.float()
     clip = asked(rooms).media
     questions = [
         EvalRequest(text, clip) for text in ("How many chairs?", "What is the size of this room in cm?")
@@ -129,23 +130,23 @@ def test_in_float32_a_batch_answers_as_its_questions_alone(rooms: Path, send: As
 
 
 @pytest.mark.parametrize("send", ["images", "video"])
-def test_an_untrained_wrapping_answers_as_the_host_alone(rooms: Path, pico: Assistant, send: As) -> None:
+def test_an_untrained_wrapping_answers_as_the_host_alone(rooms: Path, pico: Pipeline, send: As) -> None:
     answers = [EvalModel(pico, FRAMES, send, plain=plain).answer([asked(rooms)]) for plain in (True, False)]
     assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("send", ["images", "video"])
 def test_a_swapped_run_gives_the_generator_the_other_clip(
-    rooms: Path, pico: Assistant, send: As, monkeypatch: pytest.MonkeyPatch
+    rooms: Path, pico: Pipeline, send: As, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    encode = pico.model.encode
+    encode = pico.adapter.encode
 
     def seen(**inputs: Any) -> Any:
         calls.append((encode(**inputs), inputs))
         return calls[-1][0]
 
-    monkeypatch.setattr(pico.model, "encode", seen)
+    monkeypatch.setattr(pico.adapter, "encode", seen)
     other = EvalRequest(asked(rooms).prompt, asked(rooms, True).donor or Path())
     for question in (asked(rooms), asked(rooms, True), other):
         EvalModel(pico, FRAMES, send, 2).answer([question])

@@ -22,10 +22,10 @@ from transformers import BatchFeature
 
 from vega3d._utils.moved import names
 from vega3d.adapter import MEDIA, Encoding
-from vega3d.assistant import Assistant
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
 from vega3d.evaluation.media import PICTURE, Media, Pictures, length, read, sampled, source
 from vega3d.evaluation.run.prefix_cache import PrefixCache, repeated
+from vega3d.pipeline import Pipeline
 
 As = Literal["images", "video"]
 OF_HOST = ("pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw")
@@ -71,7 +71,7 @@ class EvalModel:
         label: the text of one picture in a message: ``{image}`` is the picture, ``{n}`` its number from 0.
     """
 
-    assistant: Assistant
+    assistant: Pipeline
     frames: int
     send: As = "images"
     max_new_tokens: int = 16
@@ -120,7 +120,7 @@ class EvalModel:
         clip = self._clip(first)
         texts = clip.batch([prepared.tokens for prepared in batch])
         with torch.no_grad():
-            tokens = self._generate(clip, first, BatchFeature(texts).to(self.assistant.model.device))
+            tokens = self._generate(clip, first, BatchFeature(texts).to(self.assistant.adapter.device))
         new = tokens[:, texts["input_ids"].shape[1] :]
         return list(self.assistant.processor.batch_decode(new, skip_special_tokens=True))
 
@@ -134,7 +134,7 @@ class EvalModel:
         self._encoded = None
 
     def _generate(self, clip: PrefixCache, request: EvalRequest, texts: BatchFeature) -> torch.Tensor:
-        model: Any = self.assistant.model
+        model: Any = self.assistant.adapter
         options = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1}
         rows = len(texts["input_ids"])
         host_media = {name: value for name, value in clip.media.items() if name not in GENERATIVE}
@@ -153,7 +153,7 @@ class EvalModel:
             if request.donor is not None:
                 donated = self._clip(_donor(request)).media
                 media |= {name: donated[name] for name in GENERATIVE if name in donated}
-            model: Any = self.assistant.model
+            model: Any = self.assistant.adapter
             self._encoded = (request.clip, model.encode(**BatchFeature(media).to(model.device)))
         return self._encoded[1]
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from vega3d._version import __version__
-from vega3d.assistant import Assistant
 from vega3d.evaluation.benchmark import Protocol, Sample
 from vega3d.evaluation.media import signature
 from vega3d.evaluation.run.model import EvalModel
+from vega3d.pipeline import Pipeline
 
 LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
 
@@ -42,7 +42,7 @@ def settings_of(
         "max_new_tokens": model.max_new_tokens,
         "decoding": "greedy",
         "batch_size": batch_size,
-        "device": str(model.assistant.model.device.type),
+        "device": str(model.assistant.adapter.device.type),
         "versions": {"vega3d": __version__} | {name: version(name) for name in LIBRARIES},
     }
 
@@ -56,9 +56,9 @@ def data_digest(samples: Sequence[Sample]) -> str:
     return digest.hexdigest()
 
 
-def model_of(assistant: Assistant, plain: bool) -> dict[str, Any]:
+def model_of(assistant: Pipeline, plain: bool) -> dict[str, Any]:
     """The model by name and by hashes."""
-    model: Any = assistant.model
+    model: Any = assistant.adapter
     settings = model.vega3d_config
     host = {
         "path": settings.host.path,

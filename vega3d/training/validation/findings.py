@@ -1,16 +1,14 @@
-"""What a check finds: each problem with its place, whatever else is wrong.
-
-This module knows no settings and no data.
-"""
+"""Problems that a validation collects, each with its place."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
-from vega3d.errors import Vega3DError
+from vega3d.errors import HostError, Vega3DError
+
+T = TypeVar("T")
 
 Kind = Literal["setting", "annotation", "media", "length", "store", "model", "output", "memory"]
 
@@ -20,9 +18,9 @@ class Finding:
     """One problem.
 
     Attributes:
-        kind: what it is about.
+        kind: its subject.
         where: file and row, or the name of a setting.
-        error: what is wrong, and what to do.
+        error: the problem, and the way out.
     """
 
     kind: Kind
@@ -50,11 +48,21 @@ class Findings:
             self._seen.add(key)
             self.found.append(Finding(kind, where, error))
 
-    def extend(self, kind: Kind, where: str, errors: Iterable[Vega3DError]) -> None:
-        """Keep several."""
-        for error in errors:
+    def attempt(self, kind: Kind, where: str, make: Callable[[], T]) -> T | None:
+        """The result of ``make``; None, and a problem, if it raises."""
+        try:
+            return make()
+        except Vega3DError as error:
             self.add(kind, where, error)
+        except (OSError, ValueError) as error:  # transformers' own, about a folder that it cannot use
+            self.add(kind, where, _unusable(error))
+        return None
 
-    def counts(self) -> dict[str, int]:
-        """Problems of each kind."""
-        return dict(Counter(one.kind for one in self.found))
+
+def _unusable(error: Exception) -> HostError:
+    return HostError(
+        "Cannot use a part of the model.",
+        got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+        expected="folders or hub ids of a Qwen-VL and a generator",
+        fix="check model.host and model.backbone.path; offline, download first and pass the folder",
+    )

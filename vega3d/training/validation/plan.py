@@ -23,9 +23,9 @@ from vega3d.estimate.memory import activation_memory, branch_memory, training_me
 from vega3d.estimate.parameters import empty_host, wan_parts
 from vega3d.estimate.shapes import WanShape, find_host, find_wan
 from vega3d.training.config import TrainConfig
-from vega3d.training.meter import TrainFlops
-from vega3d.training.recipes import prepared
-from vega3d.training.run import recomputes
+from vega3d.training.finetune import recomputes
+from vega3d.training.metrics import TrainFlops
+from vega3d.training.recipes import apply_recipe
 from vega3d.training.validation.rows import Lengths
 
 
@@ -64,7 +64,7 @@ def model_of(config: TrainConfig, own: Vega3DConfig) -> Model:
         channels = DitShape.from_diffusers(wan.transformer).channels
         own = dataclasses.replace(own, backbone=dataclasses.replace(own.backbone, channels=channels))
     adapter = Vega3DAdapter(host, own)
-    model = prepared(adapter, config.recipe, config.lora)
+    model = apply_recipe(adapter, config.recipe, config.lora)
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     trained = sum(count for count, is_trained in counts if is_trained)
     return Model(adapter, trained, sum(count for count, _ in counts) - trained, wan)

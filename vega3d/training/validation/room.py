@@ -1,6 +1,6 @@
 """Room for a run: a folder that can be written, a disk and GPUs that are large enough.
 
-A file without a name is written to try a folder, and is gone at once. This module reads no data.
+A file without a name is written to try a folder, and is gone at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vega3d.training.validation.plan import Plan
 
 
 def check_output(folder: Path, config: TrainConfig, findings: Findings) -> None:
-    """Whether the run's folder can be written, and whether another run lies in it."""
+    """Check that the run's folder can be written, and holds no other run."""
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -26,14 +26,11 @@ def check_output(folder: Path, config: TrainConfig, findings: Findings) -> None:
     except OSError as error:
         findings.add("output", "trainer.output_dir", _unwritable(folder, error))
         return
-    try:
-        require_same_run(folder, config, None)
-    except ConfigError as error:
-        findings.add("output", "trainer.output_dir", error)
+    findings.attempt("output", "trainer.output_dir", lambda: require_same_run(folder, config, None))
 
 
 def check_room(plan: Plan, arguments: Any, gpu_memory: int | None, findings: Findings) -> None:
-    """Whether disk and GPUs are large enough."""
+    """Check that disk and GPUs are large enough."""
     folder = Path(arguments.output_dir).absolute()
     there = next(one for one in (folder, *folder.parents) if one.is_dir())
     needed = plan.checkpoint * ((arguments.save_total_limit or 1) + 2)
@@ -46,7 +43,7 @@ def check_room(plan: Plan, arguments: Any, gpu_memory: int | None, findings: Fin
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"The run cannot be written to {folder}.",
+        f"Cannot write the run to {folder}.",
         got=f"{type(error).__name__}: {error.strerror}",
         expected="a folder that can be made and written",
         fix="choose another trainer.output_dir",
@@ -55,7 +52,7 @@ def _unwritable(folder: Path, error: OSError) -> ConfigError:
 
 def _no_space(needed: int, free: int) -> ConfigError:
     return ConfigError(
-        "The disk has no room for the checkpoints.",
+        "Missing disk space for the checkpoints.",
         got=f"{free / 2**30:.1f} GiB free",
         expected=f"{needed / 2**30:.1f} GiB for {needed // 2**30} GiB of checkpoints at once",
         fix="choose another trainer.output_dir, or a smaller trainer.save_total_limit",
@@ -65,7 +62,7 @@ def _no_space(needed: int, free: int) -> ConfigError:
 def _too_large(plan: Plan, memory: int) -> BackboneError:
     parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in plan.memory.items())
     return BackboneError(
-        "The run does not fit into the GPUs.",
+        "Missing GPU memory for the run.",
         got=f"{plan.peak / 2**30:.1f} GiB on each: {parts}",
         expected=f"at most {memory / 2**30:.1f} GiB",
         fix="a higher ZeRO stage, offload, gradient_checkpointing, a smaller max_length, or stored features",

@@ -25,7 +25,7 @@ from vega3d.inputs.source import plan_video
 from vega3d.store.lookup import CacheHit, CacheMiss
 from vega3d.training.collator import Collator
 from vega3d.training.labels import IGNORED
-from vega3d.training.order import texts_of
+from vega3d.training.sampler import texts_of
 from vega3d.training.validation.findings import Kind
 from vega3d.video import frame_plan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterable
@@ -42,7 +43,7 @@ def read_settings(
 def arguments_of(config: TrainConfig, findings: Findings) -> Any:
     """``TrainingArguments`` as far as they can be made on this machine; None if they cannot.
 
-    DeepSpeed is looked at by itself, and precision needs the GPU that this machine may not have.
+    DeepSpeed is checked by itself, and precision needs the GPU that this machine may not have.
     """
     wrong = unknown_arguments(config.trainer)
     for error in wrong:
@@ -56,12 +57,8 @@ def arguments_of(config: TrainConfig, findings: Findings) -> Any:
     if not torch.cuda.is_available():
         names |= {*ON_GPU}
     left = {name: value for name, value in config.trainer.items() if name not in names}
-    record = {**config.to_dict(), "trainer": left}
-    try:
-        return training_arguments(TrainConfig.from_dict(record))
-    except ConfigError as error:
-        findings.add("setting", "trainer", error)
-        return None
+    known = dataclasses.replace(config, trainer=left)
+    return findings.attempt("setting", "trainer", lambda: training_arguments(known))
 
 
 def zero_stage(config: TrainConfig, findings: Findings) -> int:
@@ -89,17 +86,9 @@ def check_evaluation(config: TrainConfig, arguments: Any, findings: Findings) ->
         findings.add("setting", "eval_data", _lone_evaluation(len(config.eval_data), strategy))
 
 
-def check_precision(config: TrainConfig, check: Any, findings: Findings) -> None:
-    """Whatever ``check`` refuses about the host's precision."""
-    try:
-        check(config)
-    except Vega3DError as error:
-        findings.add("setting", "model.dtype", error)
-
-
 def _no_deepspeed(given: object, error: Exception) -> ConfigError:
     return ConfigError(
-        "DeepSpeed's settings cannot be read.",
+        "Cannot read DeepSpeed's settings.",
         got=f"{given}: {type(error).__name__}: {error}",
         expected="a JSON file with zero_optimization.stage from 0 to 3",
         fix="configs/deepspeed/ has files to start from; paths start from the folder of the command",
@@ -108,7 +97,7 @@ def _no_deepspeed(given: object, error: Exception) -> ConfigError:
 
 def _unclipped() -> ConfigError:
     return ConfigError(
-        "No gradient would be clipped.",
+        "Missing gradient_clipping: no gradient would be clipped.",
         got="DeepSpeed's settings without gradient_clipping",
         expected='"gradient_clipping": "auto", which takes trainer.max_grad_norm',
         fix="add it, or set trainer.max_grad_norm=0 if that is what you want",
@@ -117,7 +106,7 @@ def _unclipped() -> ConfigError:
 
 def _partitioned_streams() -> ConfigError:
     return ConfigError(
-        "ZeRO-3 would split up the semantic streams with the model.",
+        "Invalid ZeRO stage: 3 would split up the semantic streams with the model.",
         got="stage 3 and model.semantic_streams",
         expected="stage 2 or less with further streams",
         fix="trainer.deepspeed=configs/deepspeed/zero2.json",
@@ -126,7 +115,7 @@ def _partitioned_streams() -> ConfigError:
 
 def _lone_evaluation(files: int, strategy: str) -> ConfigError:
     return ConfigError(
-        "Nothing would be evaluated." if files else "There is nothing to evaluate.",
+        "Missing trainer.eval_strategy." if files else "Missing eval_data.",
         got=f"{files} files in eval_data, trainer.eval_strategy={strategy}",
         expected="both, or neither",
         fix="trainer.eval_strategy=steps trainer.eval_steps=500, and eval_data: [{file: ...}]",

@@ -28,7 +28,7 @@ PICTURE, FRAME = 256, 128  # tokens that a medium is taken for; videos merge two
 WORD = 4  # letters of a token
 
 
-class Blocks(Sampler[int]):
+class GroupedSampler(Sampler[int]):
     """Shuffled row numbers whose blocks are each of one kind, and of about one length.
 
     Args:
@@ -89,8 +89,8 @@ class Blocks(Sampler[int]):
         return [row for part in parts for row in sorted(part, key=lambda one: -lengths[one])]
 
 
-class StreamedBlocks(IterableDataset[Row]):
-    """Rows of a stream in blocks of one kind: what ``Blocks`` does where rows are known only when they come.
+class StreamedGroups(IterableDataset[Row]):
+    """Rows of a stream in blocks of one kind: ``GroupedSampler`` where rows are not known before they come.
 
     A row waits until a block of its kind is full. At the end of the stream a block that is not full repeats
     its own rows.

@@ -1,9 +1,12 @@
-"""How fast a run is, and what it waits for: numbers beside the loss.
+"""Numbers beside the loss: the effect of the fusion, the speed of the run, and its operations.
 
-Tokens and samples a second over all processes, the share of time in which the model waited for data, the
-largest memory so far, and the operations of the host a second. Operations are those that the model needs:
-neither what checkpointing computes again nor the generator counts, so that two ways to the same weights
-compare. This module knows no trainer; the clock is given, so that nothing here depends on a machine.
+A loss alone does not tell whether the generator is used. So ``FusionMetrics`` gives the gate's mean and
+spread, how much the fusion changes a token, and how large the two streams are. Its hook on *our* fusion
+receives exactly the fused tokens; the host is never hooked. ``SpeedMetrics`` gives tokens and samples a
+second over all processes, the share of time without data, and the largest memory.
+
+Operations are those that the model needs: neither those that checkpointing repeats nor the generator's count,
+so that two ways to the same weights compare.
 """
 
 from __future__ import annotations
@@ -17,13 +20,68 @@ import torch
 from torch import Tensor, nn
 
 from vega3d.adapter import Vega3DAdapter
+from vega3d.fusion import Fused, Fusion
 
 Clock = Callable[[], float]
 GIB = 2**30
+NAMES = ("fusion/gate", "fusion/gate_spread", "fusion/contribution", "fusion/rms_generative_semantic")
 
 
-class Meter:
-    """Counts since the last reading.
+class FusionMetrics:
+    """Sums over all fused tokens since the last reading.
+
+    Args:
+        model: any module around an adapter.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.sums: Tensor | None = None
+        for module in model.modules():
+            if isinstance(module, Fusion):
+                module.register_forward_hook(self._add)
+
+    def _add(self, module: nn.Module, inputs: tuple[Any, ...], fused: Fused) -> None:
+        if module.training and torch.is_grad_enabled():
+            with torch.no_grad():
+                sums = fused_sums(inputs[0], inputs[1], fused)
+                self.sums = sums if self.sums is None else self.sums + sums
+
+    def read(self, device: torch.device, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """The numbers since the last reading; empty if nothing was fused anywhere.
+
+        Args:
+            device: where the sums of a process that fused nothing are made.
+            reduce: adds up a tensor over all processes; every process has to call.
+        """
+        own = self.sums if self.sums is not None else torch.zeros(6, dtype=torch.float64, device=device)
+        self.sums = None
+        count, gate, square, change, generative, semantic = reduce(own).tolist()
+        if not count:
+            return {}
+        mean = gate / count
+        spread = max(square / count - mean**2, 0.0) ** 0.5
+        values = (mean, spread, change / count, (generative / semantic) ** 0.5)
+        return dict(zip(NAMES, values, strict=True))
+
+
+def fused_sums(semantic: Tensor, generative: Tensor, fused: Fused) -> Tensor:
+    """(6,): tokens, gate, gate squared, ||fused - S|| / ||S||, ||G||^2, ||S||^2; each summed over tokens.
+
+    Args:
+        semantic: (n, D); an all-zero token, as the zero term of a batch without media has, does not count.
+        generative: (n, D).
+        fused: the result of the fusion.
+    """
+    size = semantic.norm(dim=-1)  # (n,)
+    counts = (size > 0).to(torch.float64)
+    change = (fused.tokens - semantic).norm(dim=-1) / size.clamp_min(1e-12)
+    gate = fused.gate.to(torch.float64)
+    columns = [torch.ones_like(counts), gate, gate**2, change, generative.norm(dim=-1) ** 2, size**2]
+    return torch.stack([(column.to(torch.float64) * counts).sum() for column in columns])
+
+
+class SpeedMetrics:
+    """Speed since the last reading.
 
     Args:
         clock: seconds.
@@ -33,8 +91,8 @@ class Meter:
         self.clock, self.start = clock, clock()
         self.tokens, self.samples, self.flops, self.waited = 0, 0, 0.0, 0.0
 
-    def see(self, batch: Mapping[str, Any], flops: float) -> None:
-        """A batch that is trained on; padding does not count."""
+    def add(self, batch: Mapping[str, Any], flops: float) -> None:
+        """Count a batch that is trained on, without its padding."""
         ids, mask = batch.get("input_ids"), batch.get("attention_mask")
         if isinstance(ids, Tensor):
             self.tokens += int(mask.sum()) if isinstance(mask, Tensor) else ids.numel()
@@ -42,7 +100,7 @@ class Meter:
             self.flops += flops
 
     def wait(self, seconds: float) -> None:
-        """Time in which there was no batch."""
+        """Count time in which there was no batch."""
         self.waited += seconds
 
     def read(self, device: torch.device, gather: Callable[[Tensor], Tensor]) -> dict[str, float]:

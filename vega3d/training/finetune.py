@@ -1,15 +1,10 @@
-"""From settings to a trained model: loads the parts, puts them together, trains, and can be killed.
+"""Fine-tune from a config; resumes from the last complete checkpoint in ``trainer.output_dir``.
 
-The same command starts a run and continues it: the last whole checkpoint in ``trainer.output_dir`` is taken
-up, a half-written or damaged one is named and left alone. One process works in the folder, for one run; see
-``same_run``.
-
-This module decides nothing about models or data; it only calls who does.
+One process (of one run) works in the folder of a run at a time, see ``same_run``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any, Literal
@@ -20,22 +15,21 @@ from torch import nn
 import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
-from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, TrainingArguments, set_seed
+from transformers import BitsAndBytesConfig, TrainingArguments
 
-from vega3d import checkpoint, files
-from vega3d.adapter import Vega3DAdapter, load_backbone, load_streams
-from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, DependencyError, HostError
-from vega3d.pico import PICO, pico_path
+from vega3d import files, pipeline
+from vega3d.adapter import Vega3DAdapter
+from vega3d.config import Vega3DConfig
+from vega3d.errors import ConfigError, DependencyError
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.training.arguments import training_arguments
 from vega3d.training.collator import Collator
-from vega3d.training.config import ModelSettings, TrainConfig
-from vega3d.training.order import StreamedBlocks
-from vega3d.training.recipes import prepared
-from vega3d.training.rows import load_rows, load_stream
+from vega3d.training.config import TrainConfig
+from vega3d.training.dataset import load_rows, load_stream
+from vega3d.training.recipes import apply_recipe
 from vega3d.training.same_run import FINAL, RunRecord, started
+from vega3d.training.sampler import StreamedGroups
 from vega3d.training.trainer import Vega3DTrainer
 
 
@@ -43,7 +37,7 @@ def train(config: TrainConfig) -> Path:
     """Run a config to its end; returns the folder of the trained model.
 
     Raises:
-        Vega3DError: a setting, a row or a file does not fit; says which.
+        Vega3DError: a setting, a row or a file does not fit; names it.
     """
     arguments = training_arguments(config)
     with started(config, arguments) as checkpoint_folder:  # before anything large is loaded
@@ -54,24 +48,47 @@ def train(config: TrainConfig) -> Path:
 def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
     """The untrained adapter (or that of a checkpoint), and its processor with the store.
 
-    Random numbers are seeded after host and encoders are loaded: loading them uses some up, and projector and
-    fusion have to start alike whether a generator is loaded or all features are stored.
+    Args:
+        config: of the run.
+        seed: of projector and fusion.
     """
-    own, tensors = settings_of(config.model)
     store = FeatureStore(config.store.path) if config.store.path is not None else None
-    if store is not None and config.store.only:
-        settings = dataclasses.replace(own.backbone, channels=store.backbone["channels"])
-        own = dataclasses.replace(own, backbone=settings)
-    host = load_host(own.host, config.model, precision_of(config), quantization_of(config))
-    backbone = None if config.store.only else load_backbone(own)
-    streams = load_streams(own)
-    set_seed(seed)
-    adapter = Vega3DAdapter(host, own, backbone, streams)
-    if tensors is not None:
-        checkpoint.require_same_host(own.host, adapter.vega3d_config.host)
-        checkpoint.require_same_tensors(adapter.own_state(), tensors)
-        adapter.load_state_dict(tensors, strict=False)
-    return adapter, Vega3DProcessor.from_pretrained(str(own.host.path), adapter.vega3d_config, store=store)
+    loaded = pipeline.build(
+        source_of(config).with_store(store, only=config.store.only),
+        dtype=precision_of(config),
+        attention=config.model.attention,
+        quantization=quantization_of(config),
+        seed=seed,
+    )
+    return loaded.adapter, loaded.processor
+
+
+def source_of(config: TrainConfig) -> pipeline.Source:
+    """The model that a config names, before its weights are loaded.
+
+    Raises:
+        ConfigError: a setting is wrong, or the checkpoint to start from holds LoRA.
+        CheckpointError: it is damaged.
+    """
+    model = config.model
+    source = pipeline.Source(Vega3DConfig())
+    if model.checkpoint is not None:
+        source = pipeline.saved(model.checkpoint)
+    if source.lora is not None:
+        raise ConfigError(
+            "Invalid checkpoint to start from: it holds LoRA of its host, which would be lost.",
+            got=f"{model.checkpoint} with lora/",
+            expected="a checkpoint of projector and fusion alone, or a run to resume",
+            fix=f"make it one host first: vega3d merge {model.checkpoint} OUT, then model.checkpoint=OUT",
+        )
+    changes = {
+        "backbone": model.backbone,
+        "fusion": {"type": model.fusion} if isinstance(model.fusion, str) else model.fusion,
+        "semantic_streams": list(model.semantic_streams) or None,
+        "marks": model.marks,
+        "host": {"path": model.host, "revision": model.revision} if model.host is not None else None,
+    }
+    return source.with_settings({name: value for name, value in changes.items() if value is not None})
 
 
 def make_trainer(
@@ -80,7 +97,7 @@ def make_trainer(
     """A trainer over all rows, with the adapter prepared by the recipe."""
     seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
     to_device(adapter, arguments.device)
-    model: nn.Module = prepared(adapter, config.recipe, config.lora)
+    model: nn.Module = apply_recipe(adapter, config.recipe, config.lora)
     if config.recipe == "full" and _is_zero_3(arguments):
         # transformers loads the host in the precision of DeepSpeed, which splits trained weights of one
         # precision only; its optimizer keeps float32 masters of all of them.
@@ -110,16 +127,16 @@ def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> 
         return load_rows(config.data, config.sampling, seed, config.epoch_rows)
     if arguments.max_steps <= 0 or config.batch_by != "random":
         raise ConfigError(
-            "A stream cannot be trained on in this way: nobody knows how much is in it.",
+            "Invalid settings of a stream: its length is unknown.",
             got=f"{arguments.max_steps} steps, batch_by={config.batch_by}",
             expected="trainer.max_steps and random batches",
             fix="set trainer.max_steps, or download the data set and leave streaming out",
         )
-    arguments.accelerator_config.dispatch_batches = False  # each process reads; plans are no tensors to send
+    arguments.accelerator_config.dispatch_batches = False  # each process reads; plans cannot be sent
     stream = load_stream(config.data, config.sampling, seed)
     if not arguments.deepspeed:
         return stream
-    return StreamedBlocks(stream, arguments.train_batch_size * arguments.world_size)
+    return StreamedGroups(stream, arguments.train_batch_size * arguments.world_size)
 
 
 def _is_zero_3(arguments: TrainingArguments) -> bool:
@@ -128,12 +145,12 @@ def _is_zero_3(arguments: TrainingArguments) -> bool:
 
 
 def recomputes(arguments: TrainingArguments) -> bool:
-    """Whether activations are computed again in the backward pass, by the option's old or new name."""
+    """True if activations are computed again in the backward pass, by the option's old or new name."""
     return any(getattr(arguments, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
 
 
 def to_device(adapter: Vega3DAdapter, device: torch.device) -> None:
-    """Move the frozen encoders, which no trainer knows of."""
+    """Move the frozen encoders, which are no part of the model that a trainer moves."""
     for encoder in (adapter.backbone, *adapter.streams):
         if encoder is not None and hasattr(encoder, "to"):
             encoder.to(device)
@@ -160,48 +177,18 @@ def _trained(trainer: Vega3DTrainer, config: TrainConfig, checkpoint_folder: Pat
     return folder / FINAL
 
 
-def load_host(
-    host: HostConfig,
-    settings: ModelSettings,
-    dtype: torch.dtype | Literal["auto"],
-    quantization: Any = None,
-) -> nn.Module:
-    """The host in a precision and with the attention that the settings name.
-
-    Raises:
-        HostError: it cannot be loaded.
-    """
-    try:
-        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-            host.path,
-            revision=host.revision,
-            dtype=dtype,
-            attn_implementation=settings.attention,
-            **({} if quantization is None else {"quantization_config": quantization}),
-        )
-    except (OSError, ImportError, ValueError) as error:
-        raise HostError(
-            f"The host {host.path!r} cannot be loaded.",
-            got=str(error).splitlines()[0],
-            expected="a folder or hub id of a Qwen-VL, and an attention that is installed",
-            fix="check model.host and model.attention; offline, download it first and pass the folder",
-        ) from error
-    return model
-
-
 def quantization_of(config: TrainConfig) -> Any:
     """QLoRA's settings for transformers; None without it. The vision tower and the head stay as they are.
 
     Raises:
         DependencyError: there is no GPU, or bitsandbytes is not installed.
-        ConfigError: ZeRO-3, which splits weights that cannot be split in 4 bits.
     """
     if config.lora.quantize is None:
         return None
     has_package = importlib.util.find_spec("bitsandbytes") is not None
     if not torch.cuda.is_available() or not has_package:
         raise DependencyError(
-            "QLoRA needs a GPU and bitsandbytes.",
+            "Missing GPU or bitsandbytes, which QLoRA needs.",
             got=f"{'a' if torch.cuda.is_available() else 'no'} GPU, bitsandbytes {has_package}",
             expected="both",
             fix="pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out",
@@ -221,54 +208,19 @@ def qlora_settings() -> BitsAndBytesConfig:
 
 
 def precision_of(config: TrainConfig) -> torch.dtype | Literal["auto"]:
-    """Of the host; weights that are trained are float32, or an update would be lost in rounding.
+    """Precision of the host; weights that are trained in full are float32, or updates round to zero.
 
     Raises:
-        ConfigError: the full recipe with weights in bfloat16, and nobody keeps masters.
+        ConfigError: the full recipe with weights in bfloat16 and without float32 masters.
     """
     named, has_masters = config.model.dtype, config.trainer.get("deepspeed") is not None
     if config.recipe == "full" and not has_masters:
         if named not in ("auto", "float32"):
             raise ConfigError(
-                "Most updates of these weights would be lost in rounding.",
+                "Invalid precision: most updates of these weights would be lost in rounding.",
                 got=f"recipe full with model.dtype={named}",
-                expected="float32 weights: bfloat16 knows a weight to 0.4 %, and a step of lr 1e-5 is less",
+                expected="float32 weights: bfloat16 has 0.4 % precision, and a step of lr 1e-5 is less",
                 fix="model.dtype=float32 with trainer.bf16=true, or trainer.deepspeed=... (it keeps masters)",
             )
         return torch.float32
     return "auto" if named == "auto" else getattr(torch, named)
-
-
-def settings_of(model: ModelSettings) -> tuple[Vega3DConfig, dict[str, Any] | None]:
-    """Of the wrapped model, from a checkpoint or new; ``pico`` is the shipped one."""
-    saved, tensors = _saved(model.checkpoint) if model.checkpoint is not None else (None, None)
-    record = saved.to_dict() if saved is not None else Vega3DConfig().to_dict()
-    given = {**model.backbone}
-    if given.get("path") == PICO:
-        given["path"] = str(pico_path("wan"))
-    same = given.get("type", record["backbone"]["type"]) == record["backbone"]["type"]
-    record["backbone"] = {**record["backbone"], **given} if same else given
-    if model.fusion is not None:
-        record["fusion"] = {"type": model.fusion} if isinstance(model.fusion, str) else model.fusion
-    if model.semantic_streams:
-        record["semantic_streams"] = list(model.semantic_streams)
-    if model.marks is not None:
-        record["marks"] = model.marks
-    if model.host is not None:
-        path = str(pico_path("host")) if model.host == PICO else model.host
-        record["host"] = {**record["host"], "path": path, "revision": model.revision}
-    return Vega3DConfig.from_dict(record), tensors
-
-
-def _saved(path: str) -> tuple[Vega3DConfig, dict[str, Any]]:
-    """A checkpoint to start from; one whose host was trained too would lose that without a sound."""
-    if checkpoint.lora_of(path) is not None:
-        raise ConfigError(
-            "The checkpoint to start from also holds LoRA of its host.",
-            got=f"{path} with lora/",
-            expected="a checkpoint of projector and fusion alone, or a run to resume",
-            fix=f"make it one host first: vega3d merge {path} OUT, then model.checkpoint=OUT",
-        )
-    config, tensors = checkpoint.load(path)
-    checkpoint.require_own_host(path, config)
-    return config, tensors

@@ -1,0 +1,447 @@
+"""Load a model by name and ask it about a video.
+
+    pipeline = vega3d.load("pico")
+    print(pipeline.ask("room.mp4", "How many chairs are there?").text)
+
+A model is named by ``pico`` (shipped inside this package), a checkpoint of ours, or a plain host; a backbone
+by ``pico`` or the path of its weights. Everything that loads a model calls this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers import AutoModelForImageTextToText, set_seed
+
+from vega3d import checkpoint
+from vega3d._utils import moved
+from vega3d.adapter import Encoding, Vega3DAdapter
+from vega3d.backbones import Backbone, loading
+from vega3d.config import HostConfig, Vega3DConfig
+from vega3d.errors import ConfigError, HostError
+from vega3d.fusion.encode import unique_names
+from vega3d.lora import load_lora
+from vega3d.pico import PICO
+from vega3d.processing import Vega3DProcessor
+from vega3d.settings_file import with_pico
+from vega3d.store import FeatureStore
+from vega3d.video import FramePlan
+
+NONE = "none"
+FRAMES = 8
+PICO_PIXELS = 128 * 128  # the size of the frames that pico's Wan was trained on
+Log = Callable[[str], None]
+Device = Literal["auto", "cpu", "cuda"]
+DType = torch.dtype | Literal["auto", "float32", "bfloat16"]
+Adapter = TypeVar("Adapter", bound=Vega3DAdapter)
+_TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "second_per_grid_ts")
+
+
+def _no_log(text: str) -> None:
+    del text
+
+
+# ---------------------------------------------------------------- use
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, and what it was made from.
+
+    Attributes:
+        text: the generated text.
+        encoding: fused media, with gate and contribution of every token.
+        frames: (T, 3, H, W) uint8, the decoded frames that the generator saw; T = 0 with stored features.
+        plan: which of them belong to which frame of the host.
+    """
+
+    text: str
+    encoding: Encoding
+    frames: Tensor
+    plan: FramePlan
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A wrapped model with its processor.
+
+    Attributes:
+        adapter: host, projector, fusion and backbone.
+        processor: prepares both sides of a batch.
+        name: the name under which the model was loaded.
+        trained: True if projector and fusion come from a checkpoint; otherwise they are the identity.
+    """
+
+    adapter: Vega3DAdapter
+    processor: Vega3DProcessor
+    name: str
+    trained: bool
+
+    def ask(
+        self, video: str | Path, question: str, *, nframes: int = FRAMES, max_new_tokens: int = 64
+    ) -> Answer:
+        """Answer one question about one video, greedily.
+
+        Args:
+            video: path of the video.
+            question: free text.
+            nframes: frames that the host sees, evenly spaced.
+            max_new_tokens: upper limit of the answer's length.
+        """
+        inputs = self.prepare(video, question, nframes)
+        seen = self._seen(inputs)
+        text = {name: value for name, value in inputs.items() if name in _TEXT}
+        with torch.no_grad():
+            tokens = self.adapter.generate(
+                encoding=seen.encoding, **text, max_new_tokens=max_new_tokens, do_sample=False
+            )
+        new = tokens[:, inputs["input_ids"].shape[1] :]
+        answer = self.processor.batch_decode(new, skip_special_tokens=True)[0].strip()
+        return dataclasses.replace(seen, text=answer)
+
+    def look(self, video: str | Path, *, nframes: int = FRAMES) -> Answer:
+        """Encode a video without a question; the answer's text is empty."""
+        return self._seen(self.prepare(video, "", nframes))
+
+    def encode(self, video: str | Path, *, nframes: int = FRAMES) -> Encoding:
+        """The fused tokens of a video, with gate and contribution."""
+        return self.look(video, nframes=nframes).encoding
+
+    def prepare(self, video: str | Path, question: str, nframes: int) -> dict[str, Any]:
+        """One question about one video as a batch on the model's device."""
+        content = [
+            {"type": "video", "video": str(video), "nframes": nframes},
+            {"type": "text", "text": question},
+        ]
+        inputs = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+        )
+        return dict(inputs.to(self.adapter.device))
+
+    def _seen(self, inputs: dict[str, Any]) -> Answer:
+        with torch.no_grad():
+            encoding = self.adapter.encode(**inputs)
+        (clip,) = inputs["generative_clips"]
+        return Answer("", encoding, clip.frames, clip.plan)
+
+    @property
+    def model(self) -> Vega3DAdapter:
+        """``adapter``, by its name in version 0.1."""
+        moved.warn("Assistant.model", "Pipeline.adapter")
+        return self.adapter
+
+    @classmethod
+    def load(cls, *args: Any, say: Log = _no_log, **settings: Any) -> Pipeline:
+        """``vega3d.load``, as version 0.1 has it."""
+        moved.warn("vega3d.assistant.Assistant.load", "vega3d.load")
+        return load(*args, log=say, **settings)
+
+
+def attention_of(adapter: Vega3DAdapter) -> dict[str, str]:
+    """The attention back end that each part really uses: host, backbone, and further streams by name."""
+    host = getattr(adapter.config, "_attn_implementation", None) or "eager"
+    names = unique_names(["host", "backbone", *(stream.spec.name for stream in adapter.streams)])
+    used = (getattr(encoder, "attention", "unknown") for encoder in (adapter.backbone, *adapter.streams))
+    return dict(zip(names, (str(host), *used), strict=True))
+
+
+# ---------------------------------------------------------------- names to settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model before its weights are loaded.
+
+    Attributes:
+        config: settings of the wrapped model.
+        tensors: projector and fusion of a checkpoint; None starts as the identity.
+        lora: PEFT folder of a checkpoint's host; None if there is none.
+        store: stored features.
+        store_only: no backbone is loaded; all features must be stored.
+    """
+
+    config: Vega3DConfig
+    tensors: Mapping[str, Tensor] | None = None
+    lora: Path | None = None
+    store: FeatureStore | None = None
+    store_only: bool = False
+
+    def with_settings(self, changes: Mapping[str, Any]) -> Source:
+        """Replace sections of the settings; a path may be ``pico``.
+
+        Args:
+            changes: by name of the section. Fields of the host, and of a backbone of the same type, that are
+                not named stay as they are.
+        """
+        record = self.config.to_dict()
+        for name, value in changes.items():
+            before = record[name]
+            is_part = name in ("backbone", "host") and value.get("type", before.get("type")) == before.get(
+                "type"
+            )
+            record[name] = {**before, **value} if is_part else value
+        config = Vega3DConfig.from_dict(with_pico(record, by_name=False))
+        return dataclasses.replace(self, config=config)
+
+    def with_store(self, store: FeatureStore | None, *, only: bool = False) -> Source:
+        """Read features from a store; with ``only`` it also gives the width of the features."""
+        config = self.config
+        if only and store is not None:
+            settings = dataclasses.replace(config.backbone, channels=store.backbone["channels"])
+            config = dataclasses.replace(config, backbone=settings)
+        return dataclasses.replace(self, config=config, store=store, store_only=only)
+
+
+def saved(path: str | os.PathLike[str], revision: str | None = None, *, given: bool = False) -> Source:
+    """A checkpoint's settings, projector, fusion and LoRA.
+
+    Args:
+        path: folder or hub id.
+        revision: hub revision of ``path``.
+        given: the host comes from elsewhere.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or too new, or the host was trained and is not loaded.
+    """
+    config, tensors = checkpoint.load(path, revision)
+    checkpoint.require_own_host(path, config, revision, given=given)
+    return Source(config, tensors, checkpoint.lora_of(path, revision))
+
+
+def find(model: str, backbone: str | None = None, store: FeatureStore | None = None) -> Source:
+    """The settings that names stand for; see ``load``.
+
+    Raises:
+        ConfigError: a plain host without a backbone, or neither backbone nor store.
+    """
+    if backbone == NONE and store is None:
+        raise ConfigError(
+            "Missing features.",
+            got=f"--backbone {NONE} without --store",
+            expected="a store of features",
+            fix="pass --store, or a backbone",
+        )
+    named = None if backbone == NONE else backbone
+    if model != PICO and checkpoint.is_ours(model):
+        source = saved(model)
+    else:
+        source = Source(Vega3DConfig()).with_settings({"host": {"path": model}})
+        named = named or _default_backbone(model, store)
+    if named is not None:
+        source = dataclasses.replace(source, config=with_backbone(source.config, named))
+    return source.with_store(store, only=backbone == NONE)
+
+
+def _default_backbone(model: str, store: FeatureStore | None) -> str:
+    if model == PICO:
+        return PICO
+    if store is not None:
+        return str(store.backbone["path"])
+    raise ConfigError(
+        f"Missing backbone: {model!r} is a plain host.",
+        got="--backbone is missing",
+        expected="the folder or hub id of a Wan",
+        fix="pass --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers, or a vega3d checkpoint as --model",
+    )
+
+
+def with_backbone(config: Vega3DConfig, backbone: str) -> Vega3DConfig:
+    """A config whose generator is ``pico``, or the one in a folder or hub repository."""
+    changed = Source(config).with_settings({"backbone": {"path": backbone, "revision": None}}).config
+    if backbone == PICO and changed.backbone.pixels > PICO_PIXELS:
+        settings = dataclasses.replace(changed.backbone, pixels=PICO_PIXELS)
+        changed = dataclasses.replace(changed, backbone=settings)
+    return changed
+
+
+# ---------------------------------------------------------------- settings to a model
+
+
+def load(
+    model: str = PICO,
+    backbone: str | None = None,
+    *,
+    store: str | Path | None = None,
+    dtype: DType = "auto",
+    attention: str | None = None,
+    device: Device = "auto",
+    log: Log = _no_log,
+) -> Pipeline:
+    """Load host, backbone and, if there are any, semantic streams, trained projector, fusion and LoRA.
+
+    Args:
+        model: ``pico``, a folder or hub id of one of our checkpoints, or of a plain host.
+        backbone: ``pico``, or a folder or hub id of a Wan; None takes the one that the checkpoint names, and
+            pico's for pico; ``none`` loads none: all features must be stored.
+        store: folder of stored features.
+        dtype: precision of the host; ``auto`` is the one in which it was saved.
+        attention: back end of the host's attention, such as ``flash_attention_2``; None is its default.
+        device: of the model; ``auto`` is a GPU if there is one.
+        log: called with one line before each slow step.
+
+    Raises:
+        ConfigError: a plain host without a backbone, or neither backbone nor store.
+        CheckpointError: the checkpoint is damaged, or belongs to another host.
+    """
+    source = find(model, backbone, FeatureStore(store) if store is not None else None)
+    pipeline = build(source, model, dtype=dtype, attention=attention, device=device_of(device), log=log)
+    pipeline.adapter.eval()
+    return pipeline
+
+
+def build(source: Source, name: str = "", **options: Any) -> Pipeline:
+    """Load the weights of a model and its processor.
+
+    Args:
+        source: of the model.
+        name: of the model, for messages.
+        options: of ``assemble``.
+    """
+    adapter = assemble(source, Vega3DAdapter, **options)
+    path = str(source.config.host.path)
+    processor = Vega3DProcessor.from_pretrained(path, adapter.vega3d_config, store=source.store)
+    return Pipeline(adapter, processor, name, trained=source.tensors is not None)
+
+
+def assemble(
+    source: Source,
+    kind: type[Adapter],
+    *,
+    host: nn.Module | None = None,
+    backbone: Backbone | Literal["auto"] | None = "auto",
+    streams: Sequence[Backbone] | Literal["auto"] = "auto",
+    dtype: DType = "auto",
+    attention: str | None = None,
+    quantization: Any = None,
+    device: torch.device | None = None,
+    seed: int | None = None,
+    log: Log = _no_log,
+) -> Adapter:
+    """Load the parts that are not given, and put them together.
+
+    Args:
+        source: of the model.
+        kind: class of the adapter.
+        host: a loaded host; None loads the one that the settings name.
+        backbone: a loaded backbone; ``auto`` loads the one that the settings name, None leaves it out.
+        streams: the same for semantic streams; ``()`` leaves them out.
+        dtype: see ``load``.
+        attention: see ``load``.
+        quantization: transformers' settings of a quantised host.
+        device: that the host is moved to; None leaves it where it is.
+        seed: of projector and fusion, set after all else is loaded, so that they start alike whether a
+            backbone is loaded or not; None leaves the random numbers alone.
+        log: see ``load``.
+
+    Raises:
+        CheckpointError: the checkpoint was trained on another host, or its tensors do not fit.
+    """
+    config = source.config
+    if host is None:
+        log(f"loading host {config.host.path}")
+        host = load_host(config.host, dtype=dtype, attention=attention, quantization=quantization)
+    if device is not None:
+        host = host.to(device)
+    if backbone == "auto":
+        backbone = None if source.store_only else _logged_backbone(config, log)
+    if streams == "auto":
+        for stream in config.semantic_streams:
+            log(f"loading semantic stream {stream.path}")
+        streams = loading.load_streams(config)
+    if seed is not None:
+        set_seed(seed)
+    adapter = kind(host, config, backbone, streams)
+    if source.tensors is not None:
+        checkpoint.require_same_host(config.host, adapter.vega3d_config.host)
+        checkpoint.require_same_tensors(adapter.own_state(), source.tensors)
+        adapter.load_state_dict(dict(source.tensors), strict=False)  # the host's tensors are not in the file
+        load_lora(adapter.host, source.lora)
+    return adapter
+
+
+def _logged_backbone(config: Vega3DConfig, log: Log) -> Backbone:
+    log(f"loading backbone {config.backbone.path}")
+    return loading.load_backbone(config)
+
+
+def load_backbone(name: str, path: str, **settings: Any) -> Backbone:
+    """Load a frozen encoder by its registered name.
+
+    Args:
+        name: ``wan``, ``siglip``, or that of a plug-in.
+        path: folder or hub id of its weights, or ``pico``.
+        settings: fields of its config.
+
+    Raises:
+        ConfigError: the name or a setting is unknown.
+    """
+    record = {"type": name, "path": path, **settings}
+    return loading.load_backbone(Source(Vega3DConfig()).with_settings({"backbone": record}).config)
+
+
+def load_host(
+    host: HostConfig, *, dtype: DType = "auto", attention: str | None = None, quantization: Any = None
+) -> nn.Module:
+    """The host that settings name.
+
+    Args:
+        host: its path and revision.
+        dtype: see ``load``.
+        attention: see ``load``.
+        quantization: transformers' settings of a quantised host.
+
+    Raises:
+        ConfigError: the settings name no host.
+        HostError: it cannot be loaded.
+    """
+    if not host.path:
+        raise ConfigError(
+            "Missing host: the checkpoint names none.",
+            got="host.path is empty: it was built in memory",
+            expected="a folder or a hub id",
+            fix="load the host and pass it as host=...",
+        )
+    options = {"attn_implementation": attention, "quantization_config": quantization}
+    try:
+        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
+            host.path,
+            revision=host.revision,
+            dtype=dtype if isinstance(dtype, torch.dtype) or dtype == "auto" else getattr(torch, dtype),
+            **{name: value for name, value in options.items() if value is not None},
+        )
+    except (OSError, ImportError, ValueError) as error:
+        raise HostError(
+            f"Cannot load the host {host.path!r}.",
+            got=(str(error).splitlines() or [type(error).__name__])[0],
+            expected="a folder or hub id of a Qwen-VL, and an attention that is installed",
+            fix="check the spelling and the attention; offline, download it first and pass the folder",
+        ) from error
+    return model
+
+
+def device_of(name: Device) -> torch.device:
+    """The device of a name; ``auto`` is a GPU if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        warnings.warn("--device cuda: torch sees no GPU, so the CPU is used.", stacklevel=2)
+        return torch.device("cpu")
+    return torch.device(name)
+
+
+__getattr__ = moved.names(__name__, {"Assistant": "vega3d.pipeline:Pipeline"})
