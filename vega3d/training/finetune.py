@@ -188,7 +188,7 @@ def quantization_of(config: TrainConfig) -> Any:
     has_package = importlib.util.find_spec("bitsandbytes") is not None
     if not torch.cuda.is_available() or not has_package:
         raise DependencyError(
-            "Missing GPU or bitsandbytes, which QLoRA needs.",
+            "Missing GPU and bitsandbytes for QLoRA.",
             got=f"{'a' if torch.cuda.is_available() else 'no'} GPU, bitsandbytes {has_package}",
             expected="both",
             fix="pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out",
