@@ -2,10 +2,9 @@
 
 import sys
 
-from vega3d.hosts.loading import load_host
-
 from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
 from vega3d.config import HostConfig
+from vega3d.hosts.loading import load_host
 from vega3d.pico import pico_path
 from vega3d.rooms import make_room, render, write_mp4
 

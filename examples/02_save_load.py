@@ -1,10 +1,10 @@
 """Train two steps, save projector and fusion only, load them onto the same host again: equal to the bit."""
 
 import torch
-from vega3d.hosts.loading import load_host
 
 from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
 from vega3d.config import HostConfig
+from vega3d.hosts.loading import load_host
 from vega3d.pico import pico_path
 
 host = load_host(HostConfig(path=str(pico_path("host")))).requires_grad_(False)

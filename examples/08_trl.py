@@ -5,10 +5,10 @@ import vega3d._torchvision  # noqa: F401  # only needed on a CPU-only torch, bef
 # isort: split
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
-from vega3d.hosts.loading import load_host
 
 from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
 from vega3d.config import HostConfig
+from vega3d.hosts.loading import load_host
 from vega3d.pico import pico_path
 from vega3d.rooms import make_room, render, write_mp4
 from vega3d.training import Collator

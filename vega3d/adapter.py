@@ -69,7 +69,7 @@ __getattr__ = moved.names(
     __name__,
     {
         "load_backbone": "vega3d.backbones.loading:load_backbone",
-        "load_host": "vega3d.pipeline:load_host",
+        "load_host": "vega3d.hosts.loading:load_host",
         "load_streams": "vega3d.backbones.loading:load_streams",
     },
 )

@@ -4,14 +4,13 @@
     print(pipeline.ask("room.mp4", "How many chairs are there?").text)
 
 A model is named by ``pico`` (shipped inside this package), a checkpoint of ours, or a plain host; a backbone
-by ``pico`` or the path of its weights. Everything that loads a model calls this module.
+by ``pico`` or the path of its weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +22,16 @@ from torch import Tensor, nn
 import vega3d._torchvision  # noqa: F401  (before transformers)
 
 # isort: split
-from transformers import AutoModelForImageTextToText, set_seed
+from transformers import set_seed
 
 from vega3d import checkpoint
 from vega3d._utils import moved
 from vega3d.adapter import Encoding, Vega3DAdapter
 from vega3d.backbones import Backbone, loading
-from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import ConfigError, HostError
+from vega3d.config import Vega3DConfig
+from vega3d.errors import ConfigError
 from vega3d.fusion.encode import unique_names
+from vega3d.hosts.loading import Device, DType, device_of, load_host
 from vega3d.lora import load_lora
 from vega3d.pico import PICO
 from vega3d.processing import Vega3DProcessor
@@ -43,8 +43,6 @@ NONE = "none"
 FRAMES = 8
 PICO_PIXELS = 128 * 128  # the size of the frames that pico's Wan was trained on
 Log = Callable[[str], None]
-Device = Literal["auto", "cpu", "cuda"]
-DType = torch.dtype | Literal["auto", "float32", "bfloat16"]
 Adapter = TypeVar("Adapter", bound=Vega3DAdapter)
 _TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "second_per_grid_ts")
 
@@ -357,8 +355,11 @@ def assemble(
         host = load_host(config.host, dtype=dtype, attention=attention, quantization=quantization)
     if device is not None:
         host = host.to(device)
-    if backbone == "auto":
-        backbone = None if source.store_only else _logged_backbone(config, log)
+    if backbone == "auto" and source.store_only:
+        backbone = None
+    elif backbone == "auto":
+        log(f"loading backbone {config.backbone.path}")
+        backbone = loading.load_backbone(config)
     if streams == "auto":
         for stream in config.semantic_streams:
             log(f"loading semantic stream {stream.path}")
@@ -374,11 +375,6 @@ def assemble(
     return adapter
 
 
-def _logged_backbone(config: Vega3DConfig, log: Log) -> Backbone:
-    log(f"loading backbone {config.backbone.path}")
-    return loading.load_backbone(config)
-
-
 def load_backbone(name: str, path: str, **settings: Any) -> Backbone:
     """Load a frozen encoder by its registered name.
 
@@ -392,56 +388,6 @@ def load_backbone(name: str, path: str, **settings: Any) -> Backbone:
     """
     record = {"type": name, "path": path, **settings}
     return loading.load_backbone(Source(Vega3DConfig()).with_settings({"backbone": record}).config)
-
-
-def load_host(
-    host: HostConfig, *, dtype: DType = "auto", attention: str | None = None, quantization: Any = None
-) -> nn.Module:
-    """The host that settings name.
-
-    Args:
-        host: its path and revision.
-        dtype: see ``load``.
-        attention: see ``load``.
-        quantization: transformers' settings of a quantised host.
-
-    Raises:
-        ConfigError: the settings name no host.
-        HostError: it cannot be loaded.
-    """
-    if not host.path:
-        raise ConfigError(
-            "Missing host: the checkpoint names none.",
-            got="host.path is empty: it was built in memory",
-            expected="a folder or a hub id",
-            fix="load the host and pass it as host=...",
-        )
-    options = {"attn_implementation": attention, "quantization_config": quantization}
-    try:
-        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-            host.path,
-            revision=host.revision,
-            dtype=dtype if isinstance(dtype, torch.dtype) or dtype == "auto" else getattr(torch, dtype),
-            **{name: value for name, value in options.items() if value is not None},
-        )
-    except (OSError, ImportError, ValueError) as error:
-        raise HostError(
-            f"Cannot load the host {host.path!r}.",
-            got=(str(error).splitlines() or [type(error).__name__])[0],
-            expected="a folder or hub id of a Qwen-VL, and an attention that is installed",
-            fix="check the spelling and the attention; offline, download it first and pass the folder",
-        ) from error
-    return model
-
-
-def device_of(name: Device) -> torch.device:
-    """The device of a name; ``auto`` is a GPU if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        warnings.warn("--device cuda: torch sees no GPU, so the CPU is used.", stacklevel=2)
-        return torch.device("cpu")
-    return torch.device(name)
 
 
 __getattr__ = moved.names(__name__, {"Assistant": "vega3d.pipeline:Pipeline"})

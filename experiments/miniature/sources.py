@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from vega3d.hosts.loading import load_host
 
 from vega3d import WanBackbone
 from vega3d.backbones import BackboneSpec
@@ -28,6 +27,7 @@ from vega3d.config import HostConfig
 from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
 from vega3d.hosts import family_of
+from vega3d.hosts.loading import load_host
 from vega3d.inputs.host_processor import load_host_processor
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore

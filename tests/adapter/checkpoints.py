@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from vega3d.hosts.loading import load_host
 
 from tests import processors, tiny
 from tests.adapter.conftest import wrap
 from vega3d import Vega3DAdapter, WanBackbone
 from vega3d.config import HostConfig
+from vega3d.hosts.loading import load_host
 from vega3d.training.config import LoraSettings, Recipe
 from vega3d.training.export import export, merge
 from vega3d.training.recipes import apply_recipe

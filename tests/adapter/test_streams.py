@@ -403,9 +403,8 @@ def test_wrap_loads_the_streams_that_the_config_names(folders: tuple[Path, Path]
 
 
 def test_the_assistant_loads_a_checkpoint_with_streams(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    from vega3d.hosts.loading import load_host
-
     from vega3d.config import HostConfig
+    from vega3d.hosts.loading import load_host
 
     config = Vega3DConfig(
         backbone=dataclasses.replace(SETTINGS, path=str(pico_path("wan"))),

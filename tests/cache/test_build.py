@@ -220,12 +220,14 @@ def test_what_cannot_be_decoded_is_reported_and_the_rest_is_built(
 
 
 def test_progress_adds_up_to_all_jobs(tmp_path: Path, annotations: Path, wan: WanBackbone) -> None:
-    told: list[int] = []
+    told: list[tuple[int, int]] = []
     jobs = jobs_of(annotations)
     store = store_for(tmp_path / "store", wan)
     build(store, wan, jobs[:5])
-    build(store, wan, jobs, progress=told.append)
-    assert sum(told) == len({job.key.digest for job in jobs})
+    build(store, wan, jobs, progress=lambda done, total: told.append((done, total)))
+    count = len({job.key.digest for job in jobs})
+    assert told == sorted(told)
+    assert told[-1] == (count, count)
 
 
 def test_another_generator_is_refused_before_anything_is_computed(

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from vega3d.hosts.loading import load_host
 
 from experiments.miniature.config import What
 from experiments.miniature.hosts import HOST, fold, kept, make_host, tokens_of
 from train.pico.data import Cache
 from vega3d.config import HostConfig
+from vega3d.hosts.loading import load_host
 from vega3d.inputs.host_processor import load_host_processor
 from vega3d.pico import pico_path
 

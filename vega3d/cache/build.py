@@ -14,12 +14,13 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vega3d._utils.progress import Progress, no_progress
 from vega3d.backbones import Backbone
 from vega3d.cache.claims import Claims
 from vega3d.cache.jobs import EncodeJob, Problem, decode
@@ -33,8 +34,6 @@ AHEAD = 2  # batches decoded while one is computed
 POLL = 0.5  # seconds between two looks at what other builds are computing
 
 Decoded = Sequence[Tensor | Vega3DError]
-Progress = Callable[[int], object]
-"""Called with the number of jobs that are done since the last call."""
 
 
 @dataclass
@@ -51,6 +50,11 @@ class Report:
     held: int = 0
     problems: list[Problem] = field(default_factory=list)
 
+    @property
+    def done(self) -> int:
+        """Jobs that need no more work."""
+        return self.computed + self.held + len(self.problems)
+
 
 def build(
     store: FeatureStore,
@@ -59,7 +63,7 @@ def build(
     *,
     batch_frames: int = BATCH_FRAMES,
     provenance: Mapping[str, str] | None = None,
-    progress: Progress = lambda done: None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Compute and store every job that the store does not hold.
 
@@ -69,14 +73,16 @@ def build(
         jobs: what is needed; repeats cost nothing.
         batch_frames: frames that are decoded and computed together.
         provenance: device and versions, kept in each shard.
-        progress: told how many jobs are done.
+        progress: called with the number of jobs that are done, and of all.
 
     Raises:
         StoreError: the store belongs to another generator, or cannot be written; it is still whole.
     """
     store.require_fingerprint(backbone.fingerprint(), backbone_record(backbone.spec.config))
     report = Report()
-    todo = list(_missing(store, jobs, report, progress))
+    todo = list(_missing(store, jobs, report))
+    total = report.done + len(todo)
+    progress(report.done, total)
     first = random.SystemRandom().randrange(len(todo)) if todo else 0
     todo = todo[first:] + todo[:first]
     with Claims(store.path) as claims, store.writer(provenance=provenance) as writer:
@@ -89,11 +95,12 @@ def build(
                     usable = _usable(store, batch, decoded, ours, report)
                     _compute(backbone, usable, writer)
                 report.computed += len(usable)
-                later += (left := [job for job in batch if job.key.digest not in ours])
-                progress(len(batch) - len(left))
+                later += [job for job in batch if job.key.digest not in ours]
+                progress(report.done, total)
             if len(later) == len(todo):  # nothing to do but wait; not in step with others who wait
                 time.sleep(random.uniform(0.5, 1.0) * POLL)
-            todo = list(_missing(store, later, report, progress))
+            todo = list(_missing(store, later, report))
+            progress(report.done, total)
     return report
 
 
@@ -132,9 +139,7 @@ def _usable(
     return found
 
 
-def _missing(
-    store: FeatureStore, jobs: Iterable[EncodeJob], report: Report, progress: Progress
-) -> Iterator[EncodeJob]:
+def _missing(store: FeatureStore, jobs: Iterable[EncodeJob], report: Report) -> Iterator[EncodeJob]:
     held, seen = frozenset(store.digests()), set()
     for job in jobs:
         if job.key.digest in seen:
@@ -142,7 +147,6 @@ def _missing(
         seen.add(job.key.digest)
         if job.key.digest in held:
             report.held += 1
-            progress(1)
         else:
             yield job
 

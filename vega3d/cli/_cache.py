@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from vega3d._utils.progress import tracked
+
 if TYPE_CHECKING:
     from vega3d.backbones import Backbone
     from vega3d.cache import EncodeJob, JobPlanner, Problem
@@ -65,7 +67,7 @@ def asked_by(arguments: argparse.Namespace, store: FeatureStore) -> tuple[list[P
     """Media that cannot be used, and the jobs that the options ask of a store."""
     settings = stored_config(store, None).backbone
     needs = needs_of(arguments, settings, store.identity)
-    return parted([one for row in progress(needs.of(rows_of(arguments)), "reading", "row") for one in row])
+    return parted([one for row in tracked(needs.of(rows_of(arguments)), "reading", "row") for one in row])
 
 
 def parted(found: Iterable[Any]) -> tuple[list[Problem], list[EncodeJob]]:
@@ -85,7 +87,7 @@ def checked(store: FeatureStore, *, media: bool) -> tuple[list[Damage], int]:
     from vega3d.store.feature_store import Damage
 
     damages, sound = [], 0
-    for one in progress(check(store, media=media), "reading", "run"):
+    for one in tracked(check(store, media=media), "reading", "run"):
         if isinstance(one, Damage):
             damages.append(one)
         else:
@@ -184,20 +186,6 @@ def say_problems(problems: list[Problem]) -> int:
         more = f", {SHOWN} of them are shown" if len(problems) > SHOWN else ""
         print(f"{len(problems):,} media could not be used{more}", file=sys.stderr)
     return 1 if problems else 0
-
-
-def progress(items: Iterable[Any], text: str, unit: str) -> Iterator[Any]:
-    """Items with a progress bar."""
-    from tqdm import tqdm
-
-    return iter(tqdm(items, desc=text, unit=unit, mininterval=1.0, disable=None))
-
-
-def progress_bar(total: int, text: str, unit: str) -> Any:
-    """A progress bar with the time that is left."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc=text, unit=unit, mininterval=1.0, smoothing=0.05)
 
 
 def in_bytes(count: float) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vega3d._utils.progress import bar, tracked
 from vega3d.cli._cache import (
     SAMPLING,
     asked_by,
@@ -17,8 +18,6 @@ from vega3d.cli._cache import (
     load_generator,
     needs_of,
     parted,
-    progress,
-    progress_bar,
     provenance_of,
     refuse_other_settings,
     require_media,
@@ -176,11 +175,11 @@ def _build(arguments: argparse.Namespace) -> int:
     store.require_fingerprint(backbone.fingerprint(), backbone_record(backbone.spec.config))
     needs = needs_of(arguments, backbone.spec.config, store.identity)
     rank = os.environ.get("RANK")
-    found = [one for row in progress(needs.of(rows_of(arguments)), "planning", "row") for one in row]
+    found = [one for row in tracked(needs.of(rows_of(arguments)), "planning", "row") for one in row]
     problems, asked = parted(found)
     jobs = list({job.key.digest: job for job in asked}.values())
-    with progress_bar(len(jobs), "computing" if rank is None else f"computing, rank {rank}", "run") as bar:
-        report = build(store, backbone, jobs, provenance=provenance_of(backbone), progress=bar.update)
+    with bar("computing" if rank is None else f"computing, rank {rank}", "run") as progress:
+        report = build(store, backbone, jobs, provenance=provenance_of(backbone), progress=progress)
     if needs.rank == 0:
         store.compact()
     print(f"{report.computed:,} runs computed, {report.held:,} were there, {len(asked):,} asked for")
@@ -215,8 +214,8 @@ def _repair(arguments: argparse.Namespace) -> int:
     problems: list[Problem] = []
     computed = 0
     if backbone is not None:
-        with progress_bar(len(jobs), "computing", "run") as bar:
-            report = build(store, backbone, jobs, provenance=provenance_of(backbone), progress=bar.update)
+        with bar("computing", "run") as progress:
+            report = build(store, backbone, jobs, provenance=provenance_of(backbone), progress=progress)
         problems, computed = report.problems, report.computed
     print(f"{len(damages):,} dropped, {computed:,} computed again, {sound:,} were whole")
     if len(jobs) < len(damages):

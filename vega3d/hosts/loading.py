@@ -1,0 +1,70 @@
+"""From settings to a loaded host, and the device that it runs on."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers import AutoModelForImageTextToText
+
+from vega3d.config import HostConfig
+from vega3d.errors import ConfigError, HostError
+
+Device = Literal["auto", "cpu", "cuda"]
+DType = torch.dtype | Literal["auto", "float32", "bfloat16"]
+
+
+def load_host(
+    host: HostConfig, *, dtype: DType = "auto", attention: str | None = None, quantization: Any = None
+) -> nn.Module:
+    """The host that settings name.
+
+    Args:
+        host: its path and revision.
+        dtype: its precision; ``auto`` is the one in which it was saved.
+        attention: back end of its attention; None is its default.
+        quantization: transformers' settings of a quantised host.
+
+    Raises:
+        ConfigError: the settings name no host.
+        HostError: it cannot be loaded.
+    """
+    if not host.path:
+        raise ConfigError(
+            "Missing host: the checkpoint names none.",
+            got="host.path is empty: it was built in memory",
+            expected="a folder or a hub id",
+            fix="load the host and pass it as host=...",
+        )
+    options = {"attn_implementation": attention, "quantization_config": quantization}
+    try:
+        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
+            host.path,
+            revision=host.revision,
+            dtype=dtype if isinstance(dtype, torch.dtype) or dtype == "auto" else getattr(torch, dtype),
+            **{name: value for name, value in options.items() if value is not None},
+        )
+    except (OSError, ImportError, ValueError) as error:
+        raise HostError(
+            f"Cannot load the host {host.path!r}.",
+            got=(str(error).splitlines() or [type(error).__name__])[0],
+            expected="a folder or hub id of a Qwen-VL, and an attention that is installed",
+            fix="check the spelling and the attention; offline, download it first and pass the folder",
+        ) from error
+    return model
+
+
+def device_of(name: Device) -> torch.device:
+    """The device of a name; ``auto`` is a GPU if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        warnings.warn("--device cuda: torch sees no GPU, so the CPU is used.", stacklevel=2)
+        return torch.device("cpu")
+    return torch.device(name)
