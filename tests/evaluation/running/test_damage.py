@@ -214,4 +214,4 @@ def test_a_page_of_several_tasks_is_not_made_of_a_damaged_one(
     file = finished / "samples.jsonl"
     file.write_bytes(file.read_bytes().replace(b'"output": "4"', b'"output": "5"', 1))
     assert main(["eval", "report", str(finished.parent)]) == 1
-    assert "samples.jsonl is damaged" in capsys.readouterr().err
+    assert "samples.jsonl: it is damaged" in capsys.readouterr().err
