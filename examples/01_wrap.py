@@ -1,4 +1,4 @@
-"""Wrap the Qwen2.5-VL that you already have: it answers as before, and also sees a generator's features."""
+"""Wrap a Qwen2.5-VL with a generator's features. Until it is trained, it answers as before."""
 
 import sys
 
@@ -12,7 +12,7 @@ from vega3d.rooms import make_room, render, write_mp4
 host_path, wan_path = sys.argv[1:3] if len(sys.argv) > 2 else (str(pico_path("host")), pico_path("wan"))
 
 host = load_host(HostConfig(path=host_path)).eval()  # or any from_pretrained of your own
-wan = WanBackbone.from_pretrained(wan_path, config=WanConfig(pixels=128 * 128))  # as it was trained
+wan = WanBackbone.from_pretrained(wan_path, config=WanConfig(pixels=128 * 128))  # its training size
 model = Vega3DAdapter(host, backbone=wan).eval()
 processor = Vega3DProcessor.from_pretrained(host_path)
 

@@ -1,4 +1,4 @@
-"""Train two steps, save projector and fusion only, load them onto the same host again: equal to the bit."""
+"""Train two steps, save projector and fusion, and load them onto the same host: equal to the bit."""
 
 import torch
 

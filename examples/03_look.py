@@ -1,4 +1,4 @@
-"""See what the generator sees and where the gate looks: a room, its features, gate and contribution."""
+"""Draw a room's frames, features, gate and contribution."""
 
 import sys
 from pathlib import Path
@@ -9,14 +9,14 @@ from vega3d.rooms import make_questions, make_room, render, rooms_tag, write_mp4
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
 
-# A room that nobody has seen, with exact answers. Any other video file will do as well.
+# A held-out room with exact answers. Any other video file works too.
 room = make_room(seed=200_000_123)
 clip = render(room)
 video = out / "room.mp4"
 write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
 question = make_questions(room, clip)[0]
 
-# "pico" is shipped with vega3d. For real videos:
+# "pico" ships with vega3d. For real videos:
 # vega3d.load("Qwen/Qwen2.5-VL-3B-Instruct", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
 assistant = vega3d.load("pico")
 answer = assistant.ask(video, question.question)

@@ -1,4 +1,4 @@
-"""Compute the generator's features once, keep them, and answer from them without the generator."""
+"""Compute the generator's features once, store them, and answer from them without the generator."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from vega3d.store import FeatureStore
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/cache")
 
-# Two videos, and a file of questions about them. Any videos and any LLaVA-style file will do as well.
+# Two videos, and a file of questions about them. Any videos and any LLaVA-style file work too.
 rows = []
 for seed in (200_000_123, 200_000_124):
     clip = render(make_room(seed=seed))
@@ -21,7 +21,7 @@ for seed in (200_000_123, 200_000_124):
 annotations = out / "train.json"
 annotations.write_text(json.dumps(rows))
 
-# The same as `vega3d cache estimate ...` and so on, in a shell. "pico" is shipped with vega3d.
+# The same as `vega3d cache estimate ...` and so on, in a shell. "pico" ships with vega3d.
 sampling = ["--nframes", "8"]
 main(["cache", "estimate", str(annotations), "--backbone", "pico", *sampling])
 main(["cache", "build", str(out / "features"), str(annotations), "--backbone", "pico", *sampling])

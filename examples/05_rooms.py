@@ -1,4 +1,4 @@
-"""A room with exact answers: film it, ask about it, draw it, and tell two twins apart by parallax alone."""
+"""Film, question and draw a room with exact answers, and separate two twins by parallax alone."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/room")
 room = make_room(seed=7)
 clip = render(room, width=96, height=96, frames=12)
 
-# Depth, ids and boxes fit together: the pixels of a thing lie in its box.
+# Depth, ids and boxes agree: the pixels of a thing are in its box.
 points = backproject(clip.depth[0], clip.K, clip.poses[0])
 for thing in room.instances:
     pixels = points[clip.ids[0] == thing.id]

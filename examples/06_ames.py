@@ -1,4 +1,4 @@
-"""An Ames pair: two rooms whose sampled frames look the same. Does the branch tell them apart?"""
+"""Ask about an Ames pair: two rooms whose sampled frames are the same. Only the branch can separate them."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from vega3d.rooms.ames import ames_questions, film_ames, make_ames
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/ames")
 assistant = vega3d.load(sys.argv[2] if len(sys.argv) > 2 else "pico")  # or a checkpoint of yours
 
-# One thing is small and near in one video, large and far in the other; sampled frames show no difference.
+# One thing is small and near in one video, large and far in the other; sampled frames do not differ.
 pair = make_ames(200_000_003)
 videos = [out / f"{pair.name(twin)}.mp4" for twin in (0, 1)]
 for twin, video in enumerate(videos):

@@ -1,4 +1,4 @@
-"""A script from a Qwen model card, with adapter and processor swapped in; pip install 'vega3d[qwen]'."""
+"""Run a script from a Qwen model card with adapter and processor swapped in; pip install 'vega3d[qwen]'."""
 
 import vega3d._torchvision  # noqa: F401  # only needed on a CPU-only torch, before transformers
 
@@ -11,7 +11,7 @@ from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
 from vega3d.pico import pico_path
 from vega3d.rooms import make_room, render
 
-# Swapped in: on the card these are the host alone and AutoProcessor.
+# Swapped in: the card uses the host alone and AutoProcessor.
 host = Qwen2_5_VLForConditionalGeneration.from_pretrained(pico_path("host"))
 wan = WanBackbone.from_pretrained(pico_path("wan"), config=WanConfig(pixels=128 * 128))
 model = Vega3DAdapter(host, backbone=wan).eval()
@@ -23,7 +23,7 @@ video = {"type": "video", "video": frames, "sample_fps": 2.0, "min_pixels": 64 *
 question = {"type": "text", "text": "How many chairs are there?"}
 messages = [{"role": "user", "content": [video, question]}]
 
-# From here on nothing differs from the card.
+# The rest is the same as on the card.
 text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 image_inputs, video_inputs, video_kwargs = process_vision_info(messages, return_video_kwargs=True)
 inputs = processor(

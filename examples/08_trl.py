@@ -1,4 +1,4 @@
-"""Fine-tune with TRL: rows of a `datasets` table with text and video, LoRA and the two new modules."""
+"""Fine-tune with TRL on a `datasets` table with text and video: LoRA and the two new modules."""
 
 import vega3d._torchvision  # noqa: F401  # only needed on a CPU-only torch, before transformers
 
@@ -26,7 +26,7 @@ for seed in (200_000_000, 200_000_001):
     turns = [("user", asked), ("assistant", [{"type": "text", "text": "Yes."}])]
     rows.append({"messages": [{"role": role, "content": content} for role, content in turns]})
 table = Dataset.from_list(rows)
-print(table[0]["messages"][1]["content"])  # the table adds keys that other entries have, with None
+print(table[0]["messages"][1]["content"])  # the table fills in missing keys with None
 
 options = {"max_steps": 3, "per_device_train_batch_size": 2, "learning_rate": 1e-3, "logging_steps": 1}
 options |= {"remove_unused_columns": False, "dataset_kwargs": {"skip_prepare_dataset": True}}

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# The demo: a room is rendered to a video, three questions about it are answered, pictures are drawn. At last
-# an Ames pair: rooms that differ between the sampled frames only, so that an answer which tells them apart
-# has to come through the branch.
+# Demo: render a room to a video, answer three questions about it, and draw pictures. Then ask about an Ames pair:
+# two rooms that differ between the sampled frames only. An answer that separates them comes through the branch.
 set -euo pipefail
 out=${1:-out/demo}
 rm -rf "$out" && mkdir -p "$out"
@@ -18,7 +17,7 @@ from vega3d.rooms import make_room, plain_questions, render, rooms_source
 video = sys.argv[1]
 room = make_room(*rooms_source(video))
 asked = {q.family: q for q in plain_questions(room, render(room), per_family=1)}
-known = ("colour", "exists", "count", *asked)  # the first two are what its card calls learned
+known = ("colour", "exists", "count", *asked)  # its card lists the first two as learned
 chosen = [asked[family] for family in dict.fromkeys(known) if family in asked][:3]
 
 assistant = vega3d.load("pico", log=lambda text: print(f"[vega3d] {text}", file=sys.stderr))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The evaluation demo: rooms in the layout of every benchmark, the shipped models asked about them, reports.
-# The models know little of this; what is shown is the chain. usage: examples/demo_eval.sh [OUT]
+# Evaluation demo: rooms in the layout of every benchmark, answers of the shipped models, and reports.
+# The models answer few of the questions; the demo shows the chain. usage: examples/demo_eval.sh [OUT]
 set -euo pipefail
 out=${1:-out/demo-eval}
 data=$out/data runs=$out/runs
@@ -20,7 +20,7 @@ ask --tasks vsibench --out "$runs/plain" --plain
 ask --tasks vsibench --out "$runs/swapped" --swap-features
 
 echo
-echo "What the branch adds to the host alone, and what another clip's features cost (pico's fusion is untrained: 0):"
+echo "Gain of the branch over the host alone, and loss with another clip's features (pico's fusion is untrained: 0):"
 vega3d eval compare "$runs/plain/vsibench" "$runs/ours/vsibench"
 vega3d eval compare "$runs/swapped/vsibench" "$runs/ours/vsibench"
 echo
