@@ -47,7 +47,6 @@ STILL_OLD = {
         vega3d/doctor/__init__.py
         vega3d/doctor/libraries.py
         vega3d/doctor/machine.py
-        vega3d/doctor/selftest.py
         vega3d/estimate/__init__.py
         vega3d/estimate/costs.py
         vega3d/estimate/host.py
@@ -87,18 +86,14 @@ STILL_OLD = {
         vega3d/processing.py
         vega3d/report.py
         vega3d/rooms/camera.py
-        vega3d/rooms/drafts.py
-        vega3d/rooms/engines.py
-        vega3d/rooms/export.py
+        vega3d/rooms/formats/vsibench.py
         vega3d/rooms/held_out.py
-        vega3d/rooms/measures.py
-        vega3d/rooms/places.py
+        vega3d/rooms/number_questions.py
+        vega3d/rooms/placement.py
         vega3d/rooms/raycast.py
-        vega3d/rooms/scannet.py
         vega3d/rooms/scene.py
-        vega3d/rooms/seen.py
-        vega3d/rooms/situations.py
-        vega3d/rooms/video.py
+        vega3d/rooms/situated_questions.py
+        vega3d/rooms/visibility.py
         vega3d/store/about.py
         vega3d/store/feature_store.py
         vega3d/store/forms.py
@@ -136,7 +131,6 @@ STILL_OLD = {
         vega3d/backbones/wan/tower.py
         vega3d/backbones/wan/vae.py
         vega3d/backbones/wan/weights.py
-        vega3d/cache/cost.py
         vega3d/cache/needs.py
         vega3d/checkpoint.py
         vega3d/checksums.py
@@ -202,13 +196,8 @@ STILL_OLD = {
         vega3d/registry.py
         vega3d/report.py
         vega3d/rooms/ames.py
-        vega3d/rooms/engines.py
-        vega3d/rooms/export.py
         vega3d/rooms/layout.py
-        vega3d/rooms/pictures.py
         vega3d/rooms/renderer.py
-        vega3d/rooms/scannet.py
-        vega3d/rooms/video.py
         vega3d/rooms/workers.py
         vega3d/settings_file.py
         vega3d/store/about.py
