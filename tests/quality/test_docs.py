@@ -5,8 +5,10 @@ A block after ``<!-- not run: reason -->`` is only compiled; the reason has to b
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -58,3 +60,14 @@ def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     names = {f.name for config in (WanConfig, FusionConfig, HostConfig, Vega3DConfig) for f in fields(config)}
     assert not {name for name in names if f"`{name}`" not in text}
+
+
+def test_every_name_of_the_reference_exists_and_is_not_an_old_one() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^::: (\S+)\n(?:    options:\n      members: \[(.*)\]\n)?", text, re.MULTILINE)
+    assert entries
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        for name, members in entries:
+            documented = pkgutil.resolve_name(name)
+            assert not [member for member in re.findall(r"\w+", members) if not hasattr(documented, member)]
