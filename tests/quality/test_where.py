@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| (?P<question>[^|]+\?) \| `(?P<file>[^`]+)` \| `(?P<name>[^`]+)` \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<question>[^|]+\?[^|]*) \| `(?P<file>[^`]+)` \| `(?P<name>[^`]+)` \|$", re.MULTILINE)
 ROWS = list(ROW.finditer((ROOT / "docs" / "where.md").read_text(encoding="utf-8")))
 
 
