@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| (?P<question>[^|]+\?[^|]*) \| `(?P<file>[^`]+)` \| `(?P<name>[^`]+)` \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<ask>[^|]+\?[^|]*) \| `(?P<file>[^`]+)` \| `(?P<name>[^`]+)` \|$", re.MULTILINE)
 ROWS = list(ROW.finditer((ROOT / "docs" / "where.md").read_text(encoding="utf-8")))
 
 
@@ -29,7 +29,7 @@ def test_ten_questions_are_answered() -> None:
     assert len(ROWS) == 10
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row["question"] for row in ROWS])
+@pytest.mark.parametrize("row", ROWS, ids=[row["ask"] for row in ROWS])
 def test_the_file_has_the_name(row: re.Match[str]) -> None:
     body = ast.parse((ROOT / row["file"]).read_text(encoding="utf-8")).body
     for part in row["name"].split("."):
