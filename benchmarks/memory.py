@@ -17,10 +17,11 @@ import vega3d._torchvision  # noqa: F401  (before diffusers)
 from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
 
 from vega3d import WanBackbone, WanConfig
+from vega3d.backbones.wan.config import Mode
 from vega3d.backbones.wan.flops import DitShape, VaeShape
-from vega3d.config import DType, Mode
-from vega3d.estimate.measured import peak_bytes
-from vega3d.estimate.memory import branch_memory
+from vega3d.config import DType
+from vega3d.costs.measured import peak_bytes
+from vega3d.costs.memory import branch_memory
 
 WIDTHS = {"1.3B": (12, 8960), "14B": (40, 13824)}
 # what decides, width of the VAE, width of the DiT, picture, mode, frames, micro-batch, precision
@@ -49,7 +50,7 @@ def backbone(case: Case) -> WanBackbone:
     kind = WanTransformer3DModel
     if mode.startswith("vace"):
         kind, shape = WanVACETransformer3DModel, {**shape, "vace_layers": [0, 1]}
-    config = WanConfig(block=1, mode=mode, picture="reference", size=picture, micro_batch=batch, dtype=dtype)
+    config = WanConfig(block=1, mode=mode, resize="center_crop", size=picture, micro_batch=batch, dtype=dtype)
     vae = AutoencoderKLWan(base_dim=base, decoder_base_dim=2)
     return WanBackbone(kind(**shape).to(getattr(torch, dtype)), vae, torch.randn(1, 4096), config)
 

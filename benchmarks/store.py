@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
 from vega3d.cache.cost import SHARE, measured_rate
-from vega3d.config import WanConfig
+
+from vega3d.backbones.wan.config import WanConfig
+from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
 from vega3d.grid import FeatureMap
 from vega3d.store import FeatureFormat, FeatureKey, FeatureStore
 from vega3d.store.lookup import look_up

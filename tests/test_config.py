@@ -20,7 +20,7 @@ WANS = st.builds(
     block=st.integers(0, 60),
     sigma=st.floats(0, 1),
     schedule=st.sampled_from(["exact", "released"]),
-    picture=st.sampled_from(["whole", "reference"]),
+    resize=st.sampled_from(["fit", "center_crop"]),
     pixels=st.integers(256, 10**7),
     size=st.tuples(st.integers(1, 99), st.integers(1, 99)).map(lambda s: (s[0] * 16, s[1] * 16)),
     noise=st.sampled_from(["content", "shared"]),
@@ -39,7 +39,7 @@ def test_any_config_survives_json(wan: WanConfig, fusion: str, hidden: int | Non
     ("field", "value", "named"),
     [
         ("mode", "frames", "did you mean 'frame'"),
-        ("picture", "hole", "did you mean 'whole'"),
+        ("resize", "fitt", "did you mean 'fit'"),
         ("noise", "none", "'content', 'shared'"),
         ("schedule", "exakt", "did you mean 'exact'"),
         ("dtype", "float16", "'bfloat16', 'float32'"),

@@ -18,20 +18,19 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 import vega3d._torchvision  # noqa: F401  (before transformers)
 from tests.tiny import HOSTS, make_batch, make_host
 from vega3d import WanBackbone, WanConfig
+from vega3d.backbones.wan.config import Mode
 from vega3d.backbones.wan.flops import DitShape
-from vega3d.config import Mode, Shortcut
+from vega3d.backbones.wan.shapes import find_wan
+from vega3d.costs import Estimate, Setup, estimate
+from vega3d.costs.estimate import FORMS
+from vega3d.costs.host import HostClip, host_clip, prefill_flops, vision_flops
+from vega3d.costs.measured import peak_bytes
+from vega3d.costs.memory import training_memory
+from vega3d.costs.parameters import empty_host, find_host, host_parts, lora_parameters
+from vega3d.costs.setup import size_of, with_settings
+from vega3d.costs.tables import as_text
 from vega3d.errors import Vega3DError
-from vega3d.estimate import MODES, Estimate, Setup, estimate
-from vega3d.estimate.costs import FORMS, fitting_modes
-from vega3d.estimate.host import HostClip, host_clip, prefill_flops, vision_flops
-from vega3d.estimate.measured import peak_bytes
-from vega3d.estimate.memory import training_memory
-from vega3d.estimate.parameters import empty_host, host_parts, lora_parameters
-from vega3d.estimate.setup import size_of
-from vega3d.estimate.shapes import find_host, find_wan
-from vega3d.estimate.tables import as_text
 from vega3d.pico import pico_path
-from vega3d.settings import with_overrides
 
 WANS = Path(__file__).parent / "goldens" / "wan"
 BF16 = WanConfig(dtype="bfloat16")
@@ -41,13 +40,12 @@ TEXT_MODES = ("frame", "window", "joint", "clip")
 HUB = {"3b": 3_754_622_976, "7b": 8_292_166_656, "32b": 33_452_718_336}
 
 # TFLOP of Wan2.1 1.3B with its VAE on a clip, counted once with torch's FlopCounterMode on the meta device:
-# VAE as written and in 2-D; DiT with 30 blocks, 21, 21 with the text's keys and one padding key kept, 21 with
-# the closed form; everything as written, and with all shortcuts.
+# VAE with single frames in 2-D, DiT of 21 blocks with cross attention in closed form, all of it.
 COUNTED: dict[tuple[int, int, Mode, int], tuple[float, ...]] = {
-    (832, 480, "frame", 1): (2.718, 0.988, 4.642, 3.249, 3.045, 2.892, 7.370, 3.880),
-    (1280, 720, "frame", 1): (6.453, 2.461, 11.877, 8.314, 7.975, 7.621, 18.340, 10.082),
-    (832, 480, "clip", 33): (67.13, 67.13, 72.92, 51.04, 50.02, 48.63, 140.06, 115.77),
-    (480, 272, "frame", 1): (0.876, 0.310, 1.516, 1.062, 0.926, 0.876, 2.401, 1.186),
+    (832, 480, "frame", 1): (0.988, 2.892, 3.880),
+    (1280, 720, "frame", 1): (2.461, 7.621, 10.082),
+    (832, 480, "clip", 33): (67.13, 48.63, 115.77),
+    (480, 272, "frame", 1): (0.310, 0.876, 1.186),
 }
 
 
@@ -80,8 +78,6 @@ def test_the_encoder_is_counted_twice_where_it_is_kept_twice() -> None:
     found = {part.name: part for part in estimated().parts}
     assert found["VAE encoder"].parameters == pytest.approx(53.6e6, rel=0.01)
     assert found["VAE encoder in 2-D"].parameters == pytest.approx(19.3e6, rel=0.01)
-    written = estimated(config=dataclasses.replace(BF16, shortcuts=()))
-    assert "VAE encoder in 2-D" not in {part.name for part in written.parts}
 
 
 @pytest.mark.parametrize("wan", ["vace-1.3b", "vace-14b"])
@@ -130,25 +126,12 @@ def test_lora_is_counted_as_peft_makes_it(host: str, rank: int) -> None:
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: f"{row[0]}x{row[1]}, {row[3]} frames")
 def test_the_small_wan_costs_what_was_counted(row: tuple[int, int, Mode, int]) -> None:
     width, height, mode, frames = row
-
-    def branch(*shortcuts: Shortcut) -> Any:
-        config = WanConfig(picture="reference", size=(width, height), shortcuts=shortcuts)
-        found = estimated(frames=(frames,), modes=(mode,), config=config, size=(width, height))
-        assert found.tower == (height, width)
-        return found.clips[0].branch
-
-    plain, best = branch(), branch(*WanConfig().shortcuts)
-    found = [
-        plain.vae,
-        best.vae,
-        plain.dit,
-        branch("stop").dit,
-        branch("stop", "constants", "pad_key").dit,
-        best.dit,
-        plain.total,
-        best.total,
-    ]
-    assert [flops / 1e12 for flops in found] == pytest.approx(COUNTED[row], rel=0.02)
+    config = WanConfig(resize="center_crop", size=(width, height))
+    found = estimated(frames=(frames,), modes=(mode,), config=config, size=(width, height))
+    assert found.tower == (height, width)
+    branch = found.clips[0].branch
+    flops = [branch.flops["vae"], branch.flops["dit"], branch.total]
+    assert [part / 1e12 for part in flops] == pytest.approx(COUNTED[row], rel=0.02)
 
 
 def counted(run: Any) -> float:
@@ -159,7 +142,7 @@ def counted(run: Any) -> float:
 
 @pytest.mark.parametrize("mode", TEXT_MODES)
 def test_a_folder_of_a_wan_costs_what_torch_counts_when_it_runs(mode: Mode) -> None:
-    config = WanConfig(mode=mode, block=3, pixels=64 * 64, length=3, draws=2)
+    config = WanConfig(mode=mode, block=3, pixels=64 * 64, max_latent_frames=3, noise_samples=2)
     found = estimated(
         host=str(pico_path("host")), wan=str(pico_path("wan")), frames=(5,), config=config, size=(96, 64)
     )
@@ -225,7 +208,7 @@ def test_stored_features_take_the_bytes_that_the_store_packs(mode: Mode) -> None
     wan = WanBackbone.from_pretrained(pico_path("wan"), config=config)
     feature_map = wan([torch.zeros(6, 3, 64, 96, dtype=torch.uint8)])[0]
     for form in FORMS:
-        packed = form.pack(form.reduce(feature_map, found.grid).features)
+        packed = form.pack(form.reduce(feature_map).features)
         size = sum(tensor.nbytes for tensor in packed.values())
         assert found.clips[0].stored[form.grid][form.precision] == size
 
@@ -258,8 +241,7 @@ def test_an_estimate_of_the_largest_pair_allocates_next_to_nothing() -> None:
 @pytest.mark.parametrize("layout", ["diffusers", "original"])
 def test_both_layouts_of_a_wan_folder_give_its_shape(layout: str) -> None:
     folder = WANS / layout if layout == "diffusers" else WANS / layout / "t2v"
-    shape = DitShape.from_diffusers(find_wan(str(folder)).transformer)
-    assert shape == DitShape(channels=48, feed_forward=96, heads=4, layers=6, text_dim=32)
+    assert find_wan(str(folder)).dit == DitShape(channels=48, feed_forward=96, heads=4, layers=6, text_dim=32)
 
 
 def test_the_hub_id_of_a_published_model_needs_no_network() -> None:
@@ -273,23 +255,29 @@ def test_the_original_layout_of_a_vace_is_known_as_one() -> None:
 
 
 def test_all_modes_are_those_of_the_kind_of_wan() -> None:
-    assert fitting_modes(MODES, "t2v-14b") == TEXT_MODES
-    assert fitting_modes(MODES, "vace-14b") == ("vace_no_reference", "vace_reference")
+    assert WanConfig("t2v-14b").modes() == TEXT_MODES
+    assert WanConfig("vace-14b").modes() == ("vace_no_reference", "vace_reference")
+    assert [clip.mode for clip in estimated(modes=("all",)).clips] == list(TEXT_MODES)
+
+
+def test_a_vace_without_a_named_mode_runs_without_a_reference() -> None:
+    found = estimated(wan="vace-1.3b")
+    assert found.clips[0].mode == found.setup.config.mode == "vace_no_reference"
 
 
 def test_frames_between_the_hosts_cost_the_generator_alone() -> None:
     few, many = (
-        estimated(frames=(9,), config=WanConfig(mode="clip", between=between)).clips[0] for between in (0, 3)
+        estimated(frames=(9,), config=WanConfig(mode="clip", extra_frames=extra)).clips[0] for extra in (0, 3)
     )
-    assert (few.encoded, many.encoded) == (9, 33)
+    assert (few.branch.encoded, many.branch.encoded) == (9, 33)
     assert (few.vision, few.prefill) == (many.vision, many.prefill)
 
 
 def test_settings_are_read_from_text() -> None:
-    config = with_overrides(
-        WanConfig(), ["mode=clip", "draws=4", "size=[1280,720]", "pool=null", "sigma=0.5"]
+    config = with_settings(
+        WanConfig(), ["mode=clip", "noise_samples=4", "size=[1280,720]", "pool=null", "sigma=0.5"]
     )
-    assert config == WanConfig(mode="clip", draws=4, size=(1280, 720), sigma=0.5)
+    assert config == WanConfig(mode="clip", noise_samples=4, size=(1280, 720), sigma=0.5)
 
 
 @pytest.mark.parametrize(
@@ -305,9 +293,9 @@ def test_settings_are_read_from_text() -> None:
         (lambda: estimated(modes=("clips",)), "'clip'"),
         (lambda: estimated(device="gpu"), "'cuda'"),
         (lambda: estimated(rank=0), "rank"),
-        (lambda: with_overrides(BF16, ["blok=3"]), "'block'"),
-        (lambda: with_overrides(BF16, ["block"]), "key.sub=value"),
-        (lambda: with_overrides(BF16, ["draws=many"]), "'draws'"),
+        (lambda: with_settings(BF16, ["blok=3"]), "'block'"),
+        (lambda: with_settings(BF16, ["block"]), "key.sub=value"),
+        (lambda: with_settings(BF16, ["noise_samples=many"]), "'noise_samples'"),
         (lambda: size_of("640"), "640x480"),
         (lambda: estimated(size=(9000, 30)), "aspect"),
     ],

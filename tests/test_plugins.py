@@ -151,6 +151,28 @@ def test_a_benchmark_of_somebody_else_is_listed_checked_run_compared_and_scored(
     assert json.loads((out / "scores.json").read_text(encoding="utf-8"))["accuracy"] == 0.5
 
 
+def test_a_backbone_of_somebody_else_is_estimated(installed: Path) -> None:
+    code = "import sys; from vega3d.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = ["estimate", "--host", "3b", "--frames", "4", "--set", "type=colours", "cells=5", "--json"]
+    done = run(installed, code, *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["setup"]["config"] == {"path": "t2v-1.3b", "channels": 3, "cells": 5}
+    assert found["clips"][0]["branch"]["means"] == 4 * 3 * 640 * 480
+    assert found["clips"][0]["stored"]["native"]["bfloat16"] == 4 * 5 * 5 * 3 * 2
+    assert run(installed, code, *words[:-1]).stdout.startswith("host 3b, generator")
+
+
+def test_a_backbone_that_does_not_describe_its_cost_is_a_typed_error(installed: Path) -> None:
+    code = (
+        "from somebodys_vega3d.backbone import ColourConfig\n"
+        "del ColourConfig.cost\n"
+        "from vega3d.costs import Setup, estimate\n"
+        "estimate(Setup(config=ColourConfig()))"
+    )
+    assert "ConfigError: Unknown cost of a backbone with ColourConfig" in run(installed, code).stderr
+
+
 def test_without_the_package_its_names_are_unknown(tmp_path: Path) -> None:
     code = "from vega3d import registry; print([n for k in registry.BUILT_IN for n in registry.names(k)])"
     names = run(tmp_path, code).stdout

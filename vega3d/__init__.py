@@ -15,8 +15,10 @@ from vega3d._version import __version__
 if TYPE_CHECKING:
     from vega3d.adapter import Encoding, Vega3DAdapter
     from vega3d.backbones.siglip import SiglipBackbone
+    from vega3d.backbones.siglip.config import SiglipConfig
     from vega3d.backbones.wan import WanBackbone
-    from vega3d.config import FusionConfig, SiglipConfig, Vega3DConfig, WanConfig
+    from vega3d.backbones.wan.config import WanConfig
+    from vega3d.config import FusionConfig, Vega3DConfig
     from vega3d.pipeline import Pipeline, load, load_backbone
     from vega3d.processing import Vega3DProcessor
     from vega3d.video import FramePlan
@@ -27,12 +29,12 @@ _HOMES = {
     "FusionConfig": "vega3d.config",
     "Pipeline": "vega3d.pipeline",
     "SiglipBackbone": "vega3d.backbones.siglip",
-    "SiglipConfig": "vega3d.config",
+    "SiglipConfig": "vega3d.backbones.siglip.config",
     "Vega3DAdapter": "vega3d.adapter",
     "Vega3DConfig": "vega3d.config",
     "Vega3DProcessor": "vega3d.processing",
     "WanBackbone": "vega3d.backbones.wan",
-    "WanConfig": "vega3d.config",
+    "WanConfig": "vega3d.backbones.wan.config",
     "load": "vega3d.pipeline",
     "load_backbone": "vega3d.pipeline",
 }

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
+from vega3d._utils import moved
 from vega3d.errors import ConfigError, unknown_choice
 
 Kind = Literal["hosts", "backbones", "fusions", "benchmarks"]
@@ -53,7 +55,10 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 _ADDED: dict[Kind, dict[str, str]] = {"hosts": {}, "backbones": {}, "fusions": {}, "benchmarks": {}}
 
 # so that reading a config needs no torch
-BACKBONE_CONFIGS = {"wan": "vega3d.config:WanConfig", "siglip": "vega3d.config:SiglipConfig"}
+BACKBONE_CONFIGS = {
+    "wan": "vega3d.backbones.wan.config:WanConfig",
+    "siglip": "vega3d.backbones.siglip.config:SiglipConfig",
+}
 
 
 def names(kind: Kind) -> list[str]:
@@ -119,6 +124,15 @@ def backbone_name(config: object) -> str:
 def backbone_record(config: Any) -> dict[str, Any]:
     """A backbone's settings as plain JSON types, with its registered name under ``type``."""
     return {"type": backbone_name(config), **dataclasses.asdict(config)}
+
+
+def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A backbone's settings as they were written, under the names of this version.
+
+    Raises:
+        ConfigError: nobody registered its ``type``.
+    """
+    return moved.current(backbone_config_class(record["type"]), record)
 
 
 def _known(kind: Kind) -> dict[str, str]:

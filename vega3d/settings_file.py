@@ -23,8 +23,9 @@ HOST_FOLDER = "host"
 HOST_CONFIG = f"{HOST_FOLDER}/config.json"  # listed where host/ is a whole host, not tensors of a run
 FOLDER = f"a folder written by save_pretrained: {CONFIG_FILE} and {WEIGHTS_FILE}"
 _PICO = {"host": "host", "wan": "backbone"}
-# major, minor; 1.1 added modes, pictures, draws, shortcuts and semantic streams; 1.2 checksums, host.digest
-FORMAT = (1, 2)
+# major, minor; 1.1 added modes, pictures, draws, shortcuts and semantic streams; 1.2 checksums, host.digest;
+# 1.3 renamed settings of Wan (extra_frames, max_latent_frames, resize, noise_samples, residual_dtype)
+FORMAT = (1, 3)
 SUMS = (1, 2)  # since this format
 
 

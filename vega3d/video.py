@@ -116,17 +116,11 @@ def frame_plan(settings: Any, host: Sequence[int]) -> FramePlan:
     """The plan that a backbone's settings ask for, from the source frames that the host sees.
 
     Args:
-        settings: ``WanConfig``, or a plug-in's dataclass; without a field ``mode`` each frame stands alone.
+        settings: of any backbone; without a method ``frame_plan`` each frame is encoded alone.
         host: source frame numbers, in order.
     """
-    mode = getattr(settings, "mode", "frame")
-    if mode == "window":
-        return FramePlan.windows(host, settings.window)
-    if mode == "joint":
-        return FramePlan.together(host, settings.length)
-    if mode == "clip":
-        return FramePlan.together(host, 4 * settings.length - 3, settings.between)
-    return FramePlan.beside_first(host) if mode == "vace_reference" else FramePlan.per_frame(host)
+    plan: FramePlan = getattr(settings, "frame_plan", FramePlan.per_frame)(host)
+    return plan
 
 
 def _filled(frames: Sequence[int], between: int) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from experiments.miniature.sources import (
 )
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones import Backbone
+from vega3d.backbones.cost import clip_cost
 from vega3d.cache.build import build
 from vega3d.cache.jobs import EncodeJob, JobPlanner
 from vega3d.config import Vega3DConfig
@@ -77,7 +78,9 @@ def make_features(
         report = build(store, backbone, jobs_of(backbone.spec.config, settings, rooms, sets))
         if report.problems:
             raise report.problems[0].error
-        flops = backbone.flops(settings.rooms.side, settings.rooms.side, settings.nframes)
+        if arm.source == "wan":
+            size = (settings.rooms.side, settings.rooms.side)
+            flops = clip_cost(backbone.spec.config, size, settings.nframes).total
     elif arm.source == "oracle":
         store = _oracle(folder / STORE, settings, rooms, sets)
     else:
@@ -105,7 +108,8 @@ def load(arm: Arm, settings: Settings, encoders: Path) -> Backbone:
         return MiniatureEncoder.from_pretrained(path, config=MiniatureConfig("host", path))
     config = WanConfig(
         block=own.block, sigma=0.0 if arm.clean else own.sigma, mode=arm.mode, window=own.window,
-        between=own.between if arm.mode == "clip" else 0, length=own.length, pixels=own.pixels,
+        extra_frames=own.between if arm.mode == "clip" else 0, max_latent_frames=own.length,
+        pixels=own.pixels,
     )  # fmt: skip
     return WanBackbone.from_pretrained(encoders / arm.encoder / WAN, config=config)
 

@@ -97,10 +97,6 @@ class MiniatureEncoder:
         """Digest of settings and weights."""
         return fingerprint_of(self.config, self._weights)
 
-    def flops(self, height: int, width: int, frames: int = 1) -> float:
-        """Not counted: the VAE's or the host's own share is part of every other arm, too."""
-        return 0.0
-
     def __call__(
         self, frames: Tensor | Sequence[Tensor], plan: FramePlan | Sequence[FramePlan] | None = None
     ) -> list[FeatureMap]:

@@ -186,7 +186,7 @@ MODES = [
     WanConfig(),
     WanConfig(mode="window", window=5),
     WanConfig(mode="joint"),
-    WanConfig(mode="clip", between=3),
+    WanConfig(mode="clip", extra_frames=3),
     WanConfig(mode="vace_reference"),
 ]
 

@@ -60,7 +60,9 @@ def as_is(backbone: WanBackbone, golden: dict[str, Tensor]) -> dict[int, Tensor]
 @torch.no_grad()
 def _run(model: Any, noisy: Tensor, control: Tensor, condition: dit.Condition) -> dict[int, Tensor]:
     rotary = model.rope(noisy)
-    text, modulation = condition.text[None].expand(len(noisy), -1, -1), condition.modulation[None]
+    pads = condition.text[-1:].expand(condition.pads, -1)
+    text = torch.cat([condition.text[:-1], pads])[None].expand(len(noisy), -1, -1)  # all 512 slots
+    modulation = condition.modulation[None]
     stream = dit.embed_patches(model, noisy, torch.float32)
     stream = torch.cat([stream, torch.zeros_like(stream)], dim=1)
     side = model.vace_patch_embedding(control).flatten(2).transpose(1, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -16,31 +16,33 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.backbones.conftest import GOLDENS, PICO, VACE_MODES, random_frames
 from vega3d import WanBackbone, WanConfig
-from vega3d.backbones.wan.flops import DitShape, VaeShape, encoder_flops, wan_flops, work_of
-from vega3d.config import Mode, Shortcut
+from vega3d.backbones.wan.config import Mode
+from vega3d.backbones.wan.flops import DitShape, VaeShape, Work, encoder_flops, wan_flops
 from vega3d.pico import pico_path
 from vega3d.video import frame_plan
 
 DIT = DitShape(channels=1536, feed_forward=8960, heads=12, layers=30)
 VACE = dataclasses.replace(DIT, vace_layers=tuple(range(0, 30, 2)))
 VAE = VaeShape()
-NONE: tuple[Shortcut, ...] = ()
-SHORTCUTS = get_args(Shortcut)
 TEXT_MODES: tuple[Mode, ...] = ("frame", "window", "joint", "clip")
 
-# TFLOP of the true 1.3B and its VAE, counted by torch on the meta device:
-# height, width, mode, frames; VAE as written, VAE in 2-D, DiT 30, DiT 21, 21 with kept text and one
-# padding key, 21 with the closed form, all as written, all shortcuts
+# TFLOP of the true 1.3B and its VAE, counted by torch on the meta device: height, width, mode, frames; VAE in 2-D
+# for single frames, DiT of 21 blocks with cross attention in closed form, all of it
 COUNTED = [
-    (480, 832, "frame", 1, 2.718, 0.988, 4.642, 3.249, 3.045, 2.892, 7.370, 3.880),
-    (720, 1280, "frame", 1, 6.453, 2.461, 11.877, 8.314, 7.975, 7.621, 18.340, 10.082),
-    (480, 832, "clip", 33, 67.13, 67.13, 72.92, 51.04, 50.02, 48.63, 140.06, 115.77),
-    (272, 480, "frame", 1, 0.876, 0.310, 1.516, 1.062, 0.926, 0.876, 2.401, 1.186),
+    (480, 832, "frame", 1, 0.988, 2.892, 3.880),
+    (720, 1280, "frame", 1, 2.461, 7.621, 10.082),
+    (480, 832, "clip", 33, 67.13, 48.63, 115.77),
+    (272, 480, "frame", 1, 0.310, 0.876, 1.186),
 ]
 
 
-def settings(mode: Mode, *shortcuts: Shortcut, **changes: Any) -> WanConfig:
-    return WanConfig(mode=mode, shortcuts=shortcuts, **changes)
+def costs(
+    config: WanConfig, dit: DitShape, vae: VaeShape, size: tuple[int, int], frames: int, tokens: int = 1
+) -> dict[str, float]:
+    """By part, with ``dit`` (all but the VAE and what serves all clips) and ``total``."""
+    found = wan_flops(config, dit, vae, size, Work.of(config, config.frame_plan(range(frames)).runs), tokens)
+    total = sum(found.values())
+    return {**found, "dit": total - found["vae"] - found["condition"], "total": total}
 
 
 def counted(run: Any) -> float:
@@ -53,35 +55,17 @@ def counted(run: Any) -> float:
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: f"{row[1]}x{row[0]}, {row[3]} frames")
 def test_the_true_model_costs_what_was_counted(row: tuple[Any, ...]) -> None:
     height, width, mode, frames, *expected = row
-
-    def cost(*shortcuts: Shortcut) -> Any:
-        return wan_flops(settings(mode, *shortcuts), DIT, VAE, height, width, frames)
-
-    found = [
-        cost().vae,
-        cost("plane").vae,
-        cost().dit,
-        cost("stop").dit,
-        cost("stop", "constants", "pad_key").dit,
-        cost("stop", "constants", "one_token").dit,
-        cost().total,
-        cost(*SHORTCUTS).total,
-    ]
-    assert [value / 1e12 for value in found] == pytest.approx(expected, rel=0.02)
+    found = costs(WanConfig(mode=mode), DIT, VAE, (height, width), frames)
+    assert [found[part] / 1e12 for part in ("vae", "dit", "total")] == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize(
-    ("part", "share"),
-    [
-        ("self_projections", 0.190),
-        ("self_attention", 0.097),
-        ("cross_attention", 0.158),
-        ("feed_forward", 0.555),
-    ],
+    ("part", "share"), [("self_projections", 0.190), ("self_attention", 0.097), ("feed_forward", 0.555)]
 )
 def test_the_parts_of_the_true_model_have_their_counted_shares(part: str, share: float) -> None:
-    cost = wan_flops(settings("frame"), DIT, VAE, 480, 832, 1)
-    assert getattr(cost, part) / cost.dit == pytest.approx(share, rel=0.02)
+    found = costs(WanConfig(block=29), DIT, VAE, (480, 832), 1)
+    whole = 4.642e12  # all 30 blocks, with 512 keys in cross attention
+    assert found[part] / whole == pytest.approx(share, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +78,15 @@ def test_the_parts_of_the_true_model_have_their_counted_shares(part: str, share:
     ],
 )
 def test_a_true_vace_costs_what_was_calculated(mode: Mode, height: int, width: int, tera: float) -> None:
-    cost = wan_flops(WanConfig(mode=mode), VACE, VAE, height, width, 1)
-    assert cost.total / 1e12 == pytest.approx(tera, rel=0.02)
+    found = costs(WanConfig(mode=mode), VACE, VAE, (height, width), 1)
+    assert found["total"] / 1e12 == pytest.approx(tera, rel=0.02)
 
 
-@pytest.mark.parametrize("frames", [1, 5, 9, 13])
+@pytest.mark.parametrize("frames", [5, 9, 13])
 def test_the_encoder_of_a_clip_costs_what_torch_counts(frames: int) -> None:
     with torch.device("meta"):
         vae, clip = AutoencoderKLWan(), torch.zeros(1, 3, frames, 64, 96)
-    own = encoder_flops(VAE, 64, 96, frames, plane=False)
+    own = encoder_flops(VAE, 64, 96, frames)
     assert own == pytest.approx(counted(lambda: vae.encode(clip)), rel=0.02)
 
 
@@ -126,26 +110,27 @@ def test_the_true_transformer_costs_what_torch_counts(kind: type, latents: int) 
     if changes and latents != 1:
         mode, frames, latents = "vace_reference", 1, 2
         given |= {name: given[name][:, :, :2] for name in ("hidden_states", "control_hidden_states")}
-    cost = wan_flops(settings(mode), DitShape.from_diffusers(model.config), VAE, 480, 832, frames)
-    assert cost.dit + cost.condition == pytest.approx(counted(lambda: model(**given)), rel=0.02)
+    config, dit = WanConfig(mode=mode, block=3), DitShape.from_diffusers(model.config)
+    found = costs(config, dit, VAE, (480, 832), frames, tokens=512)  # a full prompt: no key stands for others
+    assert found["dit"] + found["condition"] == pytest.approx(counted(lambda: model(**given)), rel=0.02)
 
 
-def pico_flops(config: WanConfig, frames: int) -> float:
+def pico_flops(config: WanConfig, frames: int, tokens: int) -> float:
     dit, vae = (
         json.loads((pico_path("wan") / part / "config.json").read_text()) for part in ("transformer", "vae")
     )
-    return wan_flops(config, DitShape.from_diffusers(dit), VaeShape.from_diffusers(vae), 64, 64, frames).total
+    shapes = DitShape.from_diffusers(dit), VaeShape.from_diffusers(vae)
+    return costs(config, *shapes, (64, 64), frames, tokens)["total"]
 
 
 @pytest.mark.parametrize("mode", TEXT_MODES)
-@pytest.mark.parametrize(
-    "shortcuts", [SHORTCUTS, NONE, ("stop", "plane", "constants", "pad_key"), ("one_token", "plane")]
-)
-def test_the_backbone_costs_what_torch_counts(mode: Mode, shortcuts: tuple[Shortcut, ...]) -> None:
-    config = dataclasses.replace(PICO, mode=mode, shortcuts=shortcuts, length=3, draws=2)
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_the_backbone_costs_what_torch_counts(mode: Mode, tokens: int) -> None:
+    config = dataclasses.replace(PICO, mode=mode, max_latent_frames=3, noise_samples=2)
     wan = WanBackbone.from_pretrained(pico_path("wan"), config=config)
+    wan = WanBackbone(wan.dit, wan.vae, wan.prompt_embeds[:1].expand(tokens, -1), wan.config)
     frames = random_frames(4, 64, 64)
-    assert pico_flops(config, 4) == pytest.approx(counted(lambda: wan([frames])), rel=0.02)
+    assert pico_flops(config, 4, tokens) == pytest.approx(counted(lambda: wan([frames])), rel=0.02)
 
 
 @pytest.mark.parametrize("mode", VACE_MODES)
@@ -156,8 +141,8 @@ def test_a_vace_backbone_costs_what_torch_counts(
     parts = ("transformer_vace", "vae")
     dit, vae = (json.loads((GOLDENS / "diffusers" / part / "config.json").read_text()) for part in parts)
     wan([frames])  # the blank picture is encoded once for a size
-    own = wan_flops(wan.config, DitShape.from_diffusers(dit), VaeShape.from_diffusers(vae), 64, 96, 3)
-    assert own.total - own.condition == pytest.approx(counted(lambda: wan([frames])), rel=0.02)
+    found = costs(wan.config, DitShape.from_diffusers(dit), VaeShape.from_diffusers(vae), (64, 96), 3)
+    assert found["total"] - found["condition"] == pytest.approx(counted(lambda: wan([frames])), rel=0.02)
 
 
 @given(
@@ -167,34 +152,27 @@ def test_a_vace_backbone_costs_what_torch_counts(
     window=st.sampled_from([5, 9]),
 )
 def test_the_counted_work_is_the_work_of_the_plan(mode: Mode, frames: int, length: int, window: int) -> None:
-    config = WanConfig(mode=mode, length=length, window=window)
-    runs, work = frame_plan(config, range(100, 100 + frames)).runs, work_of(config, frames)
-    assert len(runs) == len(work.forwards)
+    config = WanConfig(mode=mode, max_latent_frames=length, window=window)
+    runs = frame_plan(config, range(100, 100 + frames)).runs
+    work = Work.of(config, runs)
+    assert work.steps == (sum(work.forwards) if mode in ("joint", "clip") else frames)
+    assert sum(work.encodes) == {
+        "window": window * frames,
+        "clip": sum(work.forwards) * 4 - 3 * len(runs),
+    }.get(mode, frames)
     longest = {"clip": lambda run: 1 + -(-(len(run) - 1) // 4), "window": lambda run: 1 + (len(run) - 1) // 4}
     assert work.forwards == tuple(longest.get(mode, len)(run) for run in runs)
 
 
-@given(
-    mode=st.sampled_from(TEXT_MODES + VACE_MODES),
-    frames=st.integers(1, 30),
-    tokens=st.integers(1, 600),
-    kept=st.sets(st.sampled_from(SHORTCUTS)),
-    more=st.sampled_from(SHORTCUTS),
-)
-def test_a_shortcut_never_costs_more(
-    mode: Mode, frames: int, tokens: int, kept: set[Shortcut], more: Shortcut
+@given(mode=st.sampled_from(TEXT_MODES), frames=st.integers(1, 30), samples=st.integers(1, 8))
+def test_noise_samples_multiply_the_transformer_and_nothing_else(
+    mode: Mode, frames: int, samples: int
 ) -> None:
-    def cost(shortcuts: set[Shortcut]) -> float:
-        return wan_flops(settings(mode, *sorted(shortcuts)), VACE, VAE, 480, 832, frames, tokens).total
-
-    assert cost(kept | {more}) <= cost(kept) * (1 + 1e-12)
-
-
-@given(mode=st.sampled_from(TEXT_MODES), frames=st.integers(1, 30), draws=st.integers(1, 8))
-def test_draws_multiply_the_transformer_and_nothing_else(mode: Mode, frames: int, draws: int) -> None:
-    one, many = (wan_flops(WanConfig(mode=mode, draws=n), DIT, VAE, 480, 832, frames) for n in (1, draws))
-    assert many.dit == pytest.approx(draws * one.dit)
-    assert (many.vae, many.condition) == (one.vae, one.condition)
+    one, many = (
+        costs(WanConfig(mode=mode, noise_samples=n), DIT, VAE, (480, 832), frames) for n in (1, samples)
+    )
+    assert many["dit"] == pytest.approx(samples * one["dit"])
+    assert (many["vae"], many["condition"]) == (one["vae"], one["condition"])
 
 
 def test_the_true_encoder_on_the_meta_device_has_the_expected_latent() -> None:

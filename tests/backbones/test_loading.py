@@ -248,10 +248,10 @@ def test_the_computed_embedding_is_the_non_pad_token_and_is_found_again(
 
 def test_the_exact_and_the_reference_preset_differ_as_documented() -> None:
     exact, released = WanConfig(), WanConfig.reference()
-    assert (exact.picture, exact.schedule, released.picture, released.schedule) == (
-        "whole",
+    assert (exact.resize, exact.schedule, released.resize, released.schedule) == (
+        "fit",
         "exact",
-        "reference",
+        "center_crop",
         "released",
     )
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.backbones.conftest import ANY_PLACE, PICO, VACE_MODES, random_frames
 from vega3d import FramePlan, WanBackbone, WanConfig
 from vega3d.backbones.diffusion import content_noise, shared_noise
-from vega3d.backbones.wan.runs import Run, steps
+from vega3d.backbones.wan.chunks import Run, steps
 from vega3d.errors import ConfigError, InputError
 from vega3d.grid import FeatureMap, TokenGrid, resample
 from vega3d.pico import pico_path
@@ -82,7 +82,7 @@ def test_a_clip_is_one_video_whose_tail_is_padded_with_its_last_frame(make: Make
 @settings(deadline=None, max_examples=100)
 @given(count=st.integers(1, 200), length=st.integers(1, 21), between=st.integers(0, 3))
 def test_every_frame_of_a_clip_is_described_by_just_one_step(count: int, length: int, between: int) -> None:
-    plan = frame_plan(WanConfig(mode="clip", length=length, between=between), range(count))
+    plan = frame_plan(WanConfig(mode="clip", max_latent_frames=length, extra_frames=between), range(count))
     runs = [Run(0, run, torch.empty(0), None) for run in plan.runs]
     described = [at for run in runs for step in steps(run, "clip") for at in step]
     assert described == list(range(len(plan.generative)))
@@ -120,7 +120,7 @@ def test_joint_and_clip_of_one_frame_are_that_frame_alone(make: Make) -> None:
 
 @pytest.mark.parametrize(("mode", "per_run"), [("joint", 3), ("clip", 9)])
 def test_a_long_clip_is_split_into_equal_parts(mode: str, per_run: int, make: Make) -> None:
-    wan, frames = make(mode, length=3), random_frames(per_run + 1)
+    wan, frames = make(mode, max_latent_frames=3), random_frames(per_run + 1)
     plan = frame_plan(wan.config, range(len(frames)))
     half = len(plan.runs[0])
     assert [len(run) for run in plan.runs] == [half, len(frames) - half]
@@ -168,7 +168,7 @@ def test_modes_are_different_populations(mode: str, make: Make) -> None:
 
 
 def test_a_setting_without_a_part_in_the_mode_leaves_the_fingerprint(make: Make) -> None:
-    assert make("frame", window=9, length=5).fingerprint() == make("frame").fingerprint()
+    assert make("frame", window=9, max_latent_frames=5).fingerprint() == make("frame").fingerprint()
     assert make("window", window=9).fingerprint() != make("window").fingerprint()
 
 
@@ -236,7 +236,7 @@ def test_the_mean_of_draws_is_the_mean_of_their_features(mode: str, make: Make) 
             patch.setattr(single, "_noise", lambda f, s, _, d=draw: content_noise(PICO.seed, f, s, d))
             draws.append(single(frames)[0].features)
     assert not torch.equal(draws[0], draws[1])
-    mean = make(mode, draws=3)(frames)[0].features
+    mean = make(mode, noise_samples=3)(frames)[0].features
     assert torch.allclose(mean, torch.stack(draws).mean(0), atol=1e-5)
 
 
@@ -279,7 +279,7 @@ def test_the_presets_are_the_released_settings() -> None:
     vsi, three = WanConfig.reference(), WanConfig.reference("3d")
     assert (vsi.size, vsi.block, vsi.pool) == ((832, 480), 29, None)
     assert (three.size, three.block, three.pool) == ((1280, 720), 20, 14)
-    assert all((c.picture, c.schedule, c.mode) == ("reference", "released", "frame") for c in (vsi, three))
+    assert all((c.resize, c.schedule, c.mode) == ("center_crop", "released", "frame") for c in (vsi, three))
 
 
 @pytest.mark.parametrize(
@@ -287,12 +287,12 @@ def test_the_presets_are_the_released_settings() -> None:
     [
         ({"window": 4}, "micro-clip"),
         ({"window": 1}, "micro-clip"),
-        ({"between": -1}, "between"),
-        ({"length": 0}, "length"),
-        ({"draws": 0}, "draws"),
+        ({"extra_frames": -1}, "extra_frames"),
+        ({"max_latent_frames": 0}, "max_latent_frames"),
+        ({"noise_samples": 0}, "noise_samples"),
         ({"pool": 0}, "pool"),
         ({"mode": "vace"}, "vace_no_reference"),
-        ({"residual": "half"}, "residual"),
+        ({"residual_dtype": "half"}, "residual_dtype"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], named: str) -> None:

@@ -250,13 +250,16 @@ def test_blocks_that_are_not_run_and_the_pooling_head_are_not_kept(
 
 
 @pytest.mark.parametrize("layer", [-1, -3])
-def test_the_estimated_operations_are_those_that_torch_counts(layer: int) -> None:
+def test_the_estimated_operations_are_those_that_torch_counts(layer: int, tmp_path: Path) -> None:
     tower = make_tower()
     tower.config._attn_implementation = "eager"
-    backbone = SiglipBackbone(tower, SiglipConfig(layer=layer))
+    tower.config.save_pretrained(tmp_path)
+    config = SiglipConfig(str(tmp_path), layer=layer)
     with FlopCounterMode(display=False) as counted:
-        backbone.hidden_states(torch.zeros(2, 3, 44, 44))
-    assert counted.get_total_flops() == backbone.flops(480, 640, frames=2)
+        SiglipBackbone(tower, config).hidden_states(torch.zeros(2, 3, 44, 44))
+    cost = config.cost((480, 640), 2)
+    assert cost.total == counted.get_total_flops()
+    assert (cost.channels, cost.steps) == (tower.config.hidden_size, 2)
 
 
 def test_at_true_size_so400m_gives_27_by_27_of_1152_channels() -> None:

@@ -15,8 +15,9 @@ import torch
 from tests import media, processors, tiny
 from tests.cache.conftest import SETTINGS, chat, image, jobs_of, store_for, video
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
+from vega3d.backbones.wan.config import Mode
 from vega3d.cache import EncodeJob, JobPlanner, Report, build
-from vega3d.config import MarksSeen, Mode
+from vega3d.config import MarksSeen
 from vega3d.errors import BackboneError, StoreError
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
@@ -120,7 +121,7 @@ def check_equal(tmp_path: Path, annotations: Path, host: Any, wan: WanBackbone, 
 def test_read_and_computed_features_are_equal_in_every_mode(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, mode: Mode
 ) -> None:
-    wan = generator(vace_folder, mode=mode, length=2, between=1 if mode == "clip" else 0)
+    wan = generator(vace_folder, mode=mode, max_latent_frames=2, extra_frames=1 if mode == "clip" else 0)
     check_equal(tmp_path, annotations, host, wan, FeatureFormat("native", "float32"))
 
 
@@ -129,14 +130,14 @@ def test_read_and_computed_features_are_equal_in_every_mode(
 def test_read_and_computed_features_are_equal_in_every_form(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path, form: FeatureFormat
 ) -> None:
-    check_equal(tmp_path, annotations, host, generator(vace_folder, mode="clip", length=2), form)
+    check_equal(tmp_path, annotations, host, generator(vace_folder, mode="clip", max_latent_frames=2), form)
 
 
 @pytest.mark.exact
 def test_read_and_computed_features_are_equal_for_the_released_picture(
     tmp_path: Path, annotations: Path, host: Any, vace_folder: Path
 ) -> None:
-    reference = generator(vace_folder, picture="reference", size=(64, 48))
+    reference = generator(vace_folder, resize="center_crop", size=(64, 48))
     check_equal(tmp_path, annotations, host, reference, FeatureFormat("native", "bfloat16"))
 
 

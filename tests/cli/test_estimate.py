@@ -34,7 +34,7 @@ def test_the_json_holds_what_was_asked_and_what_it_costs(capsys: pytest.CaptureF
         "--frames",
         "4",
         "--set",
-        "draws=2",
+        "noise_samples=2",
         "block=4",
     ]
     assert main(["estimate", "--host", "3b", *options, "--lora-rank", "8", "--json"]) == 0
@@ -61,7 +61,7 @@ def test_more_draws_and_images_instead_of_a_video_cost_more(capsys: pytest.Captu
         return found
 
     plain = clip()
-    assert clip("--set", "draws=2")["branch"]["total"] > plain["branch"]["total"]  # type: ignore[index]
+    assert clip("--set", "noise_samples=2")["branch"]["total"] > plain["branch"]["total"]  # type: ignore[index]
     assert clip("--as", "images")["prefill"] > 1.9 * plain["prefill"]
 
 

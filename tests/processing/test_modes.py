@@ -13,7 +13,7 @@ import torch
 from tests import media, processors, tiny
 from tests.processing.helpers import OURS, image, user, video
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
-from vega3d.config import Mode
+from vega3d.backbones.wan.config import Mode
 from vega3d.errors import InputError
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
@@ -52,7 +52,7 @@ def wrapped(wan: WanBackbone) -> tuple[Any, Vega3DProcessor, Vega3DAdapter]:
         ({"mode": "window"}, [0, 7, 8, 9, 10, 11], ((0, 0, 0, 0, 0), (1, 2, 3, 4, 5))),
         ({"mode": "joint"}, [0, 11], ((0, 1),)),
         ({"mode": "clip"}, [0, 11], ((0, 1),)),
-        ({"mode": "clip", "between": 3}, [0, 3, 6, 8, 11], ((0, 1, 2, 3, 4),)),
+        ({"mode": "clip", "extra_frames": 3}, [0, 3, 6, 8, 11], ((0, 1, 2, 3, 4),)),
         ({"mode": "vace_no_reference"}, [0, 11], ((0,), (1,))),
         ({"mode": "vace_reference"}, [0, 11], ((0, 0), (0, 1))),
     ],
@@ -123,7 +123,7 @@ def test_a_released_branch_runs_end_to_end(branch: Any, clip: str) -> None:
 
 def test_how_it_is_run_may_differ_from_the_config_but_not_what_it_computes(vace_folder: Path) -> None:
     wan = backbone(vace_folder)
-    asked = dataclasses.replace(wan.config, shortcuts=(), residual="model")
+    asked = dataclasses.replace(wan.config, residual_dtype="model")
     assert (
         Vega3DAdapter(tiny.qwen2_5_vl(), Vega3DConfig(backbone=asked), wan).vega3d_config.backbone
         == wan.config

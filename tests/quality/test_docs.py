@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from vega3d.backbones.wan.config import WanConfig
 from vega3d.cli.main import build_parser
-from vega3d.config import FusionConfig, HostConfig, Vega3DConfig, WanConfig
+from vega3d.config import FusionConfig, HostConfig, Vega3DConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

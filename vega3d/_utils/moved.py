@@ -1,21 +1,27 @@
 """Names of version 0.1 that moved: they keep working with a DeprecationWarning for one version.
 
-``MODULES`` lists modules, ``names`` serves single names of a module that is still there. Nothing is imported
-before an old name is used.
+``MODULES`` lists modules, ``names`` serves names of a module that is still there, ``fields`` the fields of a
+dataclass. Nothing is imported before an old name is used.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MODULES: dict[str, str] = {
+    "vega3d.backbones.wan.tower": "vega3d.backbones.wan.encoder",
+    "vega3d.estimate": "vega3d.costs",
     "vega3d.evaluation.means": "vega3d.evaluation.metrics.means",
     "vega3d.evaluation.running.answerer": "vega3d.evaluation.run.model",
     "vega3d.encoding": "vega3d.fusion.encode",
@@ -43,6 +49,70 @@ def names(module: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(importlib.import_module(target), attribute)
 
     return __getattr__
+
+
+@dataclass(frozen=True)
+class Renames:
+    """Fields of a dataclass as version 0.1 named them.
+
+    Attributes:
+        renamed: old name -> new name.
+        gone: old names that have no effect any more.
+        values: new name -> {old value: new value}, for values that are given under the old name.
+    """
+
+    renamed: Mapping[str, str]
+    gone: Collection[str] = ()
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def fields(renames: Renames) -> Callable[[type[T]], type[T]]:
+    """Decorate a dataclass so that it takes and has the fields of version 0.1, each with a warning."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        new_init = cls.__init__
+
+        @functools.wraps(new_init)
+        def __init__(self: T, *values: Any, **named: Any) -> None:
+            new_init(self, *values, **current(cls, named))
+
+        def __getattr__(self: T, name: str) -> Any:
+            if name not in renames.renamed:
+                raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+            _warn(f"{cls.__name__}.{name}", f"{cls.__name__}.{renames.renamed[name]}")
+            return getattr(self, renames.renamed[name])
+
+        for attribute, function in (
+            ("__renames__", renames),
+            ("upgraded", staticmethod(functools.partial(current, cls))),
+            ("__init__", __init__),
+            ("__getattr__", __getattr__),
+        ):
+            setattr(cls, attribute, function)
+        return cls
+
+    return decorate
+
+
+def current(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a dataclass under the names of this version; an old name wins over its new one."""
+    renames = getattr(cls, "__renames__", None)
+    if renames is None:
+        return dict(given)
+    old_names = [name for name in given if name in renames.renamed or name in renames.gone]
+    result = {name: value for name, value in given.items() if name not in old_names}
+    notes = []
+    for name in old_names:
+        if (new := renames.renamed.get(name)) is None:
+            notes.append(f"{name} has no effect any more")
+            continue
+        value, values = given[name], renames.values.get(new, {})
+        result[new] = values.get(value, value) if isinstance(value, str) else value
+        notes.append(f"{name} is now {new}")
+    if notes:
+        message = f"{cls.__name__}: {', '.join(notes)}. Old names go with version 0.3."
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return result
 
 
 def install() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vega3d import registry
-from vega3d.backbones import Backbone
+from vega3d.backbones.base import Backbone
 from vega3d.config import FREE, DType, Vega3DConfig
 from vega3d.errors import ConfigError, unknown_choice
 

@@ -101,9 +101,9 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
 
     from vega3d.checkpoint import load
     from vega3d.config import Vega3DConfig
+    from vega3d.costs.setup import with_settings
     from vega3d.errors import ConfigError
     from vega3d.pipeline import PICO, with_backbone
-    from vega3d.settings import with_overrides
 
     if arguments.model is None and arguments.backbone is None:
         raise ConfigError(
@@ -116,7 +116,7 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
     config = load(arguments.model)[0] if is_checkpoint else Vega3DConfig()
     if arguments.backbone is not None or not is_checkpoint:
         config = with_backbone(config, arguments.backbone or PICO)
-    return dataclasses.replace(config, backbone=with_overrides(config.backbone, arguments.set))
+    return dataclasses.replace(config, backbone=with_settings(config.backbone, arguments.set))
 
 
 def stored_config(store: FeatureStore, path: str | None) -> Vega3DConfig:

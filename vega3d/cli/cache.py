@@ -127,8 +127,7 @@ def _add_generator(parser: argparse.ArgumentParser) -> None:
 def _estimate(arguments: argparse.Namespace) -> int:
     import torch
 
-    from vega3d.cache.cost import cost_of, measured_rate
-    from vega3d.estimate.shapes import find_wan
+    from vega3d.costs.stored import cost_of, measured_rate
     from vega3d.pipeline import device_of
     from vega3d.store import FeatureFormat
 
@@ -139,10 +138,10 @@ def _estimate(arguments: argparse.Namespace) -> int:
     found = [one for row in needs_of(arguments, settings, None).of(rows_of(arguments)) for one in row]
     problems, asked = parted(found)
     jobs = list({job.key.digest: job for job in asked}.values())
-    cost = cost_of(jobs, settings, find_wan(str(settings.path)), form)
-    device = device_of(arguments.device)
-    rate = (arguments.tflops or 0.0) * 1e12 or measured_rate(device, getattr(torch, settings.dtype))
-    print(f"mode {settings.mode}, grid {form.grid}, {form.precision}")
+    cost = cost_of(jobs, settings, form)
+    device, dtype = device_of(arguments.device), getattr(torch, getattr(settings, "dtype", "float32"))
+    rate = (arguments.tflops or 0.0) * 1e12 or measured_rate(device, dtype)
+    print(f"mode {getattr(settings, 'mode', '-')}, grid {form.grid}, {form.precision}")
     print(f"{len(asked):,} runs asked for, {cost.runs:,} different: {cost.frames:,} frames")
     print(f"{in_bytes(cost.bytes)} in all, {in_bytes(cost.bytes / max(1, cost.steps))} a feature map")
     print(f"{cost.flops / 1e12:,.1f} TFLOP: {in_time(3600 * cost.hours(rate))} at {rate / 1e12:.2f} TFLOP/s")

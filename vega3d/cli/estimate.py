@@ -8,7 +8,7 @@ from typing import Any
 
 EPILOG = """examples:
   vega3d estimate --host 7b --wan t2v-1.3b --frames 8 32 --mode all
-  vega3d estimate --host 3b --set block=29 --set draws=4 --json
+  vega3d estimate --host 3b --set block=29 --set noise_samples=4 --json
 
 example: vega3d estimate --wan vace-1.3b --mode vace_reference --frames 16
 """
@@ -45,20 +45,17 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Estimate, print."""
-    from vega3d.config import FusionConfig, WanConfig
-    from vega3d.estimate import Setup, estimate
-    from vega3d.estimate.costs import fitting_modes
-    from vega3d.estimate.setup import MODES, size_of
-    from vega3d.estimate.tables import as_text
-    from vega3d.settings import with_overrides
+    from vega3d.config import FusionConfig
+    from vega3d.costs import Setup, estimate
+    from vega3d.costs.setup import size_of, with_settings
+    from vega3d.costs.tables import as_text
 
-    every = arguments.mode == ["all"]
     setup = Setup(
         host=arguments.host,
         wan=arguments.wan,
         frames=tuple(arguments.frames),
-        modes=fitting_modes(MODES, arguments.wan) if every else tuple(arguments.mode),
-        config=with_overrides(WanConfig(dtype="bfloat16"), arguments.set),
+        modes=tuple(arguments.mode),
+        config=with_settings(Setup().config, arguments.set),
         fusion=FusionConfig(arguments.fusion),
         size=size_of(arguments.picture_size),
         medium=arguments.medium,
@@ -78,5 +75,5 @@ _FRAMES_HELP = "frames that the host sees, several for several rows (default: 8 
 _MODE_HELP = "frame, window, joint, clip, vace_no_reference, vace_reference; several, or all that fit"
 _AS_HELP = "whether the host gets one video (default) or so many images"
 _PIXELS_HELP = "largest area of a frame in the host's processor (default: 602112, as for a video)"
-_SET_HELP = "a field of WanConfig: block=20, pool=14, draws=4, dtype=float32, ..."
+_SET_HELP = "a setting of the generator: block=20, noise_samples=4, ...; type=NAME for a plug-in"
 _DEVICE_HELP = "where the generator runs; decides its default micro-batch (default: cuda)"

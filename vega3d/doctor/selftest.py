@@ -25,7 +25,8 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from vega3d import files
 from vega3d.adapter import Vega3DAdapter
 from vega3d.backbones.wan import WanBackbone
-from vega3d.config import Vega3DConfig, WanConfig
+from vega3d.backbones.wan.config import WanConfig
+from vega3d.config import Vega3DConfig
 from vega3d.doctor import Check
 from vega3d.pico import PICO_DIR, pico_path
 from vega3d.processing import Vega3DProcessor

@@ -18,7 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vega3d.config import FREE, GONE
+from vega3d import registry
+from vega3d.config import FREE
 from vega3d.errors import StoreError
 from vega3d.files import sweep_parts
 from vega3d.grid import FeatureMap
@@ -62,7 +63,7 @@ class FeatureStore:
         self.path = Path(path)
         record = manifest.read(self.path)
         self.fingerprint: str = record["fingerprint"]
-        self.backbone: dict[str, Any] = record["backbone"]
+        self.backbone = registry.current_record(record["backbone"])
         self.form = FeatureFormat(**record["form"])
         self.identity: IdentityPolicy = record["identity"]
         self._files: list[Path] = []
@@ -138,7 +139,7 @@ class FeatureStore:
 
     def _differing(self, backbone: Mapping[str, Any], free: Collection[str]) -> list[str]:
         plain = json.loads(json.dumps(dict(backbone)))  # tuples become lists, as in the file
-        names = {*plain, *(self.backbone.keys() - GONE)} - {*free, "path", "revision"}
+        names = {*plain, *self.backbone} - {*free, "path", "revision"}
         return sorted(name for name in names if plain.get(name) != self.backbone.get(name))
 
     def _foreign(self, got: str, expected: str) -> StoreError:

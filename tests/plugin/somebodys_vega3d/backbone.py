@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vega3d.backbones import BackboneSpec
+from vega3d.backbones import BackboneCost, BackboneSpec
+from vega3d.backbones.cost import as_plan
 from vega3d.grid import FeatureMap, resize_area
 from vega3d.video import FramePlan
 
@@ -21,6 +22,20 @@ class ColourConfig:
     path: str | None = None
     channels: int | None = None
     cells: int = 4
+
+    def cost(self, size: tuple[int, int], frames: int | FramePlan, device: str = "cuda") -> BackboneCost:
+        """One addition a number of each frame."""
+        plan = as_plan(self, frames)
+        count, pixels = len(plan.generative), 3 * size[0] * size[1]
+        return BackboneCost(
+            channels=3,
+            picture=size,
+            steps=count,
+            cells=(self.cells, self.cells),
+            flops={"means": float(count * pixels)},
+            moments={"means": 4 * count * pixels},
+            encoded=count,
+        )
 
 
 class Colours:
@@ -44,10 +59,6 @@ class Colours:
     def fingerprint(self) -> str:
         """The settings say it all."""
         return f"colours {self.config.cells}"
-
-    def flops(self, height: int, width: int, frames: int = 1) -> float:
-        """One addition a number."""
-        return 3.0 * height * width * frames
 
     def __call__(
         self, frames: Tensor | Sequence[Tensor], plan: FramePlan | Sequence[FramePlan] | None = None

@@ -24,12 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vega3d.backbones import BackboneSpec
+from vega3d.backbones.base import BackboneSpec
 from vega3d.backbones.frames import require_frames, unit
 from vega3d.backbones.loading import dtype_name
+from vega3d.backbones.micro_batch import in_micro_batches
 from vega3d.backbones.siglip import weights
+from vega3d.backbones.siglip.config import SiglipConfig
 from vega3d.backbones.siglip.weights import Preprocessing
-from vega3d.config import SiglipConfig
 from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
 
@@ -168,7 +169,8 @@ class SiglipBackbone:
             InputError: frames cannot be used.
         """
         clips = [require_frames(clip) for clip in ([frames] if isinstance(frames, Tensor) else frames)]
-        tokens = self._encode([frame for clip in clips for frame in clip])  # (frames, h * w, C)
+        frames = [frame for clip in clips for frame in clip]
+        tokens = in_micro_batches(frames, self.micro_batch, self.hidden_states, self._prepared)
         maps = tokens.transpose(1, 2).reshape(len(tokens), -1, self.side, self.side)  # (frames, C, h, w)
         covered = self.side * self.shape.patch_size / self.shape.image_size
         extent = (0.0, 0.0, covered, covered)
@@ -179,14 +181,8 @@ class SiglipBackbone:
             for own in torch.split(maps, [len(clip) for clip in clips])
         ]
 
-    def _encode(self, frames: Sequence[Tensor]) -> Tensor:
-        """Tokens (N, h * w, C) float32; only one micro-batch of pictures is in memory at a time."""
-        done = []
-        for first in range(0, len(frames), self.micro_batch):
-            part = [self.prepare(frame) for frame in frames[first : first + self.micro_batch]]
-            filled = torch.stack(part + part[-1:] * (self.micro_batch - len(part)))
-            done.append(self.hidden_states(filled)[: len(part)])
-        return torch.cat(done)
+    def _prepared(self, frames: Sequence[Tensor]) -> Tensor:
+        return torch.stack([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Tensor) -> Tensor:
         """One decoded frame (3, H, W), uint8 or float in [0, 1], as the tower's picture (3, side, side)."""
@@ -209,8 +205,6 @@ class SiglipBackbone:
         tokens: Tensor = self.parts["norm"](stream).float()
         return tokens
 
-    # ---------------------------------------------------------------- identity and cost
-
     def fingerprint(self) -> str:
         """Hex digest of everything that must match for two features to be the same."""
         if self._digest is None:
@@ -220,14 +214,6 @@ class SiglipBackbone:
             self._digest = total.hexdigest()
         parts = (CODE_VERSION, self.config.layer, self.dtype, self.micro_batch, self.preprocessing)
         return hashlib.sha256(f"siglip {parts} {self._digest}".encode()).hexdigest()
-
-    def flops(self, height: int, width: int, frames: int = 1) -> float:
-        """Floating-point operations (2 a multiply-add) for decoded frames; their size has no part in it."""
-        shape, tokens = self.shape, self.side**2
-        channels, inner = shape.hidden_size, shape.intermediate_size
-        patches = tokens * channels * shape.num_channels * shape.patch_size**2
-        block = tokens * channels * (4 * channels + 2 * tokens + 2 * inner)  # q k v o, both products, mlp
-        return float(2 * frames * (patches + len(self.parts["blocks"]) * block))
 
 
 class _EachFrame(nn.Module):

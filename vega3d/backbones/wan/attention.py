@@ -8,6 +8,10 @@ from __future__ import annotations
 import warnings
 
 import torch
+
+import vega3d._torchvision  # noqa: F401  (before diffusers)
+
+# isort: split
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
 

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+import vega3d._torchvision  # noqa: F401  (before diffusers)
+
+# isort: split
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.utils.constants import DIFFUSERS_ATTN_BACKEND
 from torch import Tensor
 from torch.nn import functional as F
-
-from vega3d.config import Shortcut
 
 PART = 520  # tokens: at true width 18 MB, which the allocator keeps; more is mapped and cleared each time
 TEXT_LENGTH = 512  # slots that cross attention always sees; an empty slot is a zero, not masked
@@ -114,16 +116,13 @@ def sinusoid(timestep: float, channels: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def embed_condition(
-    dit: Any, prompt: Tensor, timestep: float, shortcuts: Collection[Shortcut] = ()
-) -> Condition:
+def embed_condition(dit: Any, prompt: Tensor, timestep: float) -> Condition:
     """Embed the prompt (m, text_dim) and the timestep, for all frames at once.
 
-    An empty slot is a zero vector before the text's MLP, so all empty slots become one constant vector;
-    ``pad_key`` and ``one_token`` keep it once.
+    An empty slot is a zero vector before the text's MLP, so all empty slots become one constant vector, which
+    is kept once.
     """
-    once = "pad_key" in shortcuts or ("one_token" in shortcuts and len(prompt) == 1)
-    slots = min(len(prompt) + 1, TEXT_LENGTH) if once else TEXT_LENGTH
+    slots = min(len(prompt) + 1, TEXT_LENGTH)
     padded = F.pad(prompt, (0, 0, 0, slots - len(prompt)))  # (slots, text_dim)
     embedder = dit.condition_embedder
     text = embedder.text_embedder(padded.to(embedder.text_embedder.linear_1.weight))
@@ -134,14 +133,14 @@ def embed_condition(
     return Condition(text, TEXT_LENGTH - slots + 1, modulation.reshape(6, -1))
 
 
-def block_constants(block: Any, condition: Condition, shortcuts: Collection[Shortcut] = ()) -> BlockConstants:
-    """Modulation and cross attention of one block; ``one_token`` where the prompt has one token."""
+def block_constants(block: Any, condition: Condition) -> BlockConstants:
+    """Modulation and cross attention of one block, in closed form for a prompt of one token."""
     modulation = block.scale_shift_table[0].float() + condition.modulation
     modulation[[1, 4]] += 1.0
     attention, text = block.attn2, condition.text[None]
     key = attention.norm_k(attention.to_k(text)).unflatten(2, (attention.heads, -1))  # (1, n, heads, d)
     value = attention.to_v(text).unflatten(2, (attention.heads, -1))
-    if "one_token" in shortcuts and len(condition.text) == 2 and condition.pads == TEXT_LENGTH - 1:
+    if len(condition.text) == 2 and condition.pads == TEXT_LENGTH - 1:
         return BlockConstants(modulation, _one_token(attention, key[0].float(), value[0].float()))
     bias = None
     if condition.pads > 1:

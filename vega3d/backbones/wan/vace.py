@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vega3d.backbones.wan.config import Mode
 from vega3d.backbones.wan.dit import BlockConstants, run_block
+from vega3d.errors import BackboneError
 
 MASK = 64  # channels of the mask: 8 x 8 pixels of one latent position, 1 where the picture may change
 
@@ -25,6 +27,21 @@ MASK = 64  # channels of the mask: 8 x 8 pixels of one latent position, 1 where 
 def is_vace(dit: Any) -> bool:
     """Whether a transformer has a control branch."""
     return hasattr(dit, "vace_blocks")
+
+
+def require_kind(mode: Mode, vace: bool) -> None:
+    """Refuse a mode that a kind of Wan does not have.
+
+    Raises:
+        BackboneError: ``mode`` needs a VACE and there is none, or the other way round.
+    """
+    if mode.startswith("vace") != vace:
+        raise BackboneError(
+            f"Mode {mode!r} does not fit these weights.",
+            got="a VACE" if vace else "a text-to-video Wan2.1",
+            expected="a text-to-video Wan2.1" if vace else "a Wan2.1-VACE",
+            fix="WanConfig(mode='vace_no_reference') runs a VACE, mode='frame' a text-to-video Wan2.1",
+        )
 
 
 def control(latents: Tensor, blank: Tensor) -> Tensor:

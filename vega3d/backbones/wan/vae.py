@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vega3d.config import PATCH
+from vega3d.backbones.wan.config import PATCH
 from vega3d.errors import InputError
 
 

@@ -14,6 +14,10 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import torch
+
+import vega3d._torchvision  # noqa: F401  (before diffusers)
+
+# isort: split
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
     WanAttentionBlock,
     WanResample,

@@ -11,11 +11,15 @@ This module knows no pictures, no noise and no devices.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+import vega3d._torchvision  # noqa: F401  (before diffusers)
+
+# isort: split
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
 from diffusers.loaders.single_file_utils import (
@@ -49,14 +53,13 @@ def find_folder(path: str | Path, revision: str | None) -> Path:
     return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="Wan", expected=expected)
 
 
-def load_transformer(folder: Path, block: int, dtype: torch.dtype, *, stop: bool = True) -> Any:
+def load_transformer(folder: Path, block: int, dtype: torch.dtype) -> Any:
     """diffusers' transformer, text-to-video or VACE, frozen.
 
     Args:
         folder: of either layout.
-        block: the last block that is needed.
+        block: the last block that is kept, with a VACE's control blocks up to it.
         dtype: of all parameters but those that diffusers keeps in float32.
-        stop: leave out the blocks behind ``block``, and a VACE's control blocks that belong to them.
 
     Raises:
         BackboneError: it has fewer blocks.
@@ -68,29 +71,61 @@ def load_transformer(folder: Path, block: int, dtype: torch.dtype, *, stop: bool
     shards = _shards(home)
     names = [name for found in shards.values() for name in found]
     layers = 1 + max((int(m.group(1)) for n in names if (m := _BLOCK.search(n))), default=-1)
-    if block >= layers:
-        raise BackboneError(
-            f"Block {block} does not exist.",
-            got=f"block={block}; {folder} has {layers} blocks",
-            expected=f"a zero-based index in 0..{layers - 1}",
-            fix=f"WanConfig(block={layers - 1}) is the last one",
-        )
-    kept = block + 1 if stop else layers
-    controls = [layer for layer in _control_layers(config, names, home) if layer < kept]
-    tensors = _read(home, shards, lambda name: _is_kept(name, kept, len(controls)))
+    require_block(block, layers, str(folder))
+    controls = [layer for layer in _control_layers(config, names, home) if layer <= block]
+    tensors = _read(home, shards, lambda name: _is_kept(name, block + 1, len(controls)))
     if original:
         tensors = convert_wan_transformer_to_diffusers(tensors)
         config = _transformer_config(config, tensors)
-    changes: dict[str, Any] = {"num_layers": kept}
+    model = empty_transformer(config, block, controls)
+    cast = {n: t.to(torch.float32 if stays_float32(n, model) else dtype) for n, t in tensors.items()}
+    return _fill(model, cast, home)
+
+
+def empty_transformer(settings: Mapping[str, Any], block: int, controls: Sequence[int]) -> Any:
+    """diffusers' transformer without weights, on the meta device.
+
+    Args:
+        settings: of its diffusers configuration.
+        block: the last block that is kept.
+        controls: main blocks of a VACE that have a control block.
+    """
+    changes: dict[str, Any] = {"num_layers": block + 1}
     kind = WanTransformer3DModel
     if controls:
-        changes["vace_layers"] = controls
+        changes["vace_layers"] = list(controls)
         kind = WanVACETransformer3DModel
     with init_empty_weights(include_buffers=False):  # the rotary tables are buffers, and are needed
-        model = kind.from_config({**config, **changes})
-    keep = tuple(kind._keep_in_fp32_modules or ())
-    cast = {n: t.to(torch.float32 if _named(n, keep) else dtype) for n, t in tensors.items()}
-    return _fill(model, cast, home)
+        return kind.from_config({**settings, **changes})
+
+
+def empty_vae(settings: Mapping[str, Any]) -> Any:
+    """The encoder of diffusers' VAE without weights, on the meta device."""
+    with init_empty_weights(include_buffers=False):
+        model = AutoencoderKLWan.from_config(dict(settings))
+    model.decoder = nn.Identity()
+    model.post_quant_conv = nn.Identity()
+    return model
+
+
+def stays_float32(parameter: str, model: Any) -> bool:
+    """Whether diffusers keeps a parameter in float32 under any dtype."""
+    return not set(model._keep_in_fp32_modules or ()).isdisjoint(parameter.split("."))
+
+
+def require_block(block: int, layers: int, where: str) -> None:
+    """Refuse a block that a transformer of so many layers does not have.
+
+    Raises:
+        BackboneError: it does not exist.
+    """
+    if block >= layers:
+        raise BackboneError(
+            f"Block {block} does not exist.",
+            got=f"block={block}; {where} has {layers} blocks",
+            expected=f"a zero-based index in 0..{layers - 1}",
+            fix=f"block={layers - 1} is the last one",
+        )
 
 
 def _is_kept(name: str, blocks: int, controls: int) -> bool:
@@ -124,11 +159,7 @@ def load_vae(folder: Path) -> Any:
         tensors = convert_wan_vae_to_diffusers(_read_original_vae(folder))
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODER)}
         config = vae_config(tensors)
-    with init_empty_weights(include_buffers=False):
-        model = AutoencoderKLWan.from_config(config)
-    model.decoder = nn.Identity()
-    model.post_quant_conv = nn.Identity()
-    return _fill(model, {name: tensor.float() for name, tensor in tensors.items()}, home)
+    return _fill(empty_vae(config), {name: tensor.float() for name, tensor in tensors.items()}, home)
 
 
 def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -234,10 +265,6 @@ def _fill(model: Any, tensors: Tensors, home: Path) -> Any:
     if result.missing_keys or result.unexpected_keys:
         raise _unfit(home, f"missing {result.missing_keys[:8]}, unexpected {result.unexpected_keys[:8]}")
     return model.eval().requires_grad_(False)
-
-
-def _named(name: str, modules: tuple[str, ...]) -> bool:
-    return any(part in modules for part in name.split("."))
 
 
 def _unfit(home: Path, problem: str) -> CheckpointError:

@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vega3d.adapter import Vega3DAdapter
-from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
-from vega3d.backbones.wan.picture import tower_size
-from vega3d.config import Vega3DConfig, WanConfig
-from vega3d.estimate.memory import activation_memory, branch_memory, training_memory
-from vega3d.estimate.parameters import empty_host, wan_parts
-from vega3d.estimate.shapes import WanShape, find_host, find_wan
+from vega3d.backbones.cost import BackboneCost, clip_cost
+from vega3d.config import Vega3DConfig
+from vega3d.costs.memory import activation_memory, training_memory
+from vega3d.costs.parameters import empty_host, find_host
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import recomputes
 from vega3d.training.metrics import TrainFlops
 from vega3d.training.recipes import apply_recipe
 from vega3d.training.validation.rows import Lengths
+
+PICTURE = (480, 640)  # height and width of a frame, where any will do
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,17 @@ class Model:
         adapter: without weights.
         trained: number of trained parameters.
         frozen: number of frozen ones of the host.
-        wan: shape of the generator; None if it is not loaded, or no Wan.
+        runs_backbone: whether the generator runs in training, and its config describes its cost.
     """
 
     adapter: Vega3DAdapter
     trained: int
     frozen: int
-    wan: WanShape | None
+    runs_backbone: bool
+
+    def clip_cost(self, frames: int, height: int, width: int) -> BackboneCost:
+        """Cost of the generator on one clip."""
+        return clip_cost(self.adapter.vega3d_config.backbone, (height, width), frames)
 
 
 def model_of(config: TrainConfig, own: Vega3DConfig) -> Model:
@@ -57,17 +61,15 @@ def model_of(config: TrainConfig, own: Vega3DConfig) -> Model:
         HostError, BackboneError, ConfigError, DependencyError: a part is not there, or does not fit.
     """
     host = empty_host(find_host(str(own.host.path)))
-    is_wan = isinstance(own.backbone, WanConfig) and not config.store.only
-    wan = find_wan(str(own.backbone.path)) if is_wan else None
-    if wan is not None:
-        wan_parts(wan, own.backbone)  # whether the block exists
-        channels = DitShape.from_diffusers(wan.transformer).channels
+    runs_backbone = hasattr(own.backbone, "cost") and not config.store.only
+    if runs_backbone:
+        channels = clip_cost(own.backbone, PICTURE, 1).channels
         own = dataclasses.replace(own, backbone=dataclasses.replace(own.backbone, channels=channels))
     adapter = Vega3DAdapter(host, own)
     model = apply_recipe(adapter, config.recipe, config.lora)
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     trained = sum(count for count, is_trained in counts if is_trained)
-    return Model(adapter, trained, sum(count for count, _ in counts) - trained, wan)
+    return Model(adapter, trained, sum(count for count, _ in counts) - trained, runs_backbone)
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def plan_of(
         "weights, gradients, Adam": training_memory(model.trained, model.frozen, stage, gpus),
         "activations": activation_memory(model.adapter.host, each * longest, recompute=recomputes(arguments)),
     }
-    if model.wan is not None and any(seen.seen):
-        memory["generator"] = _generator(model, seen.seen).peak
+    if model.runs_backbone and any(seen.seen):
+        memory["generator"] = model.clip_cost(*seen.seen).peak
     return Plan(
         rows=rows,
         batch=batch,
@@ -154,26 +156,7 @@ def _row_flops(model: Model, seen: Lengths, *, repeat: bool) -> float:
     host = TrainFlops(model.adapter)
     forward = 2 + repeat
     flops = 2.0 * (tokens * (forward * host.text + host.trained) + patches * host.vision)
-    if model.wan is not None and any(seen.seen) and seen.checked:
-        frames, height, width = seen.seen
+    if model.runs_backbone and any(seen.seen) and seen.checked:
         clips = seen.lacking or seen.checked
-        flops += _branch_flops(model, frames, height, width) * clips / seen.checked
+        flops += model.clip_cost(*seen.seen).total * clips / seen.checked
     return flops
-
-
-def _branch_flops(model: Model, frames: int, height: int, width: int) -> float:
-    assert model.wan is not None
-    settings = model.adapter.vega3d_config.backbone
-    dit, vae = DitShape.from_diffusers(model.wan.transformer), VaeShape.from_diffusers(model.wan.vae)
-    tower = tower_size(width, height, settings)
-    return float(wan_flops(settings, dit, vae, *tower, frames).total)
-
-
-def _generator(model: Model, seen: tuple[int, int, int]) -> Any:
-    assert model.wan is not None
-    frames, height, width = seen
-    settings = model.adapter.vega3d_config.backbone
-    dit, vae = DitShape.from_diffusers(model.wan.transformer), VaeShape.from_diffusers(model.wan.vae)
-    weights = sum(part.size for part in wan_parts(model.wan, settings))
-    tower = tower_size(width, height, settings)
-    return branch_memory(settings, dit, vae, *tower, frames, weights=weights)

@@ -1,16 +1,23 @@
-"""What an estimate is asked for, validated; imports no torch."""
+"""Questions to an estimate, validated. Imports no torch.
+
+Settings of the generator may be given as text (``noise_samples=4``), as the command line has them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from vega3d.config import FusionConfig, Mode, WanConfig
+from vega3d import registry
+from vega3d.backbones.cost import Device
+from vega3d.config import FusionConfig, Vega3DConfig
 from vega3d.errors import ConfigError, unknown_choice
+from vega3d.settings import with_overrides
 
 Medium = Literal["video", "images"]
-Device = Literal["cuda", "cpu"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+ALL = ("all",)  # every mode that the weights can run
 MAX_PIXELS = 768 * 28 * 28  # of a video's frame, in transformers and qwen-vl-utils
 
 
@@ -20,10 +27,11 @@ class Setup:
 
     Attributes:
         host: ``3b``, ``7b``, ``32b``, ``72b`` for Qwen2.5-VL, or a folder or hub id with a config.json.
-        wan: ``t2v-1.3b``, ``t2v-14b``, ``vace-1.3b``, ``vace-14b``, or a folder or hub id.
-        frames: that the host sees; one estimate for each.
-        modes: of the generator; empty takes the config's, or for a VACE ``vace_no_reference``.
-        config: settings of the generator.
+        wan: weights of the generator where ``config`` names none: ``t2v-1.3b``, ``t2v-14b``, ``vace-1.3b``,
+            ``vace-14b``, or a folder or hub id.
+        frames: that the host gets; one estimate for each.
+        modes: of the generator, or ``("all",)``; empty takes the config's, or the first that fits.
+        config: settings of the generator, of any registered backbone.
         fusion: whose projector is trained.
         size: width and height of a decoded frame.
         medium: whether the host gets one video, or so many images.
@@ -40,8 +48,10 @@ class Setup:
     host: str = "7b"
     wan: str = "t2v-1.3b"
     frames: tuple[int, ...] = (8, 16, 32)
-    modes: tuple[Mode, ...] = ()
-    config: WanConfig = field(default_factory=lambda: WanConfig(dtype="bfloat16"))
+    modes: tuple[str, ...] = ()
+    config: Any = field(
+        default_factory=lambda: dataclasses.replace(Vega3DConfig().backbone, dtype="bfloat16")
+    )
     fusion: FusionConfig = field(default_factory=FusionConfig)
     size: tuple[int, int] = (640, 480)
     medium: Medium = "video"
@@ -52,9 +62,6 @@ class Setup:
     device: Device = "cuda"
 
     def __post_init__(self) -> None:
-        for mode in self.modes:
-            if mode not in MODES:
-                raise unknown_choice("mode", mode, MODES)
         for name, choices in (("medium", Medium), ("device", Device)):
             if getattr(self, name) not in get_args(choices):
                 raise unknown_choice(name, getattr(self, name), get_args(choices))
@@ -64,6 +71,25 @@ class Setup:
                 raise ConfigError(
                     f"{name} is not positive.", got=value, expected="1 or more", fix="leave it out"
                 )
+
+    def generator(self) -> Any:
+        """The settings with the weights filled in."""
+        return dataclasses.replace(self.config, path=self.config.path or self.wan)
+
+
+def with_settings(config: Any, settings: Iterable[str]) -> Any:
+    """A backbone's config with fields changed by ``key.sub=value``.
+
+    ``type=NAME`` takes the settings of another registered backbone, with the same ``path``.
+
+    Raises:
+        ConfigError: no such backbone, no such field, or no such value.
+    """
+    words = list(settings)
+    kinds = [word.partition("=")[2] for word in words if word.startswith("type=")]
+    if kinds and kinds[-1] != registry.backbone_name(config):
+        config = registry.backbone_config_class(kinds[-1])(path=config.path)
+    return with_overrides(config, [word for word in words if not word.startswith("type=")])
 
 
 def size_of(text: str) -> tuple[int, int]:

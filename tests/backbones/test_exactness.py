@@ -1,11 +1,11 @@
-"""Each shortcut alone, and all together, compute what plain diffusers computes."""
+"""The branch computes what plain diffusers computes, with less work."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -13,55 +13,33 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransforme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backbones import plain
 from tests.backbones.conftest import GOLDEN, LAYOUTS, VACE_MODES, random_frames
-from vega3d import WanBackbone, WanConfig
+from vega3d import WanBackbone
 from vega3d.backbones.diffusion import add_noise, schedule
 from vega3d.backbones.wan import dit, vace, vae
 from vega3d.backbones.wan.vae2d import PlaneEncoder
-from vega3d.config import Shortcut
-from vega3d.errors import ConfigError
 
-EVERY: tuple[Shortcut, ...] = get_args(Shortcut)
-SETS = [(), *((name,) for name in EVERY), EVERY]
 HIDDEN, LATENT = 3e-4, 2e-5
 Make = Callable[..., WanBackbone]
 
 
 @pytest.fixture(scope="module")
 def make(folders: dict[str, Path], vace_folders: dict[str, Path], golden: dict[str, torch.Tensor]) -> Make:
-    """The golden Wan or VACE with some shortcuts; loaded once each."""
+    """The golden Wan or VACE; loaded once each."""
     known: dict[Any, WanBackbone] = {}
 
-    def load(shortcuts: tuple[Shortcut, ...], mode: str = "frame", tokens: int = 1) -> WanBackbone:
-        key = (shortcuts, mode, tokens)
+    def load(mode: str = "frame", tokens: int = 1) -> WanBackbone:
+        key = (mode, tokens)
         if key not in known:
             folder = (vace_folders if mode in VACE_MODES else folders)["diffusers"]
-            config = dataclasses.replace(GOLDEN, shortcuts=shortcuts, mode=mode)  # type: ignore[arg-type]
+            config = dataclasses.replace(GOLDEN, mode=mode)  # type: ignore[arg-type]
             prompt = torch.randn(tokens, 32, generator=torch.Generator().manual_seed(1))
             prompt = golden["prompt"] if tokens == 1 else prompt
             known[key] = WanBackbone.from_pretrained(folder, config=config, prompt_embeds=prompt)
         return known[key]
 
     return load
-
-
-@torch.no_grad()
-def plain(
-    model: Any, noisy: torch.Tensor, timestep: float, prompt: torch.Tensor, **control: Any
-) -> dict[int, Any]:
-    """diffusers' own forward; what enters the next block is the residual stream with a VACE's hint."""
-    kept: dict[int, torch.Tensor] = {}
-
-    def keep(block: int) -> Callable[..., None]:
-        return lambda module, inputs: kept.__setitem__(block, inputs[0])
-
-    following = [*model.blocks[1:], model.norm_out]
-    handles = [module.register_forward_pre_hook(keep(n)) for n, module in enumerate(following)]
-    text = torch.nn.functional.pad(prompt, (0, 0, 0, 512 - len(prompt)))[None].expand(len(noisy), -1, -1)
-    model(noisy, torch.full((len(noisy),), timestep), text, **control)
-    for handle in handles:
-        handle.remove()
-    return kept
 
 
 def stock(folder: Path, kind: Any) -> Any:
@@ -78,7 +56,6 @@ def stock_vace(vace_folders: dict[str, Path]) -> Any:
     return stock(vace_folders["diffusers"], WanVACETransformer3DModel)
 
 
-@pytest.mark.parametrize("shortcuts", SETS, ids=str)
 @settings(deadline=None, max_examples=12)
 @given(
     count=st.integers(1, 3),
@@ -89,31 +66,32 @@ def stock_vace(vace_folders: dict[str, Path]) -> Any:
     sigma=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
 )
 def test_hidden_states_are_those_of_plain_diffusers(
-    shortcuts: tuple[Shortcut, ...], make: Make, text_to_video: Any, tokens: int, sigma: float, **shape: int
+    make: Make, text_to_video: Any, tokens: int, sigma: float, **shape: int
 ) -> None:
-    wan = make(shortcuts, tokens=tokens)
+    wan = make(tokens=tokens)
     latents, noise = _latents(**shape), _latents(**shape, seed=1)
-    expected = plain(text_to_video, add_noise(latents, noise, sigma), 1000 * sigma, wan.prompt_embeds)
+    expected = plain.hidden_states(
+        text_to_video, add_noise(latents, noise, sigma), 1000 * sigma, wan.prompt_embeds
+    )
     found = wan.hidden_states(latents, sigma=sigma, noise=noise, blocks=range(5))
     assert sorted(found) == [0, 1, 2, 3, 4]
     assert all((found[block] - expected[block]).abs().max() < HIDDEN for block in found)
 
 
-@pytest.mark.parametrize("shortcuts", SETS, ids=str)
 @pytest.mark.parametrize("mode", VACE_MODES)
 @settings(deadline=None, max_examples=6)
 @given(
     count=st.integers(1, 3), height=st.integers(1, 4), width=st.integers(1, 5), tokens=st.sampled_from([1, 4])
 )
 def test_hidden_states_of_a_vace_are_those_of_plain_diffusers(
-    shortcuts: tuple[Shortcut, ...], mode: str, make: Make, stock_vace: Any, tokens: int, **shape: int
+    mode: str, make: Make, stock_vace: Any, tokens: int, **shape: int
 ) -> None:
-    wan = make(shortcuts, mode, tokens)
+    wan = make(mode, tokens)
     latents, noise = (_latents(frames=1 + (mode == "vace_reference"), seed=seed, **shape) for seed in (0, 1))
     blank = vae.encode(wan.vae, torch.full((1, 3, 1, latents.shape[3] * 8, latents.shape[4] * 8), 0.5))
     control = vace.control(latents, blank)
     noisy = add_noise(latents, noise, 0.3)
-    expected = plain(stock_vace, noisy, 300.0, wan.prompt_embeds, control_hidden_states=control)
+    expected = plain.hidden_states(stock_vace, noisy, 300.0, wan.prompt_embeds, control_hidden_states=control)
     found = wan.hidden_states(latents, sigma=0.3, noise=noise, blocks=range(5))
     assert all((found[block] - expected[block]).abs().max() < HIDDEN for block in found)
 
@@ -124,11 +102,12 @@ def _latents(count: int, frames: int, height: int, width: int, seed: int = 0) ->
 
 
 @pytest.mark.parametrize("mode", ["frame", "window", "joint", "clip", *VACE_MODES])
-def test_the_whole_branch_is_the_same_with_every_shortcut_as_with_none(mode: str, make: Make) -> None:
-    frames = random_frames(6)
-    every, none = (make(shortcuts, mode)(frames)[0] for shortcuts in (EVERY, ()))
-    assert every.frames == none.frames
-    assert (every.features - none.features).abs().max() < HIDDEN
+def test_the_whole_branch_is_that_of_plain_diffusers(mode: str, make: Make) -> None:
+    frames, wan = random_frames(6), make(mode)
+    fast, slow = wan(frames)[0], plain.PlainWan.of(wan)(frames)[0]
+    assert fast.frames == slow.frames
+    assert not torch.equal(fast.features, slow.features)  # two ways, not one
+    assert (fast.features - slow.features).abs().max() < HIDDEN
 
 
 @pytest.fixture(scope="module")
@@ -181,21 +160,19 @@ def test_the_temporal_convolutions_do_not_run_on_one_frame(encoders: dict[str, A
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_stopping_keeps_only_the_blocks_that_run(layout: str, folders: dict[str, Path]) -> None:
-    prompt = torch.zeros(1, 32)
-    for shortcuts, blocks in (((), 6), (("stop",), 3)):
-        config = dataclasses.replace(GOLDEN, block=2, shortcuts=shortcuts)
-        wan = WanBackbone.from_pretrained(folders[layout], config=config, prompt_embeds=prompt)
-        assert len(wan.dit.blocks) == blocks
+def test_only_the_blocks_that_run_are_kept(layout: str, folders: dict[str, Path]) -> None:
+    config = dataclasses.replace(GOLDEN, block=2)
+    wan = WanBackbone.from_pretrained(folders[layout], config=config, prompt_embeds=torch.zeros(1, 32))
+    assert len(wan.dit.blocks) == 3
 
 
 def test_one_token_of_padding_stands_for_all(make: Make) -> None:
-    wan = make(())
-    full = dit.embed_condition(wan.dit, wan.prompt_embeds, 300.0)
-    once = dit.embed_condition(wan.dit, wan.prompt_embeds, 300.0, ("pad_key",))
-    assert (full.text.shape[0], full.pads) == (512, 1)
+    wan = make()
+    once = dit.embed_condition(wan.dit, wan.prompt_embeds, 300.0)
     assert (once.text.shape[0], once.pads) == (2, 511)
-    assert torch.allclose(full.text[1:], once.text[1:].expand(511, -1), atol=1e-6)
+    padded = torch.nn.functional.pad(wan.prompt_embeds, (0, 0, 0, 511))
+    every = wan.dit.condition_embedder.text_embedder(padded)
+    assert torch.allclose(every[1:], once.text[1:].expand(511, -1), atol=1e-6)
 
 
 def test_constants_are_computed_once_for_a_timestep(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,31 +184,26 @@ def test_constants_are_computed_once_for_a_timestep(make: Make, monkeypatch: pyt
         return original(*arguments)
 
     monkeypatch.setattr(dit, "embed_condition", count)
-    kept, fresh = make(EVERY), make(())
-    kept._forget()
-    for wan in (kept, fresh):
-        for _ in range(2):
-            wan.hidden_states(_latents(2, 1, 2, 2), sigma=0.25)
-    assert calls == [250.0] * (1 + 4)  # once; and once for each of two frames, twice
+    wan = make()
+    wan._forget()
+    for sigma in (0.25, 0.25, 0.5):
+        wan.hidden_states(_latents(2, 1, 2, 2), sigma=sigma)
+    assert calls == [250.0, 500.0]
 
 
 def test_a_vace_encodes_each_frame_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {}
-    for shortcuts in (EVERY, ()):
-        wan, seen = make(shortcuts, "vace_reference"), []
-        original = wan._encode_pictures
-        monkeypatch.setattr(
-            wan, "_encode_pictures", lambda x, o=original, s=seen: (s.append(len(x)), o(x))[1]
-        )
-        wan._forget()
-        wan(random_frames(4))
-        counts[shortcuts] = sum(seen)
-    assert counts[EVERY] == 4 + 1
-    assert counts[()] == 8 + 1
+    wan, seen = make("vace_reference"), []
+    original = wan._encode_pictures
+    monkeypatch.setattr(
+        wan, "_encode_pictures", lambda pictures: (seen.append(len(pictures)), original(pictures))[1]
+    )
+    wan._forget()
+    wan(random_frames(4))
+    assert sum(seen) == 4 + 1  # and the blank picture
 
 
 def test_a_moved_backbone_forgets_what_it_computed_elsewhere(make: Make) -> None:
-    wan = make(EVERY)
+    wan = make()
     wan.hidden_states(_latents(1, 1, 2, 2))
     wan.to("cpu")
     assert wan._kept is None
@@ -239,15 +211,10 @@ def test_a_moved_backbone_forgets_what_it_computed_elsewhere(make: Make) -> None
 
 
 def test_only_some_grids_are_remembered(make: Make) -> None:
-    wan = make(EVERY)
+    wan = make()
     for width in range(1, 50):
         wan.hidden_states(_latents(1, 1, 1, width), blocks=[0])
     assert 0 < len(wan._rotary) <= 32
-
-
-def test_an_unknown_shortcut_is_refused() -> None:
-    with pytest.raises(ConfigError, match="shortcut"):
-        WanConfig(shortcuts=("fast",))  # type: ignore[arg-type]
 
 
 def test_under_bf16_a_float32_residual_stream_is_nearer_to_float32(
@@ -255,7 +222,7 @@ def test_under_bf16_a_float32_residual_stream_is_nearer_to_float32(
 ) -> None:
     errors = {}
     for residual in ("float32", "model"):
-        config = dataclasses.replace(GOLDEN, dtype="bfloat16", residual=residual)  # type: ignore[arg-type]
+        config = dataclasses.replace(GOLDEN, dtype="bfloat16", residual_dtype=residual)  # type: ignore[arg-type]
         wan = WanBackbone.from_pretrained(folders["diffusers"], config=config, prompt_embeds=golden["prompt"])
         states = wan.hidden_states(golden["t2v_latent"], noise=golden["noise"])[4]
         assert states.dtype == (torch.float32 if residual == "float32" else torch.bfloat16)
@@ -265,7 +232,7 @@ def test_under_bf16_a_float32_residual_stream_is_nearer_to_float32(
 
 
 def test_the_released_schedule_is_told_to_the_model(make: Make) -> None:
-    wan = make(EVERY)
+    wan = make()
     assert wan.config.schedule == "released"
     wan._forget()
     wan.hidden_states(_latents(1, 1, 1, 1))

@@ -20,8 +20,8 @@ import vega3d._torchvision  # noqa: F401  (before transformers)
 from torch import nn
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
+from vega3d.costs.setup import MAX_PIXELS, Medium
 from vega3d.errors import InputError
-from vega3d.estimate.setup import MAX_PIXELS, Medium
 from vega3d.hosts import family_of
 
 MIN_PIXELS = {"video": 128 * 28 * 28, "images": 4 * 28 * 28}  # defaults of the processors

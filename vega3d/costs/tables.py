@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vega3d.estimate.costs import ClipCost, Estimate
-from vega3d.estimate.parameters import Part
+from vega3d.backbones.cost import Part
+from vega3d.costs.estimate import ClipCost, Estimate
 
 GIB, MIB, TERA = 2**30, 2**20, 1e12
 RECIPES = {
@@ -23,11 +23,11 @@ def as_text(found: Estimate) -> str:
 
 def _head(found: Estimate) -> list[str]:
     setup, (rows, columns), (high, wide) = found.setup, found.grid, found.tower
+    cells = found.clips[0].branch.cells
     return [
-        f"host {setup.host}, generator {setup.wan}, block {setup.config.block}, "
-        f"frames of {setup.size[0]} x {setup.size[1]}",
-        f"the host sees {rows} x {columns} tokens on a frame (as {setup.medium}), the generator "
-        f"{wide} x {high} pixels = {high * wide // 256} tokens",
+        f"host {setup.host}, generator {setup.config.path}, frames of {setup.size[0]} x {setup.size[1]}",
+        f"the host gets {rows} x {columns} tokens for a frame (as {setup.medium}), the generator encodes "
+        f"{wide} x {high} pixels as {cells[0]} x {cells[1]} tokens",
     ]
 
 
@@ -64,23 +64,14 @@ def _training(found: Estimate) -> list[str]:
 
 
 def _clips(found: Estimate) -> list[str]:
-    head = (
-        "TFLOP a clip",
-        "frames",
-        "encoded",
-        "generator",
-        "VAE",
-        "DiT",
-        "host: vision",
-        "tokens",
-        "prefill",
-    )
+    parts = tuple(found.clips[0].branch.flops)
+    head = ("TFLOP a clip", "frames", "encoded", "generator", *parts, "host: vision", "tokens", "prefill")
     rows = [
         (
             clip.mode,
             str(clip.frames),
-            str(clip.encoded),
-            *(f"{flops / TERA:.1f}" for flops in (clip.branch.total, clip.branch.vae, clip.branch.dit)),
+            str(clip.branch.encoded),
+            *(f"{flops / TERA:.1f}" for flops in (clip.branch.total, *clip.branch.flops.values())),
             f"{clip.vision / TERA:.1f}",
             str(clip.tokens),
             f"{clip.prefill / TERA:.1f}",
@@ -93,15 +84,15 @@ def _clips(found: Estimate) -> list[str]:
 
 def _memory(found: Estimate) -> list[str]:
     def cells(clip: ClipCost) -> tuple[str, ...]:
-        own = clip.memory
-        moments = (own.weights, own.vae, own.dit, own.features, own.peak)
-        return (clip.mode, str(clip.frames), *(f"{size / GIB:.2f}" for size in moments))
+        cost = clip.branch
+        sizes = (cost.weights, *cost.moments.values(), cost.peak)
+        return (clip.mode, str(clip.frames), *(f"{size / GIB:.2f}" for size in sizes))
 
-    head = ("generator's memory, GiB", "frames", "weights", "VAE", "DiT", "features", "peak")
-    batch = found.setup.config.micro_batch or "the device's own"
+    head = ("generator's memory, GiB", "frames", "weights", *found.clips[0].branch.moments, "peak")
+    batch = getattr(found.setup.config, "micro_batch", None) or "the device's own"
     return [
         *table(head, map(cells, found.clips)),
-        f"On {found.setup.device}, micro-batch {batch}. The peak is the weights and the largest of the three "
+        f"On {found.setup.device}, micro-batch {batch}. The peak is the weights and the largest of the other "
         "moments.",
         "Not in it: a GPU's context and its libraries' scratch space.",
     ]

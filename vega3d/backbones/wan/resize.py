@@ -1,10 +1,8 @@
-"""From decoded frames to the picture that the tower sees.
+"""Resize decoded frames to the tower's picture.
 
-``whole`` (the default) keeps the whole picture and its aspect and resizes it with antialias; so every
-host can use the features, whatever it crops. ``reference`` repeats the released code: cover, crop the
-centre, no antialias, which never shows the tower up to 44 % of the height.
-
-This module knows no model, only that one token covers PATCH x PATCH pixels.
+``fit`` (the default) keeps the whole picture and its aspect and resizes it with antialias; so every
+host can use the features, whatever it crops. ``center_crop`` repeats the released code: cover, crop the
+centre, no antialias, which cuts off up to 44 % of the height.
 """
 
 from __future__ import annotations
@@ -15,23 +13,21 @@ from itertools import product
 from torch import Tensor
 from torch.nn import functional as F
 
-from vega3d.backbones.frames import require_frames, unit
-from vega3d.config import PATCH, WanConfig
+from vega3d.backbones.frames import unit
+from vega3d.backbones.wan.config import PATCH, WanConfig
 from vega3d.errors import InputError
 
-__all__ = ["prepare", "require_frames", "tower_size", "unit"]
-
 LONGEST = 1024  # tokens on one side that Wan's rotary positions reach
-MAX_COVER = 1 << 26  # pixels of the picture that ``reference`` resizes to before it crops
+MAX_COVER = 1 << 26  # pixels of the picture that ``center_crop`` resizes to before it crops
 
 
 def tower_size(height: int, width: int, config: WanConfig) -> tuple[int, int]:
     """(H, W) of the picture that the tower sees, multiples of 16, for a frame of height x width pixels.
 
-    ``whole``: the aspect of the frame, the area of ``config.pixels``, never more than
-    ``config.max_tokens`` tokens, never fewer than one token a side. ``reference``: ``config.size``.
+    ``fit``: the aspect of the frame, the area of ``config.pixels``, never more than
+    ``config.max_tokens`` tokens, never fewer than one token a side. ``center_crop``: ``config.size``.
     """
-    if config.picture == "reference":
+    if config.resize == "center_crop":
         return config.size[1], config.size[0]
     rows, columns = _token_grid(height, width, config)
     return rows * PATCH, columns * PATCH
@@ -59,7 +55,7 @@ def prepare(frame: Tensor, config: WanConfig) -> Tensor:
     height, width = frame.shape[-2:]
     size = tower_size(height, width, config)
     picture = unit(frame)[None]  # (1, 3, H0, W0)
-    if config.picture == "reference":
+    if config.resize == "center_crop":
         picture = (_cover_and_crop(picture * 2.0 - 1.0, *size) + 1.0) / 2.0
     elif (height, width) != size:
         picture = F.interpolate(picture, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -72,10 +68,10 @@ def _cover_and_crop(picture: Tensor, height: int, width: int) -> Tensor:
     cover = (round(picture.shape[2] * scale), round(picture.shape[3] * scale))  # halves go to even
     if cover[0] * cover[1] > MAX_COVER:
         raise InputError(
-            "The frame is too elongated for picture='reference'.",
+            "The frame is too elongated for resize='center_crop'.",
             got=f"{picture.shape[3]} x {picture.shape[2]} pixels, covering at {cover[1]} x {cover[0]}",
             expected=f"at most {MAX_COVER} pixels when it covers {width} x {height}",
-            fix="use WanConfig(picture='whole'), which never crops",
+            fix="use WanConfig(resize='fit'), which never crops",
         )
     resized = F.interpolate(picture, size=cover, mode="bilinear", align_corners=False)
     top, left = (cover[0] - height) // 2, (cover[1] - width) // 2

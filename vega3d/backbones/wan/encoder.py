@@ -1,12 +1,12 @@
-"""WanTower: pictures at tower size to latents, latents to the residual stream after a block.
+"""WanEncoder: pictures at tower size to latents, latents to the residual stream after a block.
 
-The tensors' side of the backbone: modules, devices, what is computed once, micro-batches. It knows no
-decoded frames, no plans and no feature maps.
+The tensors' side of the backbone: modules, devices, constants, micro-batches. Decoded frames, plans and
+feature maps belong to ``backbone``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,11 +14,15 @@ import torch
 from diffusers.utils.constants import DIFFUSERS_ATTN_BACKEND
 from torch import Tensor
 
+from vega3d._utils import moved
 from vega3d.backbones.diffusion import add_noise, schedule, shared_noise
+from vega3d.backbones.micro_batch import in_micro_batches
 from vega3d.backbones.wan import dit, prompt, vace, vae
+from vega3d.backbones.wan.config import WanConfig
 from vega3d.backbones.wan.vae2d import PlaneEncoder
-from vega3d.config import WanConfig
 from vega3d.errors import BackboneError, ConfigError
+
+__getattr__ = moved.names(__name__, {"WanTower": "vega3d.backbones.wan.encoder:WanEncoder"})
 
 GRIDS = 32  # latent sizes whose rotary positions are kept
 
@@ -32,7 +36,7 @@ class _Constants:
     control: list[dit.BlockConstants]
 
 
-class WanTower:
+class WanEncoder:
     """A frozen Wan2.1 for one noisy step.
 
     Args:
@@ -51,10 +55,10 @@ class WanTower:
         settings = transformer.config
         channels = settings.num_attention_heads * settings.attention_head_dim
         _require_block(config.block, len(transformer.blocks))
-        _require_kind(config, vace.is_vace(transformer))
+        vace.require_kind(config.mode, vace.is_vace(transformer))
         self.dit = transformer.eval().requires_grad_(False)
         self.vae = autoencoder.eval().requires_grad_(False)
-        self.plane = PlaneEncoder(self.vae) if "plane" in config.shortcuts else None
+        self.plane = PlaneEncoder(self.vae)
         self.prompt_embeds = prompt.require_fitting(prompt_embeds, settings.text_dim)
         self.config = replace(config, channels=channels)
         if config.attention is not None:
@@ -71,8 +75,7 @@ class WanTower:
     def to(self, device: str | torch.device) -> Self:
         """Move to a device, in place."""
         for module in (self.dit, self.vae, self.plane):
-            if module is not None:
-                module.to(device)
+            module.to(device)
         self._forget()
         return self
 
@@ -123,10 +126,10 @@ class WanTower:
         pictures = frames.unsqueeze(2) if frames.ndim == 4 else frames  # (N, 3, T, H, W)
         vae.require_pictures(pictures)
         size = self._frame_batch if pictures.shape[2] == 1 else self.micro_batch
-        return self._in_micro_batches(self._encode_pictures, pictures.float().to(self.device), size)
+        return in_micro_batches(pictures.float().to(self.device), size, self._encode_pictures)
 
     def _encode_pictures(self, pictures: Tensor) -> Tensor:
-        if self.plane is not None and pictures.shape[2] == 1:
+        if pictures.shape[2] == 1:
             latents: Tensor = self.plane(pictures[:, :, 0] * 2.0 - 1.0)
             return latents.unsqueeze(2)
         return vae.encode(self.vae, pictures)
@@ -175,37 +178,31 @@ class WanTower:
             kept = self._residual_stream(part, told, blocks)
             return torch.stack([kept[block] for block in blocks], dim=1)  # (n, blocks, L, C)
 
-        states = self._in_micro_batches(run, batch, self.micro_batch)
+        states = in_micro_batches(batch, self.micro_batch, run)
         return {block: states[:, place] for place, block in enumerate(blocks)}
 
     def _residual_stream(self, part: Tensor, timestep: float, blocks: Collection[int]) -> dict[int, Tensor]:
         """One micro-batch through the DiT."""
         latents, control = part[:, :16], part[:, 16:]
         constants, rotary = self._constants(timestep), self._positions(latents)
-        residual = torch.float32 if self.config.residual == "float32" else self.dtype
+        residual = torch.float32 if self.config.residual_dtype == "float32" else self.dtype
         stream = dit.embed_patches(self.dit, latents, residual)
         hints = vace.hints(self.dit, stream, control, constants.control, rotary) if control.shape[1] else None
-        main = constants.main[: max(blocks) + 1] if "stop" in self.config.shortcuts else constants.main
+        main = constants.main[: max(blocks) + 1]
         return dit.residual_stream(self.dit, stream, main, rotary, blocks, hints)
 
     def _constants(self, timestep: float) -> _Constants:
-        keep = "constants" in self.config.shortcuts
-        if keep and self._kept is not None and self._kept.timestep == timestep:
-            return self._kept
-        shortcuts = self.config.shortcuts
-        condition = dit.embed_condition(self.dit, self.prompt_embeds.to(self.device), timestep, shortcuts)
-        main, control = (
-            [dit.block_constants(block, condition, shortcuts) for block in blocks]
-            for blocks in (self.dit.blocks, getattr(self.dit, "vace_blocks", ()))
-        )
-        constants = _Constants(timestep, main, control)
-        self._kept = constants if keep else None
-        return constants
+        if self._kept is None or self._kept.timestep != timestep:
+            condition = dit.embed_condition(self.dit, self.prompt_embeds.to(self.device), timestep)
+            main, control = (
+                [dit.block_constants(block, condition) for block in blocks]
+                for blocks in (self.dit.blocks, getattr(self.dit, "vace_blocks", ()))
+            )
+            self._kept = _Constants(timestep, main, control)
+        return self._kept
 
     def _positions(self, latents: Tensor) -> Tensor:
         shape = latents.shape[2:]
-        if "constants" not in self.config.shortcuts:
-            return dit.positions(self.dit, latents)
         if shape not in self._rotary:
             if len(self._rotary) >= GRIDS:
                 self._rotary.clear()
@@ -215,19 +212,9 @@ class WanTower:
     def _blank_latent(self, latents: Tensor) -> Tensor:
         """The latent of a picture that is zero in [-1, 1]: (1, 16, 1, h, w)."""
         size = latents.shape[3:]
-        if "encodes" not in self.config.shortcuts or size not in self._blank:
+        if size not in self._blank:
             self._blank = {size: self.latents(torch.full((1, 3, size[0] * 8, size[1] * 8), 0.5))}
         return self._blank[size].to(latents)
-
-    @staticmethod
-    def _in_micro_batches(run: Callable[[Tensor], Tensor], batch: Tensor, size: int) -> Tensor:
-        """Run on parts of exactly ``size`` rows; the last part is filled with its last row."""
-        done = []
-        for first in range(0, len(batch), size):
-            part = batch[first : first + size]
-            filled = torch.cat([part, part[-1:].expand(size - len(part), *part.shape[1:])])
-            done.append(run(filled.contiguous())[: len(part)])
-        return torch.cat(done)
 
 
 def _use_attention(transformer: Any, name: str) -> None:
@@ -240,17 +227,6 @@ def _use_attention(transformer: Any, name: str) -> None:
             expected="a back end of diffusers that is installed here; `vega3d doctor` lists them",
             fix="leave WanConfig(attention=...) out to use torch's own",
         ) from error
-
-
-def _require_kind(config: WanConfig, is_vace: bool) -> None:
-    wants_vace = config.mode.startswith("vace")
-    if wants_vace != is_vace:
-        raise BackboneError(
-            f"Mode {config.mode!r} does not fit these weights.",
-            got="a VACE" if is_vace else "a text-to-video Wan2.1",
-            expected="a Wan2.1-VACE" if wants_vace else "a text-to-video Wan2.1",
-            fix="WanConfig(mode='vace_no_reference') runs a VACE, mode='frame' a text-to-video Wan2.1",
-        )
 
 
 def _require_block(block: int, kept: int) -> None:

@@ -1,16 +1,16 @@
-"""What a wrapped model costs, from configurations alone: parameters, memory, operations, bytes on disk.
+"""Costs from configurations alone: parameters, memory, operations, bytes on disk.
 
     found = estimate(Setup(host="7b", wan="t2v-1.3b", frames=(8, 32), modes=("frame", "clip")))
     found.clips[0].branch.total         # operations of the generator on 8 frames
 
 Parameters are counted on the real classes on the meta device; operations and memory follow from shapes, by
 formulas that tests hold to torch's own counters. Nothing is downloaded but the ``config.json`` of a model
-that is not a published one. No time is estimated: that depends on a machine, and has to be measured.
+that is not a published one. Time depends on a machine and has to be measured.
 """
 
 from __future__ import annotations
 
-from vega3d.estimate.costs import ClipCost, Estimate, Training, estimate
-from vega3d.estimate.setup import MODES, Setup
+from vega3d.costs.estimate import ClipCost, Estimate, Training, estimate
+from vega3d.costs.setup import Setup
 
-__all__ = ["MODES", "ClipCost", "Estimate", "Setup", "Training", "estimate"]
+__all__ = ["ClipCost", "Estimate", "Setup", "Training", "estimate"]

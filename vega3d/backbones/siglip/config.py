@@ -1,0 +1,72 @@
+"""Settings of a frozen SigLIP vision tower. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from vega3d.config import DType, require, require_choice
+
+if TYPE_CHECKING:
+    from vega3d.backbones.cost import BackboneCost, Device
+    from vega3d.video import FramePlan
+
+
+@dataclass(frozen=True)
+class SiglipConfig:
+    """How a frozen SigLIP or SigLIP 2 vision tower is run as a second semantic stream.
+
+    Attributes:
+        path: folder or hub id, for example ``google/siglip-so400m-patch14-384``. Never copied.
+        revision: hub revision of ``path``.
+        channels: width C of the tower; filled in from the loaded weights, needed only without them.
+        layer: hidden state that is the feature: -1 is the last one with the final norm, -2 the one before
+            the last block without it (LLaVA's choice), and so on.
+        micro_batch: frames in one forward; None means 1 on CPU and 8 on GPU. The last one is padded.
+        dtype: precision of the tower.
+    """
+
+    path: str | None = None
+    revision: str | None = None
+    channels: int | None = None
+    layer: int = -1
+    micro_batch: int | None = None
+    dtype: DType = "float32"
+
+    def __post_init__(self) -> None:
+        require_choice("dtype", self.dtype, get_args(DType))
+        require(self.layer <= -1, "layer does not count from the end.", self.layer, "-1, -2, ...", "use -1")
+        require(
+            self.micro_batch is None or self.micro_batch >= 1,
+            "micro_batch is not positive.",
+            self.micro_batch,
+            "a positive integer or None",
+            "leave it at None",
+        )
+
+    @property
+    def needs_host_grid(self) -> bool:
+        """Whether features depend on the host's token grid: never."""
+        return False
+
+    def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
+        """Each frame that the host gets, alone."""
+        from vega3d.video import FramePlan
+
+        return FramePlan.per_frame(host_frames)
+
+    def cost(self, size: tuple[int, int], frames: int | FramePlan, device: Device = "cuda") -> BackboneCost:
+        """Cost of one clip, from the configuration of the weights at ``path`` alone.
+
+        Args:
+            size: height and width of the decoded frames; without effect, since all are resized alike.
+            frames: of a video whose frames the host gets one by one, or the plan of the clip.
+            device: decides the default micro-batch.
+
+        Raises:
+            BackboneError: there is no SigLIP at ``path``.
+        """
+        from vega3d.backbones.siglip.cost import clip_cost
+
+        return clip_cost(self, frames, device)

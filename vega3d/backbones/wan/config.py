@@ -1,0 +1,259 @@
+"""Settings of a frozen Wan2.1, and what follows from them alone: frame plans, costs. Imports no torch.
+
+The defaults are the paper's (arXiv 2603.19235, sec. 3 and 5: Wan2.1-T2V 1.3B, block 20, sigma = 0.30, empty
+prompt), except that the whole picture is encoded instead of a centre crop, and that noise is seeded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from vega3d._utils import moved
+from vega3d.config import Branch, DType, NoisePolicy, Schedule, require, require_choice
+from vega3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vega3d.backbones.cost import BackboneCost, Device
+    from vega3d.video import FramePlan
+
+Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_reference"]
+Resize = Literal["fit", "center_crop"]
+ResidualDType = Literal["float32", "model"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+AS_VIDEO: tuple[Mode, ...] = ("window", "clip")
+"""Modes whose VAE encodes a chunk as a video; in the others it encodes single frames."""
+
+PATCH = 16  # pixels of the picture that one DiT token covers on a side: VAE stride 8 x DiT patch 2
+
+RENAMES = moved.Renames(
+    {
+        "picture": "resize",
+        "between": "extra_frames",
+        "length": "max_latent_frames",
+        "draws": "noise_samples",
+        "residual": "residual_dtype",
+    },
+    gone=("shortcuts", "match"),
+    values={"resize": {"whole": "fit", "reference": "center_crop"}},
+)
+_HASHED_SHORTCUTS = ("stop", "plane", "constants", "pad_key", "one_token", "encodes")
+_USED_IN = {
+    "window": {"window"},
+    "joint": {"max_latent_frames"},
+    "clip": {"max_latent_frames", "extra_frames"},
+}
+_USED_BY = {"fit": {"pixels", "max_tokens"}, "center_crop": {"size"}}
+
+
+@moved.fields(RENAMES)
+@dataclass(frozen=True)
+class WanConfig:
+    """Settings of a frozen Wan2.1 that gives one feature map for each frame.
+
+    Attributes:
+        path: diffusers folder, original Wan folder, or hub id of the weights. Never copied.
+        revision: hub revision of ``path``.
+        channels: width C of the DiT; filled in from the loaded weights, needed only without them.
+        block: zero-based DiT block whose output (the residual stream after it) is the feature.
+        sigma: noise level of flow matching, z = (1 - sigma) z0 + sigma eps, in 0..1.
+        schedule: ``exact`` uses sigma as given with timestep 1000 sigma; ``released`` looks both up
+            in the integer-truncated table of the released code (0.3 becomes t = 299, 0.299923837).
+        mode: ``frame`` encodes each frame as its own one-frame video (the released code); ``window`` a
+            micro-clip that ends at it and keeps the last latent; ``joint`` all frames' own latents under one
+            attention; ``clip`` the frames as one video; ``vace_no_reference`` and ``vace_reference`` (with
+            the clip's first frame) each frame as the control of a Wan2.1-VACE.
+        window: frames of a micro-clip in mode ``window``: 5, 9, ... (1 + 4k).
+        extra_frames: mode ``clip``: source frames that the generator encodes between two of the host's.
+        max_latent_frames: modes ``joint`` and ``clip``: most latent frames in one forward; 21 are 81 frames,
+            the length that Wan2.1 was trained on. Longer clips are split into equal parts.
+        resize: ``fit`` resizes the whole picture with antialias, keeping its aspect; ``center_crop`` covers
+            ``size`` and crops the centre, as the released code does.
+        pixels: area aimed at by ``fit``, in pixels; about 832 x 480.
+        max_tokens: upper limit of DiT tokens for one frame under ``fit``.
+        size: tower width and height in pixels for ``center_crop``; multiples of 16.
+        pool: average the map to pool x pool cells before anything else, as the released 3-D branch does
+            (14); None keeps every token.
+        noise: ``content`` draws for each video from (seed, its pixels); ``shared`` draws once for all.
+        seed: seed of the noise.
+        noise_samples: the feature is the mean over so many draws of the noise.
+        micro_batch: videos in one forward; None means 1 on CPU and 8 on GPU (1 for ``joint`` and ``clip``).
+            Part of the fingerprint: the last micro-batch is padded, so that a feature never depends on
+            its neighbours in a batch.
+        dtype: precision of the DiT; the VAE always runs in float32.
+        residual_dtype: precision of the DiT's residual stream under bfloat16: ``float32`` as the released
+            code runs it, ``model`` as diffusers does.
+        attention: back end of the DiT's self attention by diffusers' name (``native``, ``flash``, ...);
+            None takes diffusers' default.
+    """
+
+    path: str | None = None
+    revision: str | None = None
+    channels: int | None = None
+    block: int = 20
+    sigma: float = 0.3
+    schedule: Schedule = "exact"
+    mode: Mode = "frame"
+    window: int = 5
+    extra_frames: int = 0
+    max_latent_frames: int = 21
+    resize: Resize = "fit"
+    pixels: int = 832 * 480
+    max_tokens: int = 1600
+    size: tuple[int, int] = (832, 480)
+    pool: int | None = None
+    noise: NoisePolicy = "content"
+    seed: int = 0
+    noise_samples: int = 1
+    micro_batch: int | None = None
+    dtype: DType = "float32"
+    residual_dtype: ResidualDType = "float32"
+    attention: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", tuple(self.size))  # JSON gives a list
+        require_resize(self.resize)
+        for name, choices in _CHOICES.items():
+            require_choice(name, getattr(self, name), get_args(choices))
+        require(
+            0.0 <= self.sigma <= 1.0,
+            "sigma is outside [0, 1].",
+            self.sigma,
+            "a noise level of flow matching: 0 is the clean latent, 1 is pure noise",
+            f"if you meant timestep {self.sigma:g} of 1000, pass sigma={self.sigma / 1000:g}",
+        )
+        require(self.block >= 0, "block is negative.", self.block, "a zero-based index", "count from 0")
+        require(
+            self.window >= 5 and self.window % 4 == 1,
+            "window is no length of a micro-clip.",
+            self.window,
+            "5, 9, 13, ... (1 + 4k): any other length would silently lose its last frames in the VAE",
+            "use 5 or 9; mode='frame' is a window of 1",
+        )
+        require(self.extra_frames >= 0, "extra_frames is negative.", self.extra_frames, "0 or more", "use 0")
+        require(
+            self.max_tokens >= 1 and self.pixels >= PATCH * PATCH,
+            "The picture budget is empty.",
+            (self.pixels, self.max_tokens),
+            f"pixels >= {PATCH * PATCH} and max_tokens >= 1",
+            "leave both at their defaults",
+        )
+        require(
+            len(self.size) == 2 and all(side >= PATCH and side % PATCH == 0 for side in self.size),
+            "size does not fit the tower.",
+            self.size,
+            f"(width, height), both multiples of {PATCH}",
+            f"round both to multiples of {PATCH}, for example (832, 480)",
+        )
+        for name in ("max_latent_frames", "noise_samples", "pool", "micro_batch"):
+            value = getattr(self, name)
+            require(
+                value is None or value >= 1, f"{name} is not positive.", value, "1 or more", "leave it out"
+            )
+
+    @classmethod
+    def reference(cls, branch: Branch = "vsi", **changes: Any) -> WanConfig:
+        """The settings that a released branch really runs with: cropped picture, truncated table.
+
+        Args:
+            branch: ``vsi`` (Qwen2.5-VL): 832 x 480 and, as its scripts never set the block, the last one
+                of the 1.3B model, 29. ``3d`` (LLaVA-Video): 1280 x 720, block 20, pooled to 14 x 14.
+            changes: other fields.
+        """
+        require_choice("branch", branch, get_args(Branch))
+        released = {"block": 29} if branch == "vsi" else {"size": (1280, 720), "pool": 14}
+        return cls(**{"resize": "center_crop", "schedule": "released", **released, **changes})
+
+    @property
+    def needs_host_grid(self) -> bool:
+        """Whether features depend on the host's token grid: never."""
+        return False
+
+    def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
+        """Frames that the mode encodes, and which of them belong together.
+
+        Args:
+            host_frames: source frame numbers that the host gets, in order.
+        """
+        from vega3d.video import FramePlan
+
+        if self.mode == "window":
+            return FramePlan.windows(host_frames, self.window)
+        if self.mode == "joint":
+            return FramePlan.together(host_frames, self.max_latent_frames)
+        if self.mode == "clip":
+            return FramePlan.together(host_frames, 4 * self.max_latent_frames - 3, self.extra_frames)
+        if self.mode == "vace_reference":
+            return FramePlan.beside_first(host_frames)
+        return FramePlan.per_frame(host_frames)
+
+    def modes(self) -> tuple[Mode, ...]:
+        """Modes that the weights at ``path`` can run, the default first.
+
+        Raises:
+            BackboneError: there is no Wan at ``path``.
+        """
+        from vega3d.backbones.wan.shapes import find_wan
+
+        is_vace = find_wan(self.path).is_vace
+        return tuple(mode for mode in MODES if mode.startswith("vace") == is_vace)
+
+    def cost(self, size: tuple[int, int], frames: int | FramePlan, device: Device = "cuda") -> BackboneCost:
+        """Cost of one clip, from the configuration of the weights at ``path`` alone.
+
+        Args:
+            size: height and width of the decoded frames.
+            frames: of a video whose frames the host gets one by one, or the plan of the clip.
+            device: decides the default micro-batch.
+
+        Raises:
+            BackboneError: there is no Wan at ``path``, it has no such block, or the mode does not fit it.
+        """
+        from vega3d.backbones.wan.cost import clip_cost
+
+        return clip_cost(self, size, frames, device)
+
+    def hashed(self) -> dict[str, Any]:
+        """Settings that decide a feature, under the names of version 0.1.
+
+        The fingerprint hashes them, so that features of 0.1 and of later versions are the same. This map is
+        frozen: a later setting is added only where it differs from its default.
+        """
+        used = _USED_IN.get(self.mode, set()) | _USED_BY[self.resize]
+        optional = set().union(*_USED_IN.values(), *_USED_BY.values())
+        idle = {"path", "revision", "micro_batch", *(optional - used)}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in idle}
+        for old, new in RENAMES.renamed.items():
+            if new in values:
+                values[old] = values.pop(new)
+        old_values = {new: old for old, new in RENAMES.values["resize"].items()}
+        values["picture"] = old_values[values["picture"]]
+        return {**values, "shortcuts": _HASHED_SHORTCUTS}
+
+
+_CHOICES = {
+    "mode": Mode,
+    "resize": Resize,
+    "noise": NoisePolicy,
+    "schedule": Schedule,
+    "dtype": DType,
+    "residual_dtype": ResidualDType,
+}
+
+
+def require_resize(resize: object) -> None:
+    """Refuse a value that only version 0.1 reads.
+
+    Raises:
+        ConfigError: it is ``matched``.
+    """
+    if resize == "matched":
+        raise ConfigError(
+            "Invalid picture 'matched': version 0.1 of vega3d is the last one that reads it.",
+            got="picture='matched'",
+            expected=", ".join(get_args(Resize)),
+            fix="set resize='fit' (pixels=... makes it smaller), and rebuild a store of such features: "
+            "vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME",
+        )

@@ -1,0 +1,206 @@
+"""Costs of a host with a generator: one setup in, one estimate out."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vega3d import registry
+from vega3d.backbones.cost import BackboneCost, Part, clip_cost
+from vega3d.config import FusionConfig
+from vega3d.costs.host import HostClip, host_clip, prefill_flops, vision_flops
+from vega3d.costs.memory import training_memory
+from vega3d.costs.parameters import empty_host, find_host, host_parts, lora_parameters, new_parts
+from vega3d.costs.setup import ALL, Setup
+from vega3d.costs.stored import stored_bytes
+from vega3d.errors import ConfigError, nearest
+from vega3d.hosts import family_of
+from vega3d.store.format import FeatureFormat
+from vega3d.video import frame_plan
+
+Recipe = Literal["align", "lora", "full"]
+STAGES = (0, 1, 2, 3)
+FORMS = tuple(
+    FeatureFormat(grid, precision) for grid in ("native", "pooled") for precision in ("bfloat16", "int8")
+)
+APART = 10_000  # source frames between two of the host's: room for whatever a mode encodes between them
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a recipe trains.
+
+    Attributes:
+        recipe: ``align`` trains projector and fusion, ``lora`` adapters of the language model too, ``full``
+            the language model itself. Vision tower and generator are frozen in all of them.
+        trained: number of trained parameters.
+        frozen: number of frozen ones of the host.
+        memory: for each ZeRO stage, bytes on one GPU for weights, gradients and Adam's state.
+    """
+
+    recipe: Recipe
+    trained: int
+    frozen: int
+    memory: dict[int, int]
+
+
+@dataclass(frozen=True)
+class ClipCost:
+    """Costs of one clip.
+
+    Attributes:
+        mode: of the generator.
+        frames: that the host gets.
+        tokens: of the host, visual ones and text.
+        branch: of the generator.
+        vision: operations of the host's vision tower.
+        prefill: operations of the host's language model up to the first new token.
+        stored: bytes of the clip's features, for each grid and precision.
+    """
+
+    mode: str
+    frames: int
+    tokens: int
+    branch: BackboneCost
+    vision: float
+    prefill: float
+    stored: dict[str, dict[str, int]]
+
+    @property
+    def share(self) -> float:
+        """Operations of the generator for one of the host's, without those that serve all clips at once."""
+        return sum(self.branch.flops.values()) / (self.vision + self.prefill)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; sums stand beside their parts."""
+        cost = self.branch
+        return {
+            **{name: getattr(self, name) for name in ("mode", "frames", "tokens", "vision", "prefill")},
+            "encoded": cost.encoded,
+            "branch": {**cost.flops, "condition": cost.once, "total": cost.total},
+            "memory": {"weights": cost.weights, **cost.moments, "peak": cost.peak},
+            "stored": self.stored,
+            "share": self.share,
+        }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Costs of a host with a generator.
+
+    Attributes:
+        setup: what was asked.
+        tower: height and width of the picture that the generator encodes, in pixels.
+        grid: rows and columns of the host's tokens on a frame.
+        parts: parameters and weights by part, as they run.
+        fusions: for each built-in fusion, its projector and its gate.
+        training: by recipe.
+        clips: by mode and number of frames.
+    """
+
+    setup: Setup
+    tower: tuple[int, int]
+    grid: tuple[int, int]
+    parts: tuple[Part, ...]
+    fusions: dict[str, tuple[Part, Part]]
+    training: tuple[Training, ...]
+    clips: tuple[ClipCost, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**dataclasses.asdict(self), "clips": [clip.to_dict() for clip in self.clips]}
+
+
+def estimate(setup: Setup) -> Estimate:
+    """Costs of a host with a generator.
+
+    Raises:
+        HostError: there is no such host.
+        BackboneError: there are no such weights, or no such block.
+        ConfigError: a mode does not fit the weights, or the settings do not describe their cost.
+        InputError: a picture of that size cannot be had.
+    """
+    host, config = empty_host(find_host(setup.host)), setup.generator()
+    configs = _configs(config, setup.modes)
+    clips = tuple(_clip(setup, config, host, count) for config in configs for count in setup.frames)
+    first = clips[0].branch
+    width = family_of(host).width(host.config)
+    new = new_parts(setup.fusion, first.channels, width)
+    config = dataclasses.replace(config if setup.modes else configs[0], channels=first.channels)
+    return Estimate(
+        setup=dataclasses.replace(setup, config=config),
+        tower=first.picture,
+        grid=_seen(setup, host, 1).grid,
+        parts=(*host_parts(host), *new, *first.parts),
+        fusions={
+            name: new_parts(FusionConfig(name), first.channels, width)
+            for name in registry.BUILT_IN["fusions"]
+        },
+        training=_training(setup, host, sum(part.parameters for part in new)),
+        clips=clips,
+    )
+
+
+def _configs(config: Any, modes: tuple[str, ...]) -> list[Any]:
+    """The settings in each of the modes; in the first that fits the weights where none is named."""
+    fitting: tuple[str, ...] = config.modes() if hasattr(config, "modes") else ()
+    if not fitting and modes in ((), ALL):
+        return [config]
+    for mode in () if modes == ALL else modes:
+        if mode not in fitting:
+            close = nearest(mode, fitting)
+            raise ConfigError(
+                f"Invalid mode {mode!r} for {config.path}.",
+                got=f"mode {mode!r}",
+                expected=", ".join(fitting) or f"no mode: {type(config).__name__} has none",
+                fix=f"did you mean {close!r}?"
+                if close
+                else "--mode all takes those that fit, or name other weights with --wan",
+            )
+    default = config.mode if config.mode in fitting else fitting[0]
+    asked = fitting if modes == ALL else modes or (default,)
+    return [dataclasses.replace(config, mode=mode) for mode in asked]
+
+
+def _seen(setup: Setup, host: Any, frames: int) -> HostClip:
+    width, height = setup.size
+    return host_clip(
+        host, height, width, frames, medium=setup.medium, text=setup.text, max_pixels=setup.max_pixels
+    )
+
+
+def _clip(setup: Setup, config: Any, host: Any, frames: int) -> ClipCost:
+    plan, (width, height) = frame_plan(config, range(0, frames * APART, APART)), setup.size
+    branch, seen = clip_cost(config, (height, width), plan, setup.device), _seen(setup, host, frames)
+    stored: dict[str, dict[str, int]] = {}
+    for form in FORMS:
+        stored.setdefault(form.grid, {})[form.precision] = stored_bytes(form, branch)
+    return ClipCost(
+        mode=getattr(config, "mode", "frame"),
+        frames=frames,
+        tokens=seen.visual_tokens + seen.text,
+        branch=branch,
+        vision=vision_flops(host, seen),
+        prefill=prefill_flops(host, seen),
+        stored=stored,
+    )
+
+
+def _training(setup: Setup, host: Any, new: int) -> tuple[Training, ...]:
+    text, vision = (part.parameters for part in host_parts(host))
+    lora = lora_parameters(host, setup.rank)
+    recipes: tuple[tuple[Recipe, int, int], ...] = (
+        ("align", new, text + vision),
+        ("lora", lora + new, text + vision),
+        ("full", text + new, vision),
+    )
+    return tuple(
+        Training(
+            name,
+            trained,
+            frozen,
+            {stage: training_memory(trained, frozen, stage, setup.gpus) for stage in STAGES},
+        )
+        for name, trained, frozen in recipes
+    )

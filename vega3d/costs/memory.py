@@ -1,0 +1,45 @@
+"""Memory of a training run: weights, gradients and optimizer, and activations of the host.
+
+The arithmetic of mixed precision with Adam (ZeRO, arXiv 1910.02054, section 3): 16 bytes for each trained
+parameter, 2 for each frozen one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+LAYER, LOGIT = 34, 12  # bytes of activations: a channel of a layer, a logit with its copy and gradients
+
+
+def training_memory(trained: int, frozen: int, stage: int, processes: int) -> int:
+    """Bytes on each GPU for weights, gradients and Adam's state, under DeepSpeed's ZeRO.
+
+    Args:
+        trained: number of trained parameters.
+        frozen: number of frozen ones, in bfloat16.
+        stage: 0 to 3: nothing is split, optimizer, gradients too, weights too.
+        processes: GPUs that share it.
+    """
+    weights, gradients, optimizer = 2 * trained, 2 * trained, 12 * trained
+    split = [optimizer * (stage >= 1), gradients * (stage >= 2), (weights + 2 * frozen) * (stage >= 3)]
+    whole = weights + gradients + optimizer + 2 * frozen
+    return whole - sum(split) + -(-sum(split) // processes)
+
+
+def activation_memory(host: Any, tokens: int, *, recompute: bool) -> int:
+    """Bytes of the language model's activations for one backward pass, in bfloat16.
+
+    34 bytes a token and channel in each layer (Korthikanti et al., arXiv 2205.05198, equation 2, without its
+    term for attention scores, which fused attention does not keep); with checkpointing the input of each
+    layer, and one layer whole. Then the logits: in bfloat16, in float32 for the loss, and their gradients.
+    A rough figure: libraries' scratch space and fragments are not in it.
+
+    Args:
+        host: on any device.
+        tokens: of a micro-batch, padding included.
+        recompute: gradient checkpointing.
+    """
+    text = host.config.get_text_config()
+    layers, wide = text.num_hidden_layers, text.hidden_size
+    kept = layers * 2 + LAYER if recompute else layers * LAYER
+    return int(tokens * (kept * wide + LOGIT * text.vocab_size))

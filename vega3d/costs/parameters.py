@@ -1,0 +1,130 @@
+"""Parameters by part, and how many of them a training run changes.
+
+Counted on the real classes, built on the meta device: nothing is allocated, and a class that changes is
+counted as it is. Published hosts are data (``hosts.json``, with their sources); a folder or a hub id gives
+its configuration alone. LoRA is counted from the layers that the host's family names, without PEFT.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vega3d._torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+import transformers
+from torch import nn
+from transformers import AutoConfig, Qwen2_5_VLConfig
+
+from vega3d import registry
+from vega3d.backbones.cost import Part
+from vega3d.config import FusionConfig
+from vega3d.errors import HostError, nearest
+from vega3d.fusion import build
+from vega3d.hosts import family_of
+
+HOSTS = Path(__file__).with_name("hosts.json")
+ROPE = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+
+
+@cache
+def _published() -> dict[str, Any]:
+    shapes: dict[str, Any] = json.loads(HOSTS.read_text(encoding="utf-8"))
+    return shapes
+
+
+def find_host(name: str) -> Any:
+    """A host's transformers configuration.
+
+    Args:
+        name: ``3b``, ``7b``, ``32b`` or ``72b`` for Qwen2.5-VL, or a folder or hub id with a config.json.
+
+    Raises:
+        HostError: it is none of them, or its configuration is not there.
+    """
+    known = _published()["hosts"]
+    for short, shape in known.items():
+        if name.lower() in (short, shape["id"].lower()):
+            return _qwen(shape)
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        close = nearest(name.lower(), known)
+        raise HostError(
+            f"Unknown host {name!r}.",
+            got=str(error).splitlines()[0],
+            expected="one of " + ", ".join(known) + ", or a folder or hub id with a config.json",
+            fix=f"did you mean {close!r}?" if close else "check the spelling; offline, name a folder",
+        ) from error
+
+
+def _qwen(shape: Mapping[str, Any]) -> Any:
+    text = {**shape["text"], "rope_parameters": ROPE}
+    vision = {
+        **_published()["vision"],
+        "intermediate_size": shape["vision_intermediate"],
+        "out_hidden_size": text["hidden_size"],
+    }
+    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape["tied"])
+
+
+def empty_host(config: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
+    """A host's own class on the meta device.
+
+    Raises:
+        HostError: no family is registered for it, or transformers has no such model.
+    """
+    try:
+        kind = transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    except KeyError:
+        raise HostError(
+            f"{config.model_type!r} is no vision-language model of transformers.",
+            got=type(config).__name__,
+            expected="a model of one of the types " + ", ".join(registry.names("hosts")),
+            fix="name a Qwen2-VL, Qwen2.5-VL or Qwen3-VL",
+        ) from None
+    with torch.device("meta"):
+        host = kind(config).to(dtype)
+    family_of(host)
+    return host
+
+
+def host_parts(host: Any) -> tuple[Part, Part]:
+    """Language model with embeddings and head, and vision tower with its merger."""
+    whole, vision = Part.of("host", host), Part.of("vision tower", host.model.visual)
+    text = Part(
+        "language model", whole.parameters - vision.parameters, whole.size - vision.size
+    )  # embeddings and head may be one tensor
+    return text, vision
+
+
+def new_parts(fusion: FusionConfig, channels: int, width: int) -> tuple[Part, Part]:
+    """Projector and fusion of a method, in float32.
+
+    Args:
+        fusion: the method and its hidden width.
+        channels: C of the generator.
+        width: D of the host.
+    """
+    kind = registry.resolve("fusions", fusion.type)
+    with torch.device("meta"):
+        projector, gate = build(kind, width, fusion.hidden, channels)
+    return Part.of("projector", projector), Part.of("fusion", gate)
+
+
+def lora_parameters(host: Any, rank: int) -> int:
+    """Parameters of LoRA on every layer that the host's family names: the seven linears of each block."""
+    wanted = re.compile(family_of(host).lora_targets)
+    targets = [
+        module
+        for name, module in host.named_modules()
+        if isinstance(module, nn.Linear) and wanted.fullmatch(name)
+    ]
+    return sum(rank * (module.in_features + module.out_features) for module in targets)
