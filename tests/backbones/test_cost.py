@@ -26,8 +26,8 @@ VACE = dataclasses.replace(DIT, vace_layers=tuple(range(0, 30, 2)))
 VAE = VaeShape()
 TEXT_MODES: tuple[Mode, ...] = ("frame", "window", "joint", "clip")
 
-# TFLOP of the true 1.3B and its VAE, counted by torch on the meta device: height, width, mode, frames; VAE in 2-D
-# for single frames, DiT of 21 blocks with cross attention in closed form, all of it
+# TFLOP of the true 1.3B and its VAE, counted by torch on the meta device: height, width, mode, frames; VAE in
+# 2-D for single frames, DiT of 21 blocks with cross attention in closed form, all of it
 COUNTED = [
     (480, 832, "frame", 1, 0.988, 2.892, 3.880),
     (720, 1280, "frame", 1, 2.461, 7.621, 10.082),
