@@ -18,10 +18,10 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransforme
 
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import Mode
-from vega3d.backbones.wan.flops import DitShape, VaeShape
+from vega3d.backbones.wan.flops import DitShape, VaeShape, Work
+from vega3d.backbones.wan.memory import branch_memory
 from vega3d.config import DType
 from vega3d.costs.measured import peak_bytes
-from vega3d.costs.memory import branch_memory
 
 WIDTHS = {"1.3B": (12, 8960), "14B": (40, 13824)}
 # what decides, width of the VAE, width of the DiT, picture, mode, frames, micro-batch, precision
@@ -62,8 +62,9 @@ def both(case: Case) -> tuple[int, int]:
     clip = torch.randint(0, 256, (frames, 3, height, width), dtype=torch.uint8)
     wan.hidden_states(torch.zeros(1, 16, 1, height // 8, width // 8))  # what is computed once
     shapes = (DitShape.from_diffusers(wan.dit.config), VaeShape.from_diffusers(wan.vae.config))
-    own = branch_memory(wan.config, *shapes, height, width, frames, device="cpu")
-    return peak_bytes(lambda: wan(clip)), own.peak
+    work = Work.of(wan.config, wan.config.frame_plan(range(frames)).runs)
+    moments = branch_memory(wan.config, *shapes, (height, width), work, "cpu")
+    return peak_bytes(lambda: wan(clip)), max(moments.values())
 
 
 def main() -> None:

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from vega3d.cache.cost import SHARE, measured_rate
 
 from vega3d.backbones.wan.config import WanConfig
-from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
+from vega3d.costs.stored import SHARE, measured_rate
 from vega3d.grid import FeatureMap
 from vega3d.store import FeatureFormat, FeatureKey, FeatureStore
 from vega3d.store.lookup import look_up
@@ -107,8 +106,7 @@ def readers_table(path: Path, frames: int, most: int, pairs: int) -> list[dict[s
 
 def against_computing(store: FeatureStore, pairs: int) -> dict[str, float]:
     """Seconds to read a clip of 32 frames, and to compute it at the rate of a matrix product."""
-    shapes = DitShape(1536, 8960, 12, 30), VaeShape()
-    flops = wan_flops(WanConfig(), *shapes, *SIZE, CLIP).total
+    flops = WanConfig("t2v-1.3b").cost(SIZE, CLIP).total
     rate = measured_rate(torch.device("cpu"), torch.float32) / SHARE
     read_clip(store, 0)
     times = []

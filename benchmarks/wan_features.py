@@ -30,7 +30,7 @@ from torch import Tensor
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.diffusion import schedule
 from vega3d.backbones.wan import dit
-from vega3d.backbones.wan.flops import DitShape, VaeShape, wan_flops
+from vega3d.backbones.wan.flops import DitShape, VaeShape, Work, wan_flops
 from vega3d.video import frame_plan
 
 NARROW = {"num_attention_heads": 2, "attention_head_dim": 128, "ffn_dim": 1496, "num_layers": 30}
@@ -162,8 +162,9 @@ def same_pixels(
         difference, scale = (theirs() - mine()).abs().max().item(), theirs().abs().max().item()
         a, b, ratio = pairs(clock, theirs, mine, arguments.pairs)
         shapes = DitShape.from_diffusers(ours.dit.config), VaeShape.from_diffusers(ours.vae.config)
-        counted = wan_flops(config, *shapes, height, width, arguments.batch)
-        flops = counted.total - counted.condition  # what is kept is not computed again
+        work = Work.of(config, [(position,) for position in range(arguments.batch)])
+        counted = wan_flops(config, *shapes, (height, width), work)
+        flops = sum(counted.values()) - counted["condition"]  # what is kept is not computed again
         rows.append(
             {
                 "what": f"{width}x{height}, {arguments.batch} frame(s)",

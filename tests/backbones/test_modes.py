@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.backbones.conftest import ANY_PLACE, PICO, VACE_MODES, random_frames
 from vega3d import FramePlan, WanBackbone, WanConfig
 from vega3d.backbones.diffusion import content_noise, shared_noise
-from vega3d.backbones.wan.chunks import Run, steps
+from vega3d.backbones.wan.chunks import Chunk, steps
 from vega3d.errors import ConfigError, InputError
 from vega3d.grid import FeatureMap, TokenGrid, resample
 from vega3d.pico import pico_path
@@ -83,7 +83,7 @@ def test_a_clip_is_one_video_whose_tail_is_padded_with_its_last_frame(make: Make
 @given(count=st.integers(1, 200), length=st.integers(1, 21), between=st.integers(0, 3))
 def test_every_frame_of_a_clip_is_described_by_just_one_step(count: int, length: int, between: int) -> None:
     plan = frame_plan(WanConfig(mode="clip", max_latent_frames=length, extra_frames=between), range(count))
-    runs = [Run(0, run, torch.empty(0), None) for run in plan.runs]
+    runs = [Chunk(0, run, torch.empty(0)) for run in plan.runs]
     described = [at for run in runs for step in steps(run, "clip") for at in step]
     assert described == list(range(len(plan.generative)))
     assert all(len(steps(run, "clip")) <= length for run in runs)

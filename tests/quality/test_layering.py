@@ -14,8 +14,9 @@ ROOT = Path(__file__).parents[2] / "vega3d"
 FLOORS: list[set[str]] = [
     {"cli", "app", "lmms_eval"},
     {"training", "evaluation", "analysis"},
+    {"costs"},
     {"cache"},
-    {"data", "pipeline", "estimate", "doctor"},
+    {"data", "pipeline", "doctor"},
     {"processing", "adapter"},
     # what processing and adapter are made of, in their own order of use
     {"pretrained", "fusion"},
