@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Literal
+import subprocess
+import sys
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vega3d import FusionConfig, SiglipConfig, Vega3DConfig, WanConfig
+from vega3d.backbones.loading import agreed
 from vega3d.config import HostConfig
+from vega3d.costs.setup import with_settings
 from vega3d.errors import ConfigError
 
 WANS = st.builds(
@@ -61,6 +65,58 @@ def test_a_value_that_makes_no_sense_is_refused_with_a_way_out(field: str, value
 def test_an_unknown_setting_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="sigmoid"):
         WanConfig(sigmoid=0.3)
+
+
+OLD: dict[str, Any] = {
+    "picture": "reference",
+    "between": 2,
+    "length": 5,
+    "draws": 3,
+    "residual": "model",
+    "shortcuts": ["stop"],
+    "match": 1,
+}
+NEW = WanConfig(
+    resize="center_crop", extra_frames=2, max_latent_frames=5, noise_samples=3, residual_dtype="model"
+)
+
+
+def test_the_settings_of_0_1_are_read_with_a_warning_that_names_the_new_ones() -> None:
+    with pytest.warns(DeprecationWarning, match="picture is now resize, between is now extra_frames") as told:
+        assert WanConfig(**OLD) == NEW
+    assert "shortcuts has no effect" in str(told[0].message)
+    with pytest.warns(DeprecationWarning, match="draws is now noise_samples"):
+        assert Vega3DConfig.from_dict({"backbone": {"type": "wan", **OLD}}).backbone == NEW
+    with pytest.warns(DeprecationWarning, match="length is now max_latent_frames"):
+        assert dataclasses.replace(WanConfig(), **{"length": 5}).max_latent_frames == 5
+    with pytest.warns(DeprecationWarning, match="residual is now residual_dtype"):
+        assert with_settings(WanConfig(), ["residual=model", "picture=whole"]).resize == "fit"
+
+
+def test_an_old_setting_is_there_under_its_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match=r"WanConfig\.draws is now WanConfig\.noise_samples"):
+        assert NEW.draws == 3  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="drawss"):
+        _ = NEW.drawss  # type: ignore[attr-defined]
+
+
+def test_a_backbone_whose_features_depend_on_a_hosts_grid_is_refused() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Matched:
+        path: str | None = None
+        channels: int | None = 3
+        needs_host_grid = True
+
+    with pytest.raises(ConfigError, match="Invalid backbone: its features depend on the host's token grid"):
+        agreed(Matched(), None)
+
+
+def test_importing_the_settings_of_the_backbones_loads_no_torch() -> None:
+    code = (
+        "import sys; from vega3d import SiglipConfig, Vega3DConfig, WanConfig; Vega3DConfig(); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'diffusers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_an_unknown_key_of_a_record_is_named_with_its_place_and_the_nearest_name() -> None:

@@ -62,6 +62,13 @@ def agreed(asked: Any, encoder: Backbone | None, place: str = "backbone") -> Any
         ConfigError: the width is not known, or the two compute different features.
     """
     settings = encoder.spec.config if encoder is not None else asked
+    if getattr(settings, "needs_host_grid", False):
+        raise ConfigError(
+            f"Invalid {place}: its features depend on the host's token grid.",
+            got=f"{type(settings).__name__}.needs_host_grid = True",
+            expected="features on a grid of their own, which are resampled to every host's",
+            fix="encode at a resolution of your own choice; area-weighted resampling follows",
+        )
     if settings.channels is None:
         raise ConfigError(
             f"The width of the features of {place} is not known.",
