@@ -88,7 +88,7 @@ def test_the_settings_of_0_1_are_read_with_a_warning_that_names_the_new_ones() -
     with pytest.warns(DeprecationWarning, match="draws is now noise_samples"):
         assert Vega3DConfig.from_dict({"backbone": {"type": "wan", **OLD}}).backbone == NEW
     with pytest.warns(DeprecationWarning, match="length is now max_latent_frames"):
-        assert dataclasses.replace(WanConfig(), **{"length": 5}).max_latent_frames == 5
+        assert dataclasses.replace(WanConfig(), length=5).max_latent_frames == 5
     with pytest.warns(DeprecationWarning, match="residual is now residual_dtype"):
         assert with_settings(WanConfig(), ["residual=model", "picture=whole"]).resize == "fit"
 

@@ -127,7 +127,7 @@ def backbone_record(config: Any) -> dict[str, Any]:
 
 
 def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A backbone's settings as they were written, under the names of this version; a plug-in's as they are."""
+    """A backbone's written settings under the names of this version; a plug-in's as they are."""
     home = BACKBONE_CONFIGS.get(str(record.get("type")))
     return dict(record) if home is None else moved.current(_load(home), record)
 

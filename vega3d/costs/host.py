@@ -104,7 +104,8 @@ def _resized(height: int, width: int, factor: int, low: int, high: int) -> tuple
 
 def vision_flops(host: Any, clip: HostClip) -> float:
     """Operations of the vision tower with its merger on one clip."""
-    tower, patches = host.model.visual, clip.steps * clip.rows * clip.columns
+    tower: Any = family_of(host).vision_tower(host)
+    patches = clip.steps * clip.rows * clip.columns
     total = 2.0 * patches * _weights(tower.patch_embed)
     vision = host.config.vision_config
     windowed = set(range(len(tower.blocks))) - set(
@@ -131,7 +132,8 @@ def _tiles(length: int, side: int) -> list[int]:
 def prefill_flops(host: Any, clip: HostClip) -> float:
     """Operations of the language model on the whole prompt, up to the first new token."""
     text = host.config.get_text_config()
-    length, layers = clip.visual_tokens + clip.text, host.model.language_model.layers
+    language_model: Any = family_of(host).language_model(host)
+    length, layers = clip.visual_tokens + clip.text, language_model.layers
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     attended = 4.0 * length**2 * text.num_attention_heads * head
     last = 2.0 * _weights(host.lm_head)  # of the last position alone

@@ -98,7 +98,7 @@ def empty_host(config: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 def host_parts(host: Any) -> tuple[Part, Part]:
     """Language model with embeddings and head, and vision tower with its merger."""
-    whole, vision = Part.of("host", host), Part.of("vision tower", host.model.visual)
+    whole, vision = Part.of("host", host), Part.of("vision tower", family_of(host).vision_tower(host))
     text = Part(
         "language model", whole.parameters - vision.parameters, whole.size - vision.size
     )  # embeddings and head may be one tensor

@@ -33,6 +33,14 @@ class HostFamily(Protocol):
         """D, the width of the language model's tokens."""
         ...
 
+    def language_model(self, host: Any) -> nn.Module:
+        """The language model without its head: what recipes train or adapt."""
+        ...
+
+    def vision_tower(self, host: Any) -> nn.Module:
+        """The vision tower with its merger: frozen in every recipe."""
+        ...
+
     def temporal_patch(self, config: Any) -> int:
         """Frames of a video that share one time step of tokens."""
         ...

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vega3d.errors import InputError
 from vega3d.grid import TokenGrid
@@ -29,6 +29,16 @@ class QwenVL:
     def width(self, config: Any) -> int:
         """D, the width of the language model's tokens."""
         return int(config.get_text_config().hidden_size)
+
+    def language_model(self, host: Any) -> nn.Module:
+        """The language model without its head."""
+        model: nn.Module = host.model.language_model
+        return model
+
+    def vision_tower(self, host: Any) -> nn.Module:
+        """The vision tower with its merger."""
+        tower: nn.Module = host.model.visual
+        return tower
 
     def temporal_patch(self, config: Any) -> int:
         """Frames of a video that share one time step of tokens: 2 in all published models."""

@@ -148,10 +148,10 @@ class TrainFlops:
     """
 
     def __init__(self, adapter: Vega3DAdapter) -> None:
-        model = adapter.host.model
-        self.text = _multiplied(model.language_model) + _multiplied(adapter.get_output_embeddings())
-        self.trained = _multiplied(model.language_model, trained=True)
-        self.vision = _multiplied(model.visual)
+        language_model = adapter.family.language_model(adapter.host)
+        self.text = _multiplied(language_model) + _multiplied(adapter.get_output_embeddings())
+        self.trained = _multiplied(language_model, trained=True)
+        self.vision = _multiplied(adapter.family.vision_tower(adapter.host))
 
     def __call__(self, batch: Mapping[str, Any]) -> float:
         """Of one batch, forward and backward."""

@@ -33,7 +33,7 @@ def aligned(adapter: Vega3DAdapter) -> Vega3DAdapter:
 def full(adapter: Vega3DAdapter) -> Vega3DAdapter:
     """Projector, fusion, language model and head trainable; the vision tower frozen."""
     aligned(adapter)
-    adapter.host.model.language_model.requires_grad_(True)
+    adapter.family.language_model(adapter.host).requires_grad_(True)
     adapter.get_output_embeddings().requires_grad_(True)
     return adapter
 

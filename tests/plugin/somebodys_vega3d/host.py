@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from vega3d.grid import TokenGrid
@@ -33,6 +33,16 @@ class SomebodysFamily:
     def width(self, config: Any) -> int:
         """D of the language model."""
         return int(config.text_config.hidden_size)
+
+    def language_model(self, host: Any) -> nn.Module:
+        """What is trained."""
+        model: nn.Module = host.model.language_model
+        return model
+
+    def vision_tower(self, host: Any) -> nn.Module:
+        """What is frozen."""
+        tower: nn.Module = host.model.visual
+        return tower
 
     def temporal_patch(self, config: Any) -> int:
         """Frames in one time step."""
