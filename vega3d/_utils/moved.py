@@ -79,7 +79,7 @@ def fields(renames: Renames) -> Callable[[type[T]], type[T]]:
         def __getattr__(self: T, name: str) -> Any:
             if name not in renames.renamed:
                 raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
-            _warn(f"{cls.__name__}.{name}", f"{cls.__name__}.{renames.renamed[name]}")
+            warn(f"{cls.__name__}.{name}", f"{cls.__name__}.{renames.renamed[name]}")
             return getattr(self, renames.renamed[name])
 
         for attribute, function in (
