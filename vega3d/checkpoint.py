@@ -208,7 +208,7 @@ def copy_host(source: Path, path: str | os.PathLike[str]) -> str:
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder or hub repository holds a vega3d checkpoint; False for a plain host."""
+    """True if a folder or hub repository holds a vega3d checkpoint; False for a plain host."""
     if Path(path).is_dir():
         return (Path(path) / CONFIG_FILE).exists()
     try:

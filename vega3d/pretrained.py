@@ -148,7 +148,7 @@ def _warn_of_changed_host(model: Any) -> None:
 
 
 def describe(host: Any, width: int) -> HostConfig:
-    """What a checkpoint says about a host."""
+    """Description of a host for a checkpoint."""
     path = str(getattr(host, "name_or_path", "")) or None
     revision = getattr(host.config, "_commit_hash", None)
     return HostConfig(path, revision, host.config.model_type, width, host_digest(path, revision))

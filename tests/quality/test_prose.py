@@ -25,7 +25,6 @@ SOURCES = sorted((ROOT / "vega3d").rglob("*.py"))
 
 STILL_OLD = {
     "docstrings": """
-        vega3d/analysis/look.py
         vega3d/backbones/__init__.py
         vega3d/backbones/siglip/backbone.py
         vega3d/backbones/siglip/weights.py
@@ -38,9 +37,7 @@ STILL_OLD = {
         vega3d/cache/build.py
         vega3d/cache/cost.py
         vega3d/cache/maintenance.py
-        vega3d/checkpoint.py
         vega3d/cli/_cache.py
-        vega3d/cli/_model.py
         vega3d/estimate/__init__.py
         vega3d/estimate/costs.py
         vega3d/estimate/host.py
@@ -54,30 +51,14 @@ STILL_OLD = {
         vega3d/hosts/forwarding.py
         vega3d/inputs/messages.py
         vega3d/pico/__init__.py
-        vega3d/pretrained.py
         vega3d/store/feature_store.py
         vega3d/store/format.py
         vega3d/store/keys.py
         vega3d/store/manifest.py
         vega3d/store/shards.py
-        vega3d/training/collator.py
-        vega3d/training/config.py
-        vega3d/training/labels.py
-        vega3d/training/order.py
-        vega3d/training/push.py
-        vega3d/training/recipes.py
-        vega3d/training/run.py
-        vega3d/training/trained.py
-        vega3d/training/trainer.py
-        vega3d/training/validation/__init__.py
-        vega3d/training/validation/findings.py
         vega3d/training/validation/plan.py
-        vega3d/training/validation/room.py
-        vega3d/training/validation/rows.py
-        vega3d/training/watch.py
     """,
     "titles": """
-        vega3d/assistant.py
         vega3d/backbones/diffusion.py
         vega3d/backbones/frames.py
         vega3d/backbones/loading.py
@@ -93,10 +74,8 @@ STILL_OLD = {
         vega3d/checksums.py
         vega3d/cli/_cache.py
         vega3d/config.py
-        vega3d/data/annotations.py
         vega3d/data/conversations.py
         vega3d/data/spar.py
-        vega3d/data/tables.py
         vega3d/estimate/costs.py
         vega3d/estimate/host.py
         vega3d/estimate/parameters.py
@@ -118,33 +97,23 @@ STILL_OLD = {
         vega3d/inputs/messages.py
         vega3d/lora.py
         vega3d/pico/__init__.py
-        vega3d/pretrained.py
         vega3d/registry.py
+        vega3d/settings.py
         vega3d/settings_file.py
         vega3d/store/feature_store.py
         vega3d/store/format.py
         vega3d/store/keys.py
         vega3d/store/manifest.py
         vega3d/store/shards.py
-        vega3d/training/arguments.py
         vega3d/training/checkpoints.py
         vega3d/training/collator.py
-        vega3d/training/config.py
         vega3d/training/deepspeed_cpu.py
         vega3d/training/export.py
         vega3d/training/labels.py
         vega3d/training/push.py
-        vega3d/training/recipes.py
-        vega3d/training/rows.py
-        vega3d/training/run.py
         vega3d/training/same_run.py
         vega3d/training/trainer.py
-        vega3d/training/typed.py
-        vega3d/training/validation/__init__.py
-        vega3d/training/validation/room.py
         vega3d/training/validation/rows.py
-        vega3d/training/validation/settings.py
-        vega3d/training/yaml_text.py
         vega3d/video.py
     """,
 }

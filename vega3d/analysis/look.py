@@ -1,4 +1,4 @@
-"""Where does the gate look? Frames, generative features, gate and contribution side by side.
+"""Pictures of a video: frames, generative features, gate and contribution side by side.
 
 The gate alone is no attribution: with generative tokens near zero any gate is harmless. So the
 contribution ||fused - S|| / ||S|| stands beside it, with its numbers. Each semantic stream beside the

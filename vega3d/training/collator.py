@@ -24,7 +24,7 @@ from vega3d.training.labels import IGNORED, assistant_labels
 
 Overlong = Literal["error", "truncate"]
 ALONG = ("input_ids", "attention_mask", "labels", "mm_token_type_ids")
-"""What is as long as the text."""
+"""Tensors that are as long as the text."""
 
 
 class Collator:

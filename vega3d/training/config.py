@@ -28,7 +28,7 @@ def _require(condition: bool, what: str, got: object, expected: str, place: str 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What is trained.
+    """The model that is trained.
 
     Attributes:
         host: ``pico``, or folder or hub id of a Qwen-VL; None takes the one that ``checkpoint`` names.
@@ -150,7 +150,7 @@ class DataFile:
 
     @property
     def source(self) -> str:
-        """What a message calls it."""
+        """Its name in messages."""
         return str(self.file if self.file is not None else self.dataset)
 
     @property
@@ -165,7 +165,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """Where the generator's features come from.
+    """Source of the generator's features.
 
     Attributes:
         path: folder of stored features; None computes all of them in every step.

@@ -61,7 +61,7 @@ def _special(tokenizer: Any, token: str) -> int:
 
 
 def _after_header(ids: list[int], place: int, tokenizer: Any) -> int | None:
-    """Where the text of a turn begins if it is the assistant's, else None."""
+    """Index at which the text of a turn begins if it is the assistant's, else None."""
     longest = len(ASSISTANT) + HEADER
     for first in range(place + 1, min(place + longest, len(ids)) + 1):
         head = tokenizer.decode(ids[place:first])

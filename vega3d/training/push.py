@@ -60,7 +60,7 @@ def push(
 
 
 def _has_own_host(folder: Path) -> bool:
-    """Whether the checkpoint names the whole host that lies in it."""
+    """True if the checkpoint names the whole host that lies in it."""
     return checkpoint.load(folder)[0].host.path == str(folder / HOST)
 
 
@@ -89,7 +89,7 @@ def _write(source: Path, folder: Path, config: Vega3DConfig, host: str) -> None:
 
 
 def _keep_card(source: Path, folder: Path) -> None:
-    """What somebody wrote about the model stays theirs; the card that was made for them is made anew."""
+    """Keep a card that was edited by hand; a generated one is generated again."""
     card = source / checkpoint.CARD_FILE
     if card.exists() and card.read_text("utf-8") != model_card.card(checkpoint.load(source)[0]):
         (folder / checkpoint.CARD_FILE).write_bytes(card.read_bytes())

@@ -121,7 +121,7 @@ class StreamedGroups(IterableDataset[Row]):
 
 
 def kind_of(row: Row) -> tuple[bool, bool]:
-    """Whether a row has pictures, and whether it has videos: which encoders of the host it calls."""
+    """(has pictures, has videos): the encoders of the host that a row calls."""
     return bool(row.images), bool(row.videos)
 
 

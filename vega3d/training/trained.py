@@ -1,4 +1,4 @@
-"""What a run trains, by name, and how it lies on disk: trained tensors only, never a frozen one.
+"""Trained tensors by name, in memory and on disk; frozen ones are never written.
 
 A folder is a vega3d checkpoint (projector and fusion) that any ``from_pretrained`` reads at once; beside it
 ``lora/`` is a *plain* PEFT folder for the bare host, and ``host/`` holds what the recipe ``full`` changed.

@@ -208,5 +208,5 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
 
 
 def issubclass_of_optimizer(kind: Any) -> bool:
-    """Whether something is a class of optimizers; the Trainer also knows factories."""
+    """True for a class of optimizers; the Trainer also accepts factories."""
     return isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)

@@ -32,7 +32,7 @@ from vega3d.video import frame_plan
 
 @dataclass
 class Checked:
-    """What a row is.
+    """Result of checking a row.
 
     Attributes:
         where: file and row.
@@ -70,7 +70,7 @@ class RowCheck:
         self.collator, self.settings, self.only_stored = collator, settings, only_stored
 
     def __call__(self, row: Row) -> Checked:
-        """What a row is, and what is wrong with it."""
+        """Check a row."""
         found = Checked(row.where)
         try:
             if self.collator is None:
@@ -184,7 +184,7 @@ def check_rows(
 
 @dataclass
 class Lengths:
-    """What the rows of a run are, together.
+    """Sizes of all rows of a run.
 
     Attributes:
         checked: rows that were looked at.
