@@ -11,7 +11,7 @@ import argparse
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before diffusers)
+import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 
 # isort: split
 from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel

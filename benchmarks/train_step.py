@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from peft import LoraConfig, get_peft_model

@@ -1,6 +1,6 @@
 """Run a script from a Qwen model card with adapter and processor swapped in; pip install 'vega3d[qwen]'."""
 
-import vega3d._torchvision  # noqa: F401  # only needed on a CPU-only torch, before transformers
+import vega3d._utils.torchvision  # noqa: F401  # only needed on a CPU-only torch, before transformers
 
 # isort: split
 from PIL import Image

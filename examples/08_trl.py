@@ -1,6 +1,6 @@
 """Fine-tune with TRL on a `datasets` table with text and video: LoRA and the two new modules."""
 
-import vega3d._torchvision  # noqa: F401  # only needed on a CPU-only torch, before transformers
+import vega3d._utils.torchvision  # noqa: F401  # only needed on a CPU-only torch, before transformers
 
 # isort: split
 from datasets import Dataset

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-import vega3d._torchvision  # noqa: F401  (before the first test module imports transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before the first test module imports transformers)
 
 settings.register_profile("vega3d", deadline=None, derandomize=True)  # no clock, no luck
 settings.load_profile("vega3d")

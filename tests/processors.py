@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import vega3d._torchvision  # noqa: F401  # must run before transformers is imported
+import vega3d._utils.torchvision  # noqa: F401  # must run before transformers is imported
 
 # isort: split
 import transformers

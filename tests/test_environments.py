@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import media, processors
-from vega3d import _torchvision
+from vega3d._utils import torchvision as _torchvision
 
 ROOT = Path(__file__).parents[1]
 

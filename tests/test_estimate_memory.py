@@ -14,7 +14,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
 
-import vega3d._torchvision  # noqa: F401  (before diffusers)
+import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import MODES, Mode
 from vega3d.backbones.wan.flops import DitShape, VaeShape, Work

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import CheckpointError, InputError, StoreError, WriteError
 
 

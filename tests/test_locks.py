@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from vega3d import locks
+from vega3d._utils import locks
+from vega3d._utils.locks import locked
 from vega3d.errors import ConfigError, WriteError
-from vega3d.locks import locked
 
 FORK = multiprocessing.get_context("fork")
 

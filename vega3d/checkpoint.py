@@ -29,7 +29,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vega3d import checksums, files, hub
+from vega3d import checksums, hub
+from vega3d._utils import files
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
 from vega3d.lora import ADAPTER_CONFIG, ADAPTER_FILE, Lora

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import CheckpointError
 
 CHECKSUM, FILES = "checksum", "files"

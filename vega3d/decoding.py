@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vega3d.containers import open_video
+from vega3d._utils.containers import open_video
 from vega3d.errors import InputError, MediaError
 from vega3d.image import MAX_PIXELS, load_image, open_source, shown, too_many_pixels
 

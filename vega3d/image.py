@@ -26,8 +26,8 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
+from vega3d._utils.web import fetch, is_url
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
-from vega3d.web import fetch, is_url
 
 MAX_PIXELS = 2**27
 """Largest picture, or frame of a video, that is decoded: 134 million pixels, below 2 GB of memory."""

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vega3d import checksums, files
+from vega3d import checksums
+from vega3d._utils import files
 from vega3d._version import __version__
 from vega3d.config import Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError

@@ -11,8 +11,8 @@ from typing import Any
 
 from experiments.miniature.arms import ARMS
 from experiments.miniature.config import PRIMARY
+from vega3d._utils.files import write_whole
 from vega3d.errors import DependencyError
-from vega3d.files import write_whole
 
 
 def draw_all(folder: Path, results: Mapping[str, Any], analysis: Mapping[str, Any]) -> list[Path]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration

@@ -19,8 +19,8 @@ from experiments.miniature.arms import ARMS
 from experiments.miniature.config import PRIMARY
 from experiments.miniature.figures import draw_all
 from experiments.miniature.stages import read_json
+from vega3d._utils.files import write_whole
 from vega3d.errors import ConfigError
-from vega3d.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, DOCS = Path(__file__).parent / "results", ROOT / "docs"

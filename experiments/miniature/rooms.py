@@ -21,8 +21,8 @@ from safetensors.numpy import load_file, save_file
 from experiments.miniature import where
 from experiments.miniature.config import Rooms, Settings
 from experiments.miniature.stages import digest_of_files, read_json, write_json
+from vega3d._utils.files import write_whole
 from vega3d.errors import ConfigError
-from vega3d.files import write_whole
 from vega3d.geometry import backproject
 from vega3d.rooms import Room, Split, camera_path, export_rooms, make_room, render, scene_seed
 from vega3d.rooms.formats.writer import write_text

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vega3d._utils.files import write_whole
 from vega3d.errors import ConfigError
-from vega3d.files import write_whole
 
 INPUTS, RESULT = "inputs.json", "result.json"
 CARD = ".md"

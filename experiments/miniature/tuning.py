@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import AutoConfig, set_seed

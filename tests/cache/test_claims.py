@@ -15,7 +15,8 @@ import pytest
 from torch import Tensor
 
 from tests.cache.conftest import jobs_of, store_for
-from vega3d import WanBackbone, files
+from vega3d import WanBackbone
+from vega3d._utils import files
 from vega3d.cache import EncodeJob, Report, build
 from vega3d.cache.claims import Claims
 from vega3d.store import FeatureStore

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import vega3d._torchvision  # noqa: F401  # must run before qwen-vl-utils is imported
+import vega3d._utils.torchvision  # noqa: F401  # must run before qwen-vl-utils is imported
 
 # isort: split
 from qwen_vl_utils import process_vision_info, smart_resize

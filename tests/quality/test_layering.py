@@ -32,9 +32,10 @@ FLOORS: list[set[str]] = [
     {"geometry", "grid", "image", "marks"},
     {"config"},
     {"settings"},
-    {"registry", "locks"},
-    {"containers", "files", "hub", "pico", "web"},
-    {"errors", "durations", "_torchvision", "_utils", "_version"},
+    {"registry"},
+    {"hub", "pico"},
+    {"_utils"},
+    {"errors", "_version"},
 ]
 FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
 # A registry loads what it names, a config asks it which class a name means: both inside functions.

@@ -81,7 +81,7 @@ STILL_OLD = {
         vega3d/estimate/parameters.py
         vega3d/estimate/setup.py
         vega3d/estimate/shapes.py
-        vega3d/files.py
+        vega3d/_utils/files.py
         vega3d/fusion/__init__.py
         vega3d/fusion/encode.py
         vega3d/fusion/stats.py

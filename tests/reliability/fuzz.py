@@ -250,7 +250,7 @@ class Readers:
     """
 
     def __init__(self, folder: Path) -> None:
-        import vega3d._torchvision  # must run before transformers is imported
+        import vega3d._utils.torchvision  # must run before transformers is imported
 
         # isort: split
         import vega3d.training.config  # noqa: F401

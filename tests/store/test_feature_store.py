@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.store.conftest import BACKBONE, create, feature_map, fill, key
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import StoreError
 from vega3d.store import FeatureFormat, FeatureStore
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from tests import hub_server
 from tests.training.conftest import config
 from vega3d import Vega3DAdapter
+from vega3d._utils.files import read_json
 from vega3d.cli.main import main
 from vega3d.errors import CheckpointError
-from vega3d.files import read_json
 from vega3d.pico import PICO_DIR
 from vega3d.training.export import export, merge
 from vega3d.training.finetune import train

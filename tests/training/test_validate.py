@@ -13,8 +13,8 @@ import yaml
 
 from tests import media
 from tests.training.conftest import config, row
+from vega3d._utils.durations import in_time
 from vega3d.cli.main import main
-from vega3d.durations import in_time
 from vega3d.training.finetune import train
 from vega3d.training.validation import Options, Report, validate
 

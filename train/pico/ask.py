@@ -6,7 +6,7 @@ measures it again uses the same functions. Rooms are of the split "test", which 
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import json

@@ -12,7 +12,7 @@ each latent pixel's 2 x 2 parts is predicted, from the renderer. Both are read l
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

@@ -175,7 +175,7 @@ def processor_resize() -> Any:
     """The resize of the real video processor as a function of uint8 frames (T, H, W, 3)."""
     import torch
 
-    import vega3d._torchvision  # noqa: F401
+    import vega3d._utils.torchvision  # noqa: F401
     from train.pico.model import video_processor
 
     processor = video_processor()

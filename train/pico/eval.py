@@ -10,7 +10,7 @@ Families that the host never saw are judged against the same models, fitted on o
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

@@ -11,7 +11,7 @@ cross attention is a constant and is computed as one. Killed at any time, it goe
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

@@ -8,7 +8,7 @@ same five moments each encoded alone, as a single picture. Normalised by the VAE
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

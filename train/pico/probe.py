@@ -17,7 +17,7 @@ rooms. A killed run goes on with the same command.
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse
@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from train.pico.clips import SIDE, Clips
 from train.pico.flow import build
 from vega3d import WanBackbone, WanConfig
-from vega3d.files import write_whole
+from vega3d._utils.files import write_whole
 from vega3d.video import FramePlan
 
 SEEN = (4, 8, 12, 16)  # frames of a clip that are asked about

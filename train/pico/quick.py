@@ -8,7 +8,7 @@ Decision: this decides whether a run is worth a card; the card itself is measure
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

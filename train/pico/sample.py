@@ -8,7 +8,7 @@ rooms that training never saw, by way of the VAE; the lower row was noise before
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

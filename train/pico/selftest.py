@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.doctor.selftest import NUMBERS, measure
 
 

@@ -9,7 +9,7 @@ embedding. This script measures nothing: every figure of the card is in the file
 
 from __future__ import annotations
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import argparse

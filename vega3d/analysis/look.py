@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vega3d._utils.files import make_folder, write_whole
 from vega3d.analysis.pictures import Picture, heat, over, principal_colours, sheet
-from vega3d.files import make_folder, write_whole
 from vega3d.fusion.encode import Encoding
 from vega3d.fusion.stats import StreamReport
 from vega3d.video import FramePlan

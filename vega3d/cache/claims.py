@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Set
 from pathlib import Path
 
-from vega3d.files import is_abandoned, part_of
+from vega3d._utils.files import is_abandoned, part_of
 
 PATIENCE = 30.0  # seconds that a claim holds at least
 BATCHES = 3.0  # and as many times the longest batch of this build

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vega3d._utils.durations import in_time
 from vega3d._utils.progress import bar, tracked
 from vega3d.cli._cache import (
     SAMPLING,
@@ -25,7 +26,6 @@ from vega3d.cli._cache import (
     say_problems,
     stored_config,
 )
-from vega3d.durations import in_time
 
 if TYPE_CHECKING:
     from vega3d.cache import Problem

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 import transformers

@@ -83,7 +83,7 @@ def torchvision() -> Iterator[Check]:
 
 def _loading(found: str) -> Check:
     """Check that its compiled part loads, or that vega3d stands in for it."""
-    from vega3d import _torchvision
+    from vega3d._utils import torchvision as _torchvision
 
     _torchvision.ensure_torchvision_imports()
     if _torchvision._library is None:

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
 from vega3d.backbones.wan import WanBackbone
 from vega3d.backbones.wan.config import WanConfig

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vega3d._utils.files import inside
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation.media import EMBEDDED, Pictures, parquet
 from vega3d.evaluation.records import Field, is_text, is_text_list
-from vega3d.files import inside
 
 Row = dict[str, Any]
 Placed = tuple[str, Row]  # "line 7" or "row 7", and the row

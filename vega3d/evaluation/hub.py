@@ -22,8 +22,8 @@ from pathlib import Path
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from vega3d._utils.files import is_abandoned, part_of, writing
 from vega3d.errors import InputError
-from vega3d.files import is_abandoned, part_of, writing
 
 PREFIX = "hub:"
 _NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: a password, an unknown method

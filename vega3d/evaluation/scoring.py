@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vega3d._utils.files import write_whole, writing
 from vega3d._version import __version__
 from vega3d.errors import InputError
 from vega3d.evaluation.benchmark import Protocol, Scores
 from vega3d.evaluation.benchmarks import load_protocol
 from vega3d.evaluation.records import problems
-from vega3d.files import write_whole, writing
 
 
 def score(task: str | Protocol, samples: Sequence[object], **file_fields: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import AutoModelForImageTextToText

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import vega3d._torchvision  # noqa: F401  # must run before transformers is imported
+import vega3d._utils.torchvision  # noqa: F401  # must run before transformers is imported
 
 # isort: split
 from transformers.video_utils import VideoMetadata

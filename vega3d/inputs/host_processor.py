@@ -22,7 +22,7 @@ from jinja2 import Environment, meta
 from torch import Tensor
 from torch.nn import functional as F
 
-import vega3d._torchvision  # noqa: F401  # must run before transformers is imported
+import vega3d._utils.torchvision  # noqa: F401  # must run before transformers is imported
 
 # isort: split
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature

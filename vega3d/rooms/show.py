@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.files import make_folder, write_whole
+from vega3d._utils.files import make_folder, write_whole
 from vega3d.geometry import footprint, intrinsics, look_at
 from vega3d.rooms.camera import camera_path
 from vega3d.rooms.furniture import COLOURS

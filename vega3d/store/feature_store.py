@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vega3d import registry
+from vega3d._utils.files import sweep_parts
 from vega3d.config import FREE
 from vega3d.errors import StoreError
-from vega3d.files import sweep_parts
 from vega3d.grid import FeatureMap
 from vega3d.store import manifest, shards
 from vega3d.store.format import FeatureFormat

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d._version import __version__
 from vega3d.errors import ConfigError, StoreError
 from vega3d.store.format import GONE, REBUILD, FeatureFormat

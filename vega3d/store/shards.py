@@ -23,7 +23,7 @@ import xxhash
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import StoreError
 
 DTYPES = {"BF16": torch.bfloat16, "F32": torch.float32, "I8": torch.int8}

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 from typing import Any
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import TrainingArguments

@@ -18,7 +18,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import CheckpointError
 
 MARK = "complete.json"

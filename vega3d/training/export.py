@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError

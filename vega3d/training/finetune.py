@@ -12,12 +12,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from transformers import BitsAndBytesConfig, TrainingArguments
 
-from vega3d import files, pipeline
+from vega3d import pipeline
+from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
 from vega3d.config import Vega3DConfig
 from vega3d.errors import ConfigError, DependencyError

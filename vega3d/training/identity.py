@@ -16,7 +16,7 @@ from typing import Any
 import xxhash
 from transformers import TrainingArguments
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.settings import is_secret
 from vega3d.training.arguments import defaults
 from vega3d.training.config import DataFile, TrainConfig

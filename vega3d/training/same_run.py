@@ -19,9 +19,9 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainingArguments
 
-from vega3d import files
+from vega3d._utils import files
+from vega3d._utils.locks import locked
 from vega3d.errors import ConfigError, Vega3DError
-from vega3d.locks import locked
 from vega3d.settings import masked
 from vega3d.training.checkpoints import checkpoint_to_resume, checkpoints
 from vega3d.training.config import TrainConfig

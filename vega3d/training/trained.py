@@ -21,7 +21,8 @@ from huggingface_hub import save_torch_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vega3d import checkpoint, files
+from vega3d import checkpoint
+from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
 from vega3d.errors import CheckpointError
 from vega3d.lora import Lora, apart

@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> None:
 
 
 def test_parts_of_ended_processes_go_and_those_of_live_ones_stay(finished: Path) -> None:
-    from vega3d.files import part_of
+    from vega3d._utils.files import part_of
 
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         live, gone = (Path(str(part_of(finished / "run.json"))) for _ in range(2))

@@ -18,10 +18,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from tests.disk import room_for
 from tests.evaluation.running.fakes import samples_of
+from vega3d._utils.files import part_of
 from vega3d.errors import InputError, WriteError
 from vega3d.evaluation import hub
 from vega3d.evaluation.media import length, missing
-from vega3d.files import part_of
 
 NAME = "nyu-visionx/VSI-Bench"
 

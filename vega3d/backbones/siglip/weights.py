@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import vega3d._torchvision  # noqa: F401  (before transformers)
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from accelerate import init_empty_weights
@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vega3d import files, hub
+from vega3d import hub
+from vega3d._utils import files
 from vega3d.errors import BackboneError, CheckpointError
 
 Kernel = Literal["bilinear", "bicubic"]

@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before diffusers)
+import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 
 # isort: split
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before diffusers)
+import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 
 # isort: split
 from diffusers.models.attention_dispatch import dispatch_attention_fn

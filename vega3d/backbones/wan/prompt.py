@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import BackboneError
 
 FILE = "prompt_embeds.safetensors"

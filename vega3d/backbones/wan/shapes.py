@@ -16,7 +16,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.backbones.wan.flops import DitShape, VaeShape
 from vega3d.errors import BackboneError, nearest
 

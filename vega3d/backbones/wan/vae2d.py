@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before diffusers)
+import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 
 # isort: split
 from diffusers.models.autoencoders.autoencoder_kl_wan import (

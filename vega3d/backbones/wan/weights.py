@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-import vega3d._torchvision  # noqa: F401  (before diffusers)
+import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 
 # isort: split
 from accelerate import init_empty_weights
@@ -29,7 +29,8 @@ from diffusers.loaders.single_file_utils import (
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vega3d import files, hub
+from vega3d import hub
+from vega3d._utils import files
 from vega3d.errors import BackboneError, CheckpointError
 
 Tensors = dict[str, Tensor]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vega3d.files import content_digest, write_whole
+from vega3d._utils.files import content_digest, write_whole
 
 SUM = "xxh3"  # its name in a record
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vega3d._utils.files import sweep_parts, sync, write_first, writing
 from vega3d.errors import ConfigError
 from vega3d.evaluation.run.checksums import as_json, encoded, summed, unsummed
-from vega3d.files import sweep_parts, sync, write_first, writing
 
 Answer = dict[str, Any]
 NAMES = frozenset(("key", "media", "donor", "prompt", "output", "error"))  # of the values of an answer

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from vega3d._utils.files import sweep_parts
 from vega3d.errors import InputError, Vega3DError
 from vega3d.evaluation.media import from_written, length, read, spread
 from vega3d.evaluation.run.checksums import write_text
 from vega3d.evaluation.run.markdown import escaped
 from vega3d.evaluation.run.results import RESULT, read_result
-from vega3d.files import sweep_parts
 
 SHOWN = 12  # failures
 FRAMES = 4

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vega3d.files import write_whole
+from vega3d._utils.files import write_whole
 from vega3d.rooms.formats.writer import (
     Progress,
     Row,

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vega3d._utils.files import make_folder, sweep_parts, write_whole
+from vega3d._utils.processes import run_all
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.files import make_folder, sweep_parts, write_whole
-from vega3d.rooms.workers import run_all
 
 Row = dict[str, Any]
 Split = Literal["train", "val", "test"]

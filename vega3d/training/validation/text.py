@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vega3d.durations import in_time
+from vega3d._utils.durations import in_time
 from vega3d.training.validation import Options, Report
 
 SHOWN = 20  # problems of a kind that are shown whole

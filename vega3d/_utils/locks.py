@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vega3d import files
+from vega3d._utils import files
 from vega3d.errors import ConfigError
 
 LOCK = ".lock"
