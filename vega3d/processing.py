@@ -21,9 +21,9 @@ import vega3d._utils.torchvision  # noqa: F401  # must run before transformers i
 from transformers import BatchFeature
 
 from vega3d.config import Vega3DConfig
-from vega3d.errors import HostError, InputError
+from vega3d.errors import HostError
 from vega3d.image import load_image
-from vega3d.inputs.arguments import check_text, flat_images
+from vega3d.inputs.arguments import check_text, flat_images, require_text
 from vega3d.inputs.arguments import image_groups as group_images
 from vega3d.inputs.arguments import video_requests as request_videos
 from vega3d.inputs.call import CLIPS
@@ -127,14 +127,12 @@ class Vega3DProcessor:
             text: one prompt or several.
             images: pictures of the whole batch in order, flat or one list a row; each as for ``load_image``.
             videos: one video, or several in order: a path, an array (T, 3, H, W), or a list of pictures; also
-                what ``process_vision_info`` of qwen-vl-utils returns, floating point in 0..255. The host's
-                processor gets such frames as they are, and its own assumptions where they have no rate.
+                what ``process_vision_info`` of qwen-vl-utils returns, floating point in 0..255.
             video_metadata: transformers' ``VideoMetadata`` of each video, for frames sampled before.
             fps: rate to sample files at, or the rate of given frames; one for all, or one a video.
             image_groups: images declared one clip, as lists of indices; the others stand alone.
             clips: the same as a name (or None) for each image; instead of ``image_groups``.
-            padding: as the host's processor.
-            return_tensors: as the host's processor.
+            padding, return_tensors: as the host's processor.
             kwargs: of the host's processor; and ``nframes``, ``min_frames``, ``max_frames``, ``min_pixels``,
                 ``max_pixels``, ``video_start``, ``video_end`` for all media.
 
@@ -145,18 +143,10 @@ class Vega3DProcessor:
 
         Raises:
             MediaNotFoundError, MediaError: a medium is missing, damaged, or cannot be used.
-            InputError: arguments do not fit together.
-            UnknownKeywordError: a keyword is unknown.
+            InputError, UnknownKeywordError: arguments do not fit together, or one is unknown.
             DependencyError: a video where torchvision is missing.
         """
-        texts = [text] if isinstance(text, str) or text is None else text
-        if not isinstance(texts, (list, tuple)) or not all(isinstance(part, str | None) for part in texts):
-            raise InputError(
-                "Invalid text: it must be a string or a list of strings.",
-                got=type(text).__name__,
-                expected="text; the order of arguments is (text, images, videos)",
-                fix="pass text=, images= and videos= by name",
-            )
+        require_text(text)
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
         image_requests = [ImageRequest(source, limits_of(defaults)) for source in flat_images(images)]
         video_requests = request_videos(videos, video_metadata, fps, defaults)
@@ -185,19 +175,14 @@ class Vega3DProcessor:
             add_generation_prompt: end with the start of the assistant's turn.
             tokenize: False gives the rendered text.
             return_dict: False gives ``input_ids`` alone.
-            padding: as the host's processor.
-            padding_side: ``left`` or ``right``. None is ``left`` where an answer is to be generated
-                (``add_generation_prompt`` or ``continue_final_message``), because padding between question
-                and answer changes the answer. Otherwise None is the tokenizer's own.
-            return_tensors: as the host's processor.
+            padding, return_tensors: as the host's processor.
+            padding_side: ``left`` or ``right``. None is ``left`` where an answer is to be generated, because
+                padding between question and answer changes the answer; otherwise the tokenizer's own.
             processor_kwargs: of the host's processor; the same may be given directly.
             kwargs: variables of the chat template, and as in ``__call__``.
 
-        Returns:
+        Returns, raises:
             As ``__call__``.
-
-        Raises:
-            MediaError, MediaNotFoundError, InputError, UnknownKeywordError, DependencyError: as ``__call__``.
         """
         kwargs = {**(processor_kwargs or {}), **kwargs}
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}

@@ -17,6 +17,23 @@ from vega3d.inputs.clip import partition
 from vega3d.inputs.messages import VideoRequest, limits_of, named_groups, sampling_of
 
 
+def require_text(text: Any) -> None:
+    """Refuse what is neither text nor None.
+
+    Raises:
+        InputError: it is something else, for example a picture.
+    """
+    if text is None or isinstance(text, str):
+        return
+    if not isinstance(text, (list, tuple)) or not all(isinstance(part, str) for part in text):
+        raise InputError(
+            "Invalid text: it must be a string or a list of strings.",
+            got=type(text).__name__,
+            expected="text; the order of arguments is (text, images, videos)",
+            fix="pass text=, images= and videos= by name",
+        )
+
+
 def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> None:
     """Count the media tokens of rendered text: one that somebody wrote would take another's medium.
 
