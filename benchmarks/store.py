@@ -23,9 +23,9 @@ import torch
 from vega3d.backbones.wan.config import WanConfig
 from vega3d.costs.stored import SHARE, measured_rate
 from vega3d.grid import FeatureMap
+from vega3d.media.frame_plan import FramePlan
 from vega3d.store import FeatureFormat, FeatureKey, FeatureStore
 from vega3d.store.lookup import look_up
-from vega3d.video import FramePlan
 
 CHANNELS, ROWS, COLUMNS = 1536, 30, 52
 SIZE = (480, 832)

@@ -27,10 +27,10 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from vega3d import FusionConfig, Vega3DAdapter, Vega3DConfig, WanConfig
 from vega3d.grid import FeatureMap
 from vega3d.inputs.clip import Clip
+from vega3d.media.frame_plan import FramePlan
 from vega3d.store.lookup import CacheHit
 from vega3d.training.config import LoraSettings
 from vega3d.training.recipes import apply_recipe, lora_options
-from vega3d.video import FramePlan
 
 VIDEO, START, END = 291, 292, 293
 LORA = LoraSettings(rank=16, alpha=16, dropout=0.0)

@@ -31,7 +31,7 @@ from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.diffusion import schedule
 from vega3d.backbones.wan import dit
 from vega3d.backbones.wan.flops import DitShape, VaeShape, Work, wan_flops
-from vega3d.video import frame_plan
+from vega3d.media.frame_plan import frame_plan
 
 NARROW = {"num_attention_heads": 2, "attention_head_dim": 128, "ffn_dim": 1496, "num_layers": 30}
 TRUE = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30}

@@ -18,14 +18,14 @@ import pytest
 import torch
 
 from tests import media
-from vega3d.decoding import pictures_of, probe, read_frames
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
-from vega3d.image import MAX_PIXELS, image_size, load_image
 from vega3d.inputs.messages import VideoRequest
 from vega3d.inputs.source import plan_video
+from vega3d.media.decoding import pictures_of, probe, read_frames
+from vega3d.media.frame_plan import FramePlan
+from vega3d.media.image import MAX_PIXELS, image_size, load_image
 from vega3d.rooms.video import rooms_source
 from vega3d.store.keys import identify
-from vega3d.video import FramePlan
 
 ROOT = Path(__file__).parents[1]
 
@@ -146,7 +146,7 @@ def test_a_picture_above_the_limit_is_refused_by_its_header(tmp_path: Path) -> N
 # The peak of resident memory is reset after the imports, whose own peak would hide a small one.
 PEAK = """
 import pathlib, re, sys
-from vega3d.image import load_image
+from vega3d.media.image import load_image
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024
@@ -219,7 +219,7 @@ def test_floating_grey_that_is_not_a_number_is_refused() -> None:
 
 def test_a_video_frame_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = media.write_video(tmp_path / "a.mp4", 5, size=(640, 480))
-    monkeypatch.setattr("vega3d.decoding.MAX_PIXELS", 640 * 480 - 1)
+    monkeypatch.setattr("vega3d.media.decoding.MAX_PIXELS", 640 * 480 - 1)
     for read in (probe, lambda place: read_frames(place, [0])):
         with pytest.raises(MediaError, match="640x480"):
             read(clip)

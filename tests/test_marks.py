@@ -13,7 +13,7 @@ from tests import processors
 from tests.processing.helpers import image, user
 from vega3d import Vega3DConfig
 from vega3d.errors import InputError
-from vega3d.marks import Mark, draw, identify_drawn, parse_marks
+from vega3d.media.overlays import Mark, draw, identify_drawn, parse_marks
 from vega3d.processing import Vega3DProcessor
 
 PICTURE = torch.full((3, 60, 80), 120, dtype=torch.uint8)

@@ -14,7 +14,7 @@ import torch
 
 from tests import media
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
-from vega3d.video import load_image
+from vega3d.media.image import load_image
 
 
 def as_tensor(image: PIL.Image.Image) -> torch.Tensor:

@@ -12,9 +12,9 @@ import pytest
 from tests import media, web_server
 from tests.web_server import endless, raw, redirect, silent, whole
 from vega3d._utils import web
-from vega3d.decoding import probe
 from vega3d.errors import MediaNotFoundError
-from vega3d.image import load_image
+from vega3d.media.decoding import probe
+from vega3d.media.image import load_image
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

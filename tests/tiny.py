@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from vega3d.inputs.clip import Clip, clips_from_tensors, flat_clips
-from vega3d.video import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 WIDTH = 64
 VOCABULARY = 300

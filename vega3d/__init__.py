@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from vega3d.backbones.wan import WanBackbone
     from vega3d.backbones.wan.config import WanConfig
     from vega3d.config import FusionConfig, Vega3DConfig
+    from vega3d.media.frame_plan import FramePlan
     from vega3d.pipeline import Pipeline, load, load_backbone
     from vega3d.processing import Vega3DProcessor
-    from vega3d.video import FramePlan
 
 _HOMES = {
     "Encoding": "vega3d.adapter",
-    "FramePlan": "vega3d.video",
+    "FramePlan": "vega3d.media.frame_plan",
     "FusionConfig": "vega3d.config",
     "Pipeline": "vega3d.pipeline",
     "SiglipBackbone": "vega3d.backbones.siglip",

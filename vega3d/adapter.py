@@ -54,8 +54,8 @@ from vega3d.inputs.call import (
     with_token_ids,
 )
 from vega3d.inputs.clip import Clip
+from vega3d.media.frame_plan import FramePlan, frame_plan
 from vega3d.pretrained import Pretrained, describe
-from vega3d.video import FramePlan, frame_plan
 
 __all__ = [
     "MEDIA",

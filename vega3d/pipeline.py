@@ -33,11 +33,11 @@ from vega3d.errors import ConfigError
 from vega3d.fusion.encode import unique_names
 from vega3d.hosts.loading import Device, DType, device_of, load_host
 from vega3d.lora import load_lora
+from vega3d.media.frame_plan import FramePlan
 from vega3d.pico import PICO
 from vega3d.processing import Vega3DProcessor
 from vega3d.settings_file import with_pico
 from vega3d.store import FeatureStore
-from vega3d.video import FramePlan
 
 NONE = "none"
 FRAMES = 8

@@ -22,7 +22,6 @@ from transformers import BatchFeature
 
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError
-from vega3d.image import load_image
 from vega3d.inputs.arguments import check_text, flat_images, require_text
 from vega3d.inputs.arguments import image_groups as group_images
 from vega3d.inputs.arguments import video_requests as request_videos
@@ -43,11 +42,12 @@ from vega3d.inputs.host_processor import (
 )
 from vega3d.inputs.messages import DEFAULTS, ImageRequest, VideoRequest, limits_of, parse
 from vega3d.inputs.source import ClipSource, plan_images, plan_video
-from vega3d.marks import draw
+from vega3d.media.frame_plan import FramePlan, frame_plan
+from vega3d.media.image import load_image
+from vega3d.media.overlays import draw
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
 from vega3d.store.lookup import CacheHit
-from vega3d.video import FramePlan, frame_plan
 
 
 class Vega3DProcessor:

@@ -36,11 +36,11 @@ from vega3d.data import read_rows
 from vega3d.errors import StoreError
 from vega3d.grid import FeatureMap
 from vega3d.inputs.source import plan_video
+from vega3d.media.frame_plan import frame_plan
 from vega3d.pico import pico_path
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
 from vega3d.store.keys import FeatureKey
-from vega3d.video import frame_plan
 
 STORE = "store"
 

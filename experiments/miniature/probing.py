@@ -21,10 +21,10 @@ from experiments.miniature.features import clip_features
 from experiments.miniature.rooms import CELLS, host_frames, load_geometry, videos_of
 from train.pico import probe as pico
 from vega3d import WanBackbone, WanConfig
-from vega3d.decoding import read_frames
 from vega3d.grid import resize_area
+from vega3d.media.decoding import read_frames
+from vega3d.media.frame_plan import FramePlan
 from vega3d.store import FeatureStore
-from vega3d.video import FramePlan
 
 Array = NDArray[np.float32]
 PLACE = 0.25  # metres on a side of what counts as one place

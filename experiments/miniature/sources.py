@@ -29,9 +29,9 @@ from vega3d.grid import FeatureMap
 from vega3d.hosts import family_of
 from vega3d.hosts.loading import load_host
 from vega3d.inputs.host_processor import load_host_processor
+from vega3d.media.frame_plan import FramePlan
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
-from vega3d.video import FramePlan
 
 Kind = Literal["latents", "host", "oracle", "shuffled"]
 PATCH = 2  # latent pixels on a side of a token

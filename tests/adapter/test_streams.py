@@ -33,9 +33,9 @@ from vega3d.fusion.encode import stream_maps, unique_names
 from vega3d.fusion.gated_residual import GatedResidual
 from vega3d.grid import FeatureMap
 from vega3d.inputs.clip import clips_from_tensors
+from vega3d.media.frame_plan import FramePlan, frame_plan
 from vega3d.pico import pico_path
 from vega3d.pipeline import attention_of
-from vega3d.video import FramePlan, frame_plan
 
 FUSIONS = ["gated_residual", "paper", "released_3d", "released_vsi"]
 Streams = tuple[SiglipBackbone, ...]

@@ -19,8 +19,8 @@ from vega3d.analysis.pictures import heat, over, principal_colours, sheet
 from vega3d.fusion.encode import Encoding
 from vega3d.fusion.stats import FusionReport
 from vega3d.grid import FeatureMap
+from vega3d.media.frame_plan import FramePlan
 from vega3d.pico import pico_path
-from vega3d.video import FramePlan
 
 RNG = np.random.default_rng(0)
 

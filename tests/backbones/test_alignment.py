@@ -24,8 +24,8 @@ from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan import weights
 from vega3d.grid import TokenGrid, resample
 from vega3d.hosts.qwen import QwenVL
+from vega3d.media.frame_plan import frame_plan
 from vega3d.pico import pico_path
-from vega3d.video import frame_plan
 
 Make = Callable[..., WanBackbone]
 MODES = ("frame", "window", "joint", "clip", *VACE_MODES)

@@ -18,8 +18,8 @@ from tests.backbones.conftest import GOLDENS, PICO, VACE_MODES, random_frames
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import Mode
 from vega3d.backbones.wan.flops import DitShape, VaeShape, Work, encoder_flops, wan_flops
+from vega3d.media.frame_plan import frame_plan
 from vega3d.pico import pico_path
-from vega3d.video import frame_plan
 
 DIT = DitShape(channels=1536, feed_forward=8960, heads=12, layers=30)
 VACE = dataclasses.replace(DIT, vace_layers=tuple(range(0, 30, 2)))

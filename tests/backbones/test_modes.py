@@ -18,8 +18,8 @@ from vega3d.backbones.diffusion import content_noise, shared_noise
 from vega3d.backbones.wan.chunks import Chunk, steps
 from vega3d.errors import ConfigError, InputError
 from vega3d.grid import FeatureMap, TokenGrid, resample
+from vega3d.media.frame_plan import frame_plan
 from vega3d.pico import pico_path
-from vega3d.video import frame_plan
 
 Make = Callable[..., WanBackbone]
 MODES = ("frame", "window", "joint", "clip", *VACE_MODES)

@@ -25,7 +25,7 @@ from vega3d import SiglipBackbone, SiglipConfig
 from vega3d.backbones.siglip.weights import Preprocessing
 from vega3d.errors import BackboneError, CheckpointError, ConfigError, InputError
 from vega3d.grid import WHOLE, TokenGrid, resample
-from vega3d.video import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 FRAMES = random_frames(6, 50, 70)
 

@@ -17,7 +17,7 @@ from vega3d.cache import EncodeJob, JobPlanner, Problem
 from vega3d.cache.jobs import decode
 from vega3d.data import media_rows, read_rows
 from vega3d.errors import InputError, Vega3DError
-from vega3d.image import image_size, load_image
+from vega3d.media.image import image_size, load_image
 
 
 def addresses(jobs: list[EncodeJob]) -> set[str]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests import media
 from vega3d.data import SparMarks, read_rows
 from vega3d.errors import InputError
-from vega3d.image import as_tensor
-from vega3d.marks import Mark, draw
+from vega3d.media.image import as_tensor
+from vega3d.media.overlays import Mark, draw
 
 INFO = {
     "red_point": [[395, 89]],

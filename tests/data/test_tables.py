@@ -17,7 +17,7 @@ from vega3d.data import Allowed, read_rows
 from vega3d.data.conversations import LOCAL
 from vega3d.data.tables import StreamedRows, TableRows, plain
 from vega3d.errors import InputError
-from vega3d.image import load_image
+from vega3d.media.image import load_image
 
 
 def conversation(number: int, **media_of: Any) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from experiments.miniature.tuning import REFERENCE, hidden_width
 from train.pico import control
 from vega3d.errors import BackboneError, ConfigError
 from vega3d.fusion.gated_residual import GatedResidual
+from vega3d.media.frame_plan import FramePlan
 from vega3d.registry import backbone_record, names, register
 from vega3d.rooms import make_room, scene_seed
-from vega3d.video import FramePlan
 
 WIDTH = 256
 
@@ -65,7 +65,8 @@ def test_the_oracle_tells_places_apart() -> None:
 
 
 def test_the_host_sees_the_frames_that_geometry_is_made_of() -> None:
-    from vega3d.video import VideoInfo, sample_indices
+    from vega3d.media.decoding import VideoInfo
+    from vega3d.media.sampling import sample_indices
 
     info = VideoInfo(path="v", n_frames=48, fps=8.0, width=64, height=64)
     assert tuple(host_frames(48, 8)) == sample_indices(info, nframes=8)

@@ -15,8 +15,10 @@ from vega3d import processing
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError, InputError, MediaError
 from vega3d.inputs import source as clip_source
+from vega3d.media.decoding import read_frames
+from vega3d.media.frame_plan import FramePlan
+from vega3d.media.image import load_image
 from vega3d.processing import Vega3DProcessor
-from vega3d.video import FramePlan, load_image, read_frames
 
 
 def test_images_come_at_their_decoded_size_in_the_order_of_their_grids(qwen: Vega3DProcessor) -> None:

@@ -12,8 +12,8 @@ import torch
 
 from tests import media
 from tests.processing.helpers import assert_same, by_host, described, image, prompt, user, video
+from vega3d.media.decoding import read_frames
 from vega3d.processing import Vega3DProcessor
-from vega3d.video import read_frames
 
 pytestmark = pytest.mark.exact
 

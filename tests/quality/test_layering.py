@@ -26,10 +26,9 @@ FLOORS: list[set[str]] = [
     {"model_card"},
     {"settings_file"},
     {"checksums", "lora", "host_digest"},
-    # video stands on its decoder, the decoder on single pictures
-    {"video"},
-    {"decoding"},
-    {"geometry", "grid", "image", "marks"},
+    # files -> frames
+    {"media"},
+    {"geometry", "grid"},
     {"config"},
     {"settings"},
     {"registry"},

@@ -39,7 +39,7 @@ from train.pico.clips import SIDE, Clips
 from train.pico.flow import build
 from vega3d import WanBackbone, WanConfig
 from vega3d._utils.files import write_whole
-from vega3d.video import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 SEEN = (4, 8, 12, 16)  # frames of a clip that are asked about
 GRID = 8  # tokens a side

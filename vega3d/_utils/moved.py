@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 MODULES: dict[str, str] = {
+    "vega3d.video": "vega3d.media.frame_plan",
     "vega3d._torchvision": "vega3d._utils.torchvision",
     "vega3d.backbones.wan.tower": "vega3d.backbones.wan.encoder",
     "vega3d.estimate": "vega3d.costs",

@@ -23,7 +23,7 @@ from vega3d._utils.files import make_folder, write_whole
 from vega3d.analysis.pictures import Picture, heat, over, principal_colours, sheet
 from vega3d.fusion.encode import Encoding
 from vega3d.fusion.stats import StreamReport
-from vega3d.video import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vega3d.backbones.cost import BackboneCost, Device
     from vega3d.grid import FeatureMap
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vega3d.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 Device = Literal["cuda", "cpu"]
 
@@ -81,7 +81,7 @@ class BackboneCost:
 
 def as_plan(config: Any, frames: int | FramePlan) -> FramePlan:
     """A plan as it is, or that of a video of so many frames, all of which the host gets."""
-    from vega3d.video import frame_plan
+    from vega3d.media.frame_plan import frame_plan
 
     return frame_plan(config, range(frames)) if isinstance(frames, int) else frames
 

@@ -21,12 +21,13 @@ from torch import Tensor
 from vega3d.config import MarksSeen
 from vega3d.data.annotations import Row
 from vega3d.errors import InputError, Vega3DError
-from vega3d.image import load_image, open_source
 from vega3d.inputs.messages import ImageRequest, VideoRequest
 from vega3d.inputs.source import ClipSource, plan_images, plan_video
-from vega3d.marks import Marks, draw
+from vega3d.media.decoding import read_frames, stack_frames
+from vega3d.media.frame_plan import FramePlan, frame_plan
+from vega3d.media.image import load_image, open_source
+from vega3d.media.overlays import Marks, draw
 from vega3d.store.keys import FeatureKey, IdentityPolicy
-from vega3d.video import FramePlan, frame_plan, read_frames, stack_frames
 
 Kind = Literal["video", "pictures"]
 

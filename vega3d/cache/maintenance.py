@@ -15,7 +15,7 @@ from typing import Any
 
 from vega3d.cache.jobs import EncodeJob
 from vega3d.errors import MediaNotFoundError
-from vega3d.marks import Marks, identify_drawn, parse_marks
+from vega3d.media.overlays import Marks, identify_drawn, parse_marks
 from vega3d.store import FeatureStore
 from vega3d.store.feature_store import Damage
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, identify_set

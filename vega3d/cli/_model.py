@@ -73,7 +73,7 @@ def notes(pipeline: Pipeline, video: str) -> list[str]:
 
 def require_video(path: str) -> None:
     """Fail before anything is loaded if the video is not there or cannot be read."""
-    from vega3d.decoding import probe
+    from vega3d.media.decoding import probe
 
     probe(path)
 

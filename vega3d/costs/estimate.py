@@ -16,8 +16,8 @@ from vega3d.costs.setup import ALL, Setup
 from vega3d.costs.stored import stored_bytes
 from vega3d.errors import ConfigError, nearest
 from vega3d.hosts import family_of
+from vega3d.media.frame_plan import frame_plan
 from vega3d.store.format import FeatureFormat
-from vega3d.video import frame_plan
 
 Recipe = Literal["align", "lora", "full"]
 STAGES = (0, 1, 2, 3)

@@ -12,9 +12,9 @@ from typing import Any, overload
 
 from vega3d.data.conversations import LOCAL, Allowed, Messages, messages_of, with_sampling
 from vega3d.data.spar import SparMarks, with_marks
-from vega3d.decoding import PICTURES
 from vega3d.errors import InputError, Vega3DError
 from vega3d.inputs.messages import Conversations, ImageRequest, VideoRequest, parse
+from vega3d.media.decoding import PICTURES
 
 
 @dataclass(frozen=True)

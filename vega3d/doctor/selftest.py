@@ -116,8 +116,8 @@ def fresh_adapter() -> Iterator[Check]:
 
 def reading_a_video() -> Iterator[Check]:
     """An mp4 is written and decoded."""
+    from vega3d.media.decoding import read_frames
     from vega3d.rooms import write_mp4
-    from vega3d.video import read_frames
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "clip.mp4"

@@ -67,7 +67,7 @@ def length(media: Media) -> int:
     """
     if isinstance(media, Pictures):
         return len(media.places)
-    from vega3d.decoding import probe
+    from vega3d.media.decoding import probe
 
     return probe(media, fps=2.0 if media.is_dir() else None).n_frames  # pictures have no rate of their own
 
@@ -89,8 +89,8 @@ def read(media: Media, places: Sequence[int]) -> list[Tensor]:
     Raises:
         MediaError, MediaNotFoundError: one of them cannot be read.
     """
-    from vega3d.decoding import read_frames
-    from vega3d.image import load_image
+    from vega3d.media.decoding import read_frames
+    from vega3d.media.image import load_image
 
     if isinstance(media, Path):
         return list(read_frames(media, places))

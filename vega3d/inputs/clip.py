@@ -17,9 +17,9 @@ from torch import Tensor
 from vega3d.errors import InputError, MediaError
 from vega3d.grid import Links
 from vega3d.hosts import MODALITIES, Modality
+from vega3d.media.frame_plan import FramePlan
 from vega3d.store.keys import FeatureKey
 from vega3d.store.lookup import CacheHit, CacheLookup
-from vega3d.video import FramePlan
 
 Planner = Callable[[Sequence[int]], FramePlan]
 """Makes the plan of a clip from the frames that the host sees."""

@@ -20,7 +20,7 @@ import vega3d._utils.torchvision  # noqa: F401  # must run before transformers i
 # isort: split
 from transformers.video_utils import VideoMetadata
 
-from vega3d.image import to_uint8
+from vega3d.media.image import to_uint8
 
 WITHOUT_TIMES = ("Qwen2VLProcessor",)  # their inputs do not depend on when frames were
 ASSUMED_FPS = 24  # transformers' rate of frames that come without one

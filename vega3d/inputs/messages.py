@@ -15,7 +15,7 @@ from numbers import Real
 from typing import Any
 
 from vega3d.errors import InputError, UnknownKeywordError, nearest
-from vega3d.marks import Marks, parse_marks
+from vega3d.media.overlays import Marks, parse_marks
 
 IMAGE_SOURCES = ("image", "image_url", "url", "path", "base64")
 VIDEO_SOURCES = ("video", "url", "path")

@@ -23,18 +23,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vega3d.decoding import assume_fps, pictures_of
 from vega3d.errors import InputError
 from vega3d.hosts import Modality
-from vega3d.image import as_tensor, image_size, load_image, open_source, shown
 from vega3d.inputs.clip import Clip, Planner
 from vega3d.inputs.given_frames import pixels_of
 from vega3d.inputs.messages import ImageRequest, Limits, VideoRequest
-from vega3d.marks import Marks, identify_drawn
+from vega3d.media.decoding import assume_fps, pictures_of, probe, read_frames, stack_frames
+from vega3d.media.frame_plan import FramePlan
+from vega3d.media.image import as_tensor, image_size, load_image, open_source, shown
+from vega3d.media.overlays import Marks, identify_drawn
+from vega3d.media.sampling import frame_range, sample_indices
 from vega3d.store import FeatureStore
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, picture_key
 from vega3d.store.lookup import look_up
-from vega3d.video import FramePlan, frame_range, probe, read_frames, sample_indices, stack_frames
 
 Guess = Callable[[int], dict[str, Any]]
 """``VideoMetadata`` that a host's processor assumes of so many frames whose rate is not given."""

@@ -19,15 +19,15 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from vega3d.decoding import pictures_of
 from vega3d.errors import ConfigError
 from vega3d.evaluation.benchmark import Protocol, Sample
 from vega3d.evaluation.benchmarks import load_protocol
 from vega3d.evaluation.hub import folder_of
 from vega3d.evaluation.media import Media, MediaFormat, Pictures, sampled
 from vega3d.evaluation.metrics.means import mean
-from vega3d.image import formats
 from vega3d.lmms_eval.messages import CLIP, SAMPLED
+from vega3d.media.decoding import pictures_of
+from vega3d.media.image import formats
 
 DATA = "VEGA3D_EVAL_DATA"
 SCORE = "score"

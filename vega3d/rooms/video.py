@@ -1,7 +1,7 @@
 """Rooms as mp4 files: H.264 written atomically, and a tag by which a rooms video is recognised.
 
 Decision: PyAV is imported inside the functions, so that `vega3d.rooms` needs numpy alone. Decoding for
-models is not done here (that is vega3d.video's affair); only the container's tag is read.
+models is not done here (that is vega3d.media.frame_plan's affair); only the container's tag is read.
 """
 
 from __future__ import annotations

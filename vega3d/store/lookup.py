@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vega3d.grid import FeatureMap
+from vega3d.media.frame_plan import FramePlan
 from vega3d.store.feature_store import FeatureStore
 from vega3d.store.format import FeatureFormat
 from vega3d.store.keys import FeatureKey
-from vega3d.video import FramePlan
 
 
 class CacheHit:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vega3d.backbones import BackboneCost, BackboneSpec
 from vega3d.backbones.cost import as_plan
 from vega3d.grid import FeatureMap, resize_area
-from vega3d.video import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 
 @dataclass(frozen=True)

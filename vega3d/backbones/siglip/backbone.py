@@ -35,7 +35,7 @@ from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
 
 if TYPE_CHECKING:
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 CODE_VERSION = 1  # raise it whenever the same settings start to give other features
 

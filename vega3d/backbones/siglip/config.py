@@ -10,7 +10,7 @@ from vega3d.config import DType, require, require_choice
 
 if TYPE_CHECKING:
     from vega3d.backbones.cost import BackboneCost, Device
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SiglipConfig:
 
     def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
         """Each frame that the host gets, alone."""
-        from vega3d.video import FramePlan
+        from vega3d.media.frame_plan import FramePlan
 
         return FramePlan.per_frame(host_frames)
 

@@ -16,7 +16,7 @@ from vega3d.errors import BackboneError
 
 if TYPE_CHECKING:
     from vega3d.backbones.siglip.config import SiglipConfig
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 
 def clip_cost(config: SiglipConfig, frames: int | FramePlan, device: Device) -> BackboneCost:

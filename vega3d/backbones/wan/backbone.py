@@ -32,7 +32,7 @@ from vega3d.backbones.wan.encoder import WanEncoder
 from vega3d.grid import FeatureMap
 
 if TYPE_CHECKING:
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 CODE_VERSION = 2  # raise it whenever the same settings start to give other features
 

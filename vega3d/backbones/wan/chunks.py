@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vega3d.backbones.wan.config import Mode, WanConfig
 from vega3d.errors import InputError
-from vega3d.video import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 Steps = tuple[tuple[int, ...], ...]
 """For each kept latent frame, the positions that it describes."""

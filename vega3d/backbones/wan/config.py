@@ -17,7 +17,7 @@ from vega3d.errors import ConfigError
 
 if TYPE_CHECKING:
     from vega3d.backbones.cost import BackboneCost, Device
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_reference"]
 Resize = Literal["fit", "center_crop"]
@@ -177,7 +177,7 @@ class WanConfig:
         Args:
             host_frames: source frame numbers that the host gets, in order.
         """
-        from vega3d.video import FramePlan
+        from vega3d.media.frame_plan import FramePlan
 
         if self.mode == "window":
             return FramePlan.windows(host_frames, self.window)

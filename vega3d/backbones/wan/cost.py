@@ -19,7 +19,7 @@ from vega3d.backbones.wan.shapes import find_wan
 from vega3d.backbones.wan.vae2d import PlaneEncoder
 
 if TYPE_CHECKING:
-    from vega3d.video import FramePlan
+    from vega3d.media.frame_plan import FramePlan
 
 
 def clip_cost(

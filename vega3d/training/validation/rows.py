@@ -19,15 +19,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from vega3d.data import Row
 from vega3d.errors import InputError, MediaError, MediaNotFoundError, StoreError, Vega3DError
-from vega3d.image import load_image
 from vega3d.inputs.host_processor import check_aspect
 from vega3d.inputs.source import plan_video
+from vega3d.media.frame_plan import frame_plan
+from vega3d.media.image import load_image
 from vega3d.store.lookup import CacheHit, CacheMiss
 from vega3d.training.collator import Collator
 from vega3d.training.labels import IGNORED
 from vega3d.training.sampler import texts_of
 from vega3d.training.validation.findings import Kind
-from vega3d.video import frame_plan
 
 
 @dataclass

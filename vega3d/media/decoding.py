@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vega3d._utils.containers import open_video
 from vega3d.errors import InputError, MediaError
-from vega3d.image import MAX_PIXELS, load_image, open_source, shown, too_many_pixels
+from vega3d.media.image import MAX_PIXELS, load_image, open_source, shown, too_many_pixels
 
 Source = str | os.PathLike[str] | io.BytesIO
 """A path, a ``file://`` or ``http(s)://`` address, a folder of pictures, or the bytes of a file."""
