@@ -85,7 +85,7 @@ class HostConfig:
         revision: hub revision of ``path``.
         model_type: the host's own ``config.model_type``.
         hidden_size: width D of the host's language model.
-        digest: of the host's checkpoint, see ``vega3d.host_digest``; None where it cannot be computed.
+        digest: of the host's checkpoint (``vega3d.checkpoint.host_digest``); None if it cannot be computed.
     """
 
     path: str | None = None

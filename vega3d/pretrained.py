@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from vega3d import checkpoint
 from vega3d.backbones import Backbone
+from vega3d.checkpoint.host_digest import changed_weights, host_digest
+from vega3d.checkpoint.lora import carried_lora, without_peft
 from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.host_digest import changed_weights, host_digest
-from vega3d.lora import carried_lora, without_peft
 
 
 class Pretrained(nn.Module):

@@ -17,6 +17,7 @@ from tests.adapter.checkpoints import load, logits, write_checkpoint, write_host
 from tests.adapter.conftest import wrap
 from tests.tiny import make_host
 from vega3d import Vega3DConfig, WanBackbone, checkpoint
+from vega3d._utils import files
 from vega3d.errors import CheckpointError
 from vega3d.training.trained import load_trained
 
@@ -174,9 +175,9 @@ def test_a_file_that_was_changed_on_purpose_loads_once_its_sum_is_removed(folder
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CheckpointError, match=r'from "files".*remove the key "checksum"'):
         checkpoint.load(folder)
-    files = json.loads((folder / checkpoint.CONFIG_FILE).read_text())["files"]
-    del files[checkpoint.WEIGHTS_FILE]
-    edited(folder, files=files, checksum=None)
+    listed = json.loads((folder / checkpoint.CONFIG_FILE).read_text())["files"]
+    del listed[checkpoint.WEIGHTS_FILE]
+    edited(folder, files=listed, checksum=None)
     with pytest.warns(UserWarning, match="no checksum"):
         checkpoint.load(folder)
 
@@ -192,14 +193,14 @@ def test_a_save_that_ended_between_two_files_is_detected(
 ) -> None:
     model = load(folder, backbone)
     torch.nn.init.normal_(model.projector.down.weight)
-    write = checkpoint.files.write_whole
+    write = files.write_whole
 
     def killed(file: Path, *arguments: Any, **options: Any) -> Path:
         if file.name == checkpoint.CONFIG_FILE:
             raise KeyboardInterrupt
         return write(file, *arguments, **options)
 
-    monkeypatch.setattr(checkpoint.files, "write_whole", killed)
+    monkeypatch.setattr(files, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         model.save_pretrained(folder)
     with pytest.raises(CheckpointError, match=checkpoint.WEIGHTS_FILE):

@@ -17,9 +17,9 @@ from tests.adapter.checkpoints import host_of, load, trained, write_checkpoint, 
 from tests.adapter.conftest import wrap
 from tests.tiny import make_host
 from vega3d import WanBackbone, checkpoint
+from vega3d.checkpoint.host_digest import RUN, RUNS, host_digest
 from vega3d.config import HostConfig
 from vega3d.errors import CheckpointError
-from vega3d.host_digest import RUN, RUNS, host_digest
 from vega3d.training.export import export, merge
 from vega3d.training.trained import write_trained
 

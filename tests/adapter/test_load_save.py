@@ -16,8 +16,8 @@ from tests import tiny
 from tests.adapter.checkpoints import KINDS, host_of, load, logits, trained, write_checkpoint, write_host
 from tests.adapter.conftest import wrap
 from vega3d import Vega3DAdapter, WanBackbone, checkpoint
+from vega3d.checkpoint.lora import Lora
 from vega3d.errors import CheckpointError
-from vega3d.lora import Lora
 from vega3d.training.config import Recipe
 from vega3d.training.trained import adapter_of, write_trained
 

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from tests.backbones.conftest import GOLDEN, LAYOUTS, PICO, random_frames
-from vega3d import WanBackbone, WanConfig, settings_file
+from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan import prompt
+from vega3d.checkpoint import record
 from vega3d.errors import BackboneError, CheckpointError, ConfigError
 from vega3d.pico import pico_path
 
@@ -275,7 +276,7 @@ def test_at_true_size_the_parameters_are_those_of_the_published_models(name: str
 def test_a_saved_config_names_the_weights_and_their_width(pico: WanBackbone) -> None:
     assert pico.spec.config.path == str(pico_path("wan"))
     assert pico.spec.channels == pico.spec.config.channels == 128
-    assert settings_file.FORMAT == (1, 2)
+    assert record.FORMAT == (1, 3)
 
 
 def test_the_vae_is_diffusers_own_class(pico: WanBackbone) -> None:

@@ -71,7 +71,7 @@ STILL_OLD = {
         vega3d/backbones/wan/vae.py
         vega3d/backbones/wan/weights.py
         vega3d/checkpoint.py
-        vega3d/checksums.py
+        vega3d/checkpoint/checksums.py
         vega3d/cli/_cache.py
         vega3d/config.py
         vega3d/data/conversations.py
@@ -91,15 +91,15 @@ STILL_OLD = {
         vega3d/hosts/__init__.py
         vega3d/hosts/keywords.py
         vega3d/hosts/qwen.py
-        vega3d/hub.py
+        vega3d/_utils/hub.py
         vega3d/inputs/arguments.py
         vega3d/inputs/host_processor.py
         vega3d/inputs/messages.py
-        vega3d/lora.py
+        vega3d/checkpoint/lora.py
         vega3d/pico/__init__.py
         vega3d/registry.py
         vega3d/settings.py
-        vega3d/settings_file.py
+        vega3d/checkpoint/record.py
         vega3d/store/feature_store.py
         vega3d/store/format.py
         vega3d/store/keys.py

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
+from vega3d.checkpoint.host_digest import host_digest
+from vega3d.checkpoint.lora import Lora
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
-from vega3d.host_digest import host_digest
 from vega3d.hosts.loading import load_host
 from vega3d.inputs.host_processor import load_host_processor
-from vega3d.lora import Lora
 from vega3d.training.trained import HOST, load_trained
 
 

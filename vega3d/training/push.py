@@ -12,10 +12,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from vega3d import checkpoint, model_card
+from vega3d import checkpoint
+from vega3d.checkpoint.card import card
+from vega3d.checkpoint.lora import Lora
 from vega3d.config import Vega3DConfig
 from vega3d.errors import CheckpointError
-from vega3d.lora import Lora
 from vega3d.pico import PICO, pico_path
 from vega3d.training.export import export
 from vega3d.training.trained import HOST
@@ -90,6 +91,6 @@ def _write(source: Path, folder: Path, config: Vega3DConfig, host: str) -> None:
 
 def _keep_card(source: Path, folder: Path) -> None:
     """Keep a card that was edited by hand; a generated one is generated again."""
-    card = source / checkpoint.CARD_FILE
-    if card.exists() and card.read_text("utf-8") != model_card.card(checkpoint.load(source)[0]):
-        (folder / checkpoint.CARD_FILE).write_bytes(card.read_bytes())
+    file = source / checkpoint.CARD_FILE
+    if file.exists() and file.read_text("utf-8") != card(checkpoint.load(source)[0]):
+        (folder / checkpoint.CARD_FILE).write_bytes(file.read_bytes())

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from vega3d import checkpoint
 from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
+from vega3d.checkpoint.lora import Lora, apart
 from vega3d.errors import CheckpointError
-from vega3d.lora import Lora, apart
 
 LORA, HOST = checkpoint.LORA_FOLDER, checkpoint.HOST_FOLDER
 WRAPPERS = ("module.", "base_model.model.")

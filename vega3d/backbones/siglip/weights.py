@@ -22,8 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vega3d import hub
-from vega3d._utils import files
+from vega3d._utils import files, hub
 from vega3d.errors import BackboneError, CheckpointError
 
 Kernel = Literal["bilinear", "bicubic"]

@@ -29,8 +29,7 @@ from diffusers.loaders.single_file_utils import (
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vega3d import hub
-from vega3d._utils import files
+from vega3d._utils import files, hub
 from vega3d.errors import BackboneError, CheckpointError
 
 Tensors = dict[str, Tensor]

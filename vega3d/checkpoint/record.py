@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vega3d import checksums
 from vega3d._utils import files
 from vega3d._version import __version__
+from vega3d.checkpoint import checksums
 from vega3d.config import Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError
 from vega3d.pico import PICO, PICO_DIR

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vega3d.checkpoint.record import CONFIG_FILE, with_pico
 from vega3d.config import Vega3DConfig
 from vega3d.pico import PICO
-from vega3d.settings_file import CONFIG_FILE, with_pico
 
 
 def card(config: Vega3DConfig) -> str:

@@ -29,13 +29,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vega3d import checksums, hub
-from vega3d._utils import files
-from vega3d.config import HostConfig, Vega3DConfig
-from vega3d.errors import CheckpointError
-from vega3d.lora import ADAPTER_CONFIG, ADAPTER_FILE, Lora
-from vega3d.model_card import card
-from vega3d.settings_file import (
+from vega3d._utils import files, hub
+from vega3d.checkpoint import checksums
+from vega3d.checkpoint.card import card
+from vega3d.checkpoint.lora import ADAPTER_CONFIG, ADAPTER_FILE, Lora
+from vega3d.checkpoint.record import (
     CONFIG_FILE,
     FOLDER,
     HOST_CONFIG,
@@ -47,6 +45,8 @@ from vega3d.settings_file import (
     record_of,
     sums_of,
 )
+from vega3d.config import HostConfig, Vega3DConfig
+from vega3d.errors import CheckpointError
 
 CARD_FILE = "README.md"
 LORA_FOLDER = "lora"
