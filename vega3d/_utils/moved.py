@@ -86,7 +86,6 @@ def fields(renames: Renames) -> Callable[[type[T]], type[T]]:
 
         for attribute, function in (
             ("__renames__", renames),
-            ("upgraded", staticmethod(functools.partial(current, cls))),
             ("__init__", __init__),
             ("__getattr__", __getattr__),
         ):

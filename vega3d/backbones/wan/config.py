@@ -7,7 +7,7 @@ prompt), except that the whole picture is encoded instead of a centre crop, and 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -152,6 +152,13 @@ class WanConfig:
             require(
                 value is None or value >= 1, f"{name} is not positive.", value, "1 or more", "leave it out"
             )
+
+    @staticmethod
+    def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of an earlier version as those of this one; called by the reader before it checks them."""
+        settings = moved.current(WanConfig, record)
+        require_resize(settings.get("resize"))
+        return settings
 
     @classmethod
     def reference(cls, branch: Branch = "vsi", **changes: Any) -> WanConfig:
