@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -47,15 +48,25 @@ def write_video(
         stream = container.add_stream(codec, rate=fps if times is None else 1000, options=encoder or {})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
-        if rotation:
-            stream.set_display_rotation(rotation)
         for number, picture in enumerate(pictures):
             image = av.VideoFrame.from_ndarray(picture, format="rgb24")
             if times is not None:
                 image.pts, image.time_base = round(times[number] * 1000), Fraction(1, 1000)
             container.mux(stream.encode(image))
         container.mux(stream.encode())
+    if rotation:
+        _turn(path, rotation)
     return str(path)
+
+
+def _turn(path: Path, degrees: int) -> None:
+    """Write the display matrix of an mp4's track header, since PyAV can do so in its newest versions only."""
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44  # after the type, 24 bytes of times and ids, 16 of layer and volume
+    cosine, sine = {90: (0, 1), -90: (0, -1), 180: (-1, 0)}[degrees]
+    values = [cosine, -sine, 0, sine, cosine, 0, 0, 0]
+    data[matrix : matrix + 32] = struct.pack(">8i", *(value << 16 for value in values))
+    path.write_bytes(bytes(data))
 
 
 def write_truncated(path: Path, share: float = 0.6) -> str:

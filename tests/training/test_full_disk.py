@@ -19,7 +19,7 @@ from vega3d.training import trainer as trainer_module
 from vega3d.training.checkpoints import last_complete, mark_complete
 from vega3d.training.finetune import train
 
-FORK = multiprocessing.get_context("fork")
+SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
 
 
 def child(settings: Any, limit: int, said: Any) -> None:
@@ -43,8 +43,8 @@ def child(settings: Any, limit: int, said: Any) -> None:
 
 
 def trained_with(settings: Any, limit: int) -> tuple[str, str]:
-    said = FORK.Queue()
-    process = FORK.Process(target=child, args=(settings, limit, said))
+    said = SPAWN.Queue()
+    process = SPAWN.Process(target=child, args=(settings, limit, said))
     process.start()
     name, text = said.get(timeout=300)
     process.join()
