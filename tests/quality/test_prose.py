@@ -44,8 +44,6 @@ STILL_OLD = {
         vega3d/fusion/__init__.py
         vega3d/fusion/stats.py
         vega3d/grid.py
-        vega3d/hosts/__init__.py
-        vega3d/hosts/forwarding.py
         vega3d/inputs/messages.py
         vega3d/pico/__init__.py
         vega3d/store/feature_store.py
@@ -87,9 +85,6 @@ STILL_OLD = {
         vega3d/geometry/cameras.py
         vega3d/geometry/iou.py
         vega3d/grid.py
-        vega3d/hosts/__init__.py
-        vega3d/hosts/keywords.py
-        vega3d/hosts/qwen.py
         vega3d/inputs/arguments.py
         vega3d/inputs/host_processor.py
         vega3d/inputs/messages.py

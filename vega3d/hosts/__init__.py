@@ -1,7 +1,7 @@
-"""Language models that can be wrapped: one file a family holds all that is particular to it.
+"""Language models that can be wrapped; everything specific to a family is in one file.
 
-The host itself is never touched. A family only answers questions about it: where its visual tokens
-lie, how wide they are, how its own encoders are called, and which of its layers LoRA should train.
+The host itself is never changed. A family describes it: the grid and the width of its visual tokens, the
+calls of its own encoders, and the layers that LoRA trains.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ NEEDED_TRANSFORMERS = "5.21"
 
 
 class HostFamily(Protocol):
-    """What the adapter and the processor ask about a family of hosts."""
+    """Interface between the adapter or processor and a family of hosts."""
 
     lora_targets: str
-    """Regular expression over module names, for ``LoraConfig(target_modules=...)``."""
+    """Regular expression of module names, for ``LoraConfig(target_modules=...)``."""
 
     def width(self, config: Any) -> int:
         """D, the width of the language model's tokens."""
         ...
 
     def language_model(self, host: Any) -> nn.Module:
-        """The language model without its head: what recipes train or adapt."""
+        """The language model without its head; recipes train or adapt it."""
         ...
 
     def vision_tower(self, host: Any) -> nn.Module:
-        """The vision tower with its merger: frozen in every recipe."""
+        """The vision tower with its merger; it is frozen in every recipe."""
         ...
 
     def temporal_patch(self, config: Any) -> int:
@@ -48,11 +48,11 @@ class HostFamily(Protocol):
     def grids(
         self, config: Any, modality: Modality, grid_thw: Tensor, frames: Sequence[int]
     ) -> list[TokenGrid]:
-        """Token grids of all items of one modality; ``frames`` is the number of frames of each."""
+        """Token grids of all items of one modality; ``frames`` holds the number of frames of each item."""
         ...
 
     def encode(self, host: Any, modality: Modality, pixels: Tensor, grid_thw: Tensor) -> Any:
-        """The host's own features: an output whose ``pooler_output`` is one (n_tokens, D) an item."""
+        """The host's own features, as an output whose ``pooler_output`` is one (n_tokens, D) an item."""
         ...
 
     def token_types(self, config: Any, input_ids: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class HostFamily(Protocol):
 
 
 def family_of(host: Any) -> HostFamily:
-    """The family of a host, by its ``config.model_type``.
+    """Find the family of a host by its ``config.model_type``.
 
     Raises:
         HostError: no family is registered for it, it is a PeftModel, or it does not take pre-encoded media.
@@ -83,15 +83,15 @@ def family_of(host: Any) -> HostFamily:
 
 
 def unwrapped(host: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile(host)``; any other host as it is.
+    """Take the module out of ``torch.compile(host)``; any other host is returned as it is.
 
-    The wrapper answers for ``forward`` only: ``generate`` passes it by, and it renames every weight.
+    The compiled wrapper covers ``forward`` only: ``generate`` bypasses it, and it renames every weight.
     """
     inner = getattr(host, "_orig_mod", None)
     if not isinstance(inner, nn.Module):
         return host
     warnings.warn(
-        "The host is unwrapped from torch.compile(host). host.compile() compiles it in place, and stays.",
+        "The host is unwrapped from torch.compile(host). Use host.compile(), which compiles it in place.",
         stacklevel=3,
     )
     return inner
@@ -100,7 +100,7 @@ def unwrapped(host: nn.Module) -> nn.Module:
 def _refuse_peft(host: Any) -> None:
     if hasattr(host, "get_base_model") and hasattr(host, "peft_config"):
         raise HostError(
-            "The host is a PeftModel, whose adapter would be neither saved nor found again.",
+            "Invalid host: a PeftModel, whose LoRA weights would be neither saved nor loaded again.",
             got=f"{type(host).__name__} of {type(host.get_base_model()).__name__}",
             expected="the model itself",
             fix="for new LoRA, wrap the host first, then get_peft_model(adapter, ...); for trained LoRA, "
@@ -111,7 +111,7 @@ def _refuse_peft(host: Any) -> None:
 def _require_encoded_media(host: Any) -> None:
     if "mm_encoder_outputs" not in inspect.signature(host.forward).parameters:
         raise HostError(
-            f"{type(host).__name__}.forward does not take mm_encoder_outputs.",
+            f"Invalid host {type(host).__name__}: its forward does not take mm_encoder_outputs.",
             got=f"transformers {transformers.__version__}",
             expected=f"a model class of transformers >= {NEEDED_TRANSFORMERS} that takes pre-encoded media",
             fix=f"pip install 'transformers>={NEEDED_TRANSFORMERS}' and load the host with its own class",

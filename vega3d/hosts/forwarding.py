@@ -1,7 +1,7 @@
-"""What Trainer, PEFT and DeepSpeed ask of a model, answered by the host.
+"""Attributes and methods of a model that Trainer, PEFT and DeepSpeed use, forwarded to the host.
 
-A plain ``nn.Module`` around a host misses these, and the failures are quiet: without
-``accepts_loss_kwargs``, for example, the Trainer normalises the loss in another way.
+A plain ``nn.Module`` around a host lacks these, and nothing reports it. Without ``accepts_loss_kwargs``, for
+example, the Trainer normalises the loss differently.
 """
 
 from __future__ import annotations
@@ -13,55 +13,55 @@ from torch import nn
 
 
 class HostSurface(nn.Module):
-    """Forwards the host's public surface; expects ``self.host``."""
+    """Forward the host's public surface; a subclass sets ``self.host``."""
 
     host: Any
 
     @property
     def config(self) -> Any:
-        """The host's configuration; ours is ``vega3d_config``."""
+        """The host's configuration; that of the adapter is ``vega3d_config``."""
         return self.host.config
 
     @property
     def generation_config(self) -> Any:
-        """The host's."""
+        """The host's generation settings."""
         return self.host.generation_config
 
     @property
     def name_or_path(self) -> str:
-        """The host's."""
+        """Hub id or folder of the host."""
         return str(self.host.name_or_path)
 
     @property
     def device(self) -> torch.device:
-        """The host's; of an offloaded host, the one that accelerate computes on."""
+        """Device of the host; for an offloaded host the device that accelerate computes on."""
         device: torch.device = self.host.device
         return device if device.type != "meta" else _execution_device(self.host) or device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The host's; projector and fusion keep their own."""
+        """Precision of the host; projector and fusion keep their own."""
         dtype: torch.dtype = self.host.dtype
         return dtype
 
     @property
     def accepts_loss_kwargs(self) -> bool:
-        """Whether the host's loss takes ``num_items_in_batch``."""
+        """True if the host's loss takes ``num_items_in_batch``."""
         return bool(getattr(self.host, "accepts_loss_kwargs", True))
 
     @property
     def main_input_name(self) -> str:
-        """The host's."""
+        """Name of the host's main input."""
         return str(self.host.main_input_name)
 
     @property
     def base_model_prefix(self) -> str:
-        """The host's."""
+        """Attribute of the host that holds its model without the head."""
         return str(self.host.base_model_prefix)
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether the host recomputes activations in the backward pass."""
+        """True if the host recomputes activations in the backward pass."""
         return any(getattr(module, "gradient_checkpointing", False) for module in self.host.modules())
 
     is_activation_checkpointing = is_gradient_checkpointing
@@ -107,12 +107,12 @@ class HostSurface(nn.Module):
         self.host.enable_input_require_grads()
 
     def add_model_tags(self, tags: list[str] | str) -> None:
-        """Names for a model card, which TRL adds; the host's own card is not touched."""
-        known = self.__dict__.setdefault("model_tags", [])
-        known += [tag for tag in ([tags] if isinstance(tags, str) else tags) if tag not in known]
+        """Add tags for a model card, as TRL does; the host's own card is not changed."""
+        present = self.__dict__.setdefault("model_tags", [])
+        present += [tag for tag in ([tags] if isinstance(tags, str) else tags) if tag not in present]
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The host's."""
+        """Call the host's ``prepare_inputs_for_generation``."""
         inputs: dict[str, Any] = self.host.prepare_inputs_for_generation(*args, **kwargs)
         return inputs
 

@@ -1,4 +1,4 @@
-"""Keyword arguments that a host reads, so that a typo is an error instead of a silent default."""
+"""Keyword arguments that a host accepts, so that a typo is an error instead of a silent default."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from transformers.utils.generic import TransformersKwargs
 from vega3d.errors import UnknownKeywordError, nearest
 
 BY_DECORATORS = {"return_dict", "debug_io", "debug_io_dir", "prune_layers"}
-"""Names that transformers' decorators take out of the keywords of any ``forward``."""
+"""Names that transformers' decorators remove from the keywords of any ``forward``."""
 
 COMPUTED = {"cache_position", "rope_deltas"}
-"""Names that earlier hosts read; today's compute both, and ``forward`` still takes them."""
+"""Names that earlier hosts read. Current hosts compute both, and ``forward`` still accepts them."""
 
 BY_GENERATE = {"tokenizer", "assistant_tokenizer", "trust_remote_code", "debug_io", "mm_encoder_outputs"}
-"""Names that the body of ``generate`` reads; no signature has them."""
+"""Names that the body of ``generate`` reads and no signature lists."""
 
 RENAMED = {"past_key_values": "cache", "cache": "past_key_values"}
-"""The cache's name in one version of transformers, and in another."""
+"""Names of the cache in different versions of transformers."""
 
 
 def forward_keywords(host: Any) -> set[str]:
-    """Names that the host's ``forward`` reads, or passes on to the modules below it and to its loss."""
+    """Names that the host's ``forward`` reads, or passes to the modules below it and to its loss."""
     names = _names(host.forward)
     if not _passes_on(host.forward):
         return names
@@ -46,7 +46,7 @@ def generate_keywords(host: Any, custom_loop: Any = None) -> set[str]:
 
 
 def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str]) -> None:
-    """Raise for the first keyword that nobody reads.
+    """Raise for the first unknown keyword.
 
     Raises:
         UnknownKeywordError: a TypeError that names the keyword and the nearest accepted one.
@@ -56,7 +56,7 @@ def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str])
     if unknown:
         close = None if unknown[0] in COMPUTED else _nearest(unknown[0], accepted)
         raise UnknownKeywordError(
-            f"{call}() got an unexpected keyword argument {unknown[0]!r}.",
+            f"Unknown keyword argument {unknown[0]!r} of {call}().",
             got=", ".join(unknown),
             expected="an argument of this call or of the host's own",
             fix=f"did you mean {close!r}?" if close else "remove it",
@@ -64,12 +64,12 @@ def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str])
 
 
 def _nearest(name: str, accepted: set[str]) -> str | None:
-    other = RENAMED.get(name)
-    return other if other in accepted else nearest(name, accepted)
+    renamed = RENAMED.get(name)
+    return renamed if renamed in accepted else nearest(name, accepted)
 
 
 def _below(host: Any) -> Iterator[Callable[..., Any]]:
-    """Functions that the rest of a ``forward``'s keywords reaches: of the text model, and of the loss."""
+    """Functions that receive the remaining keywords of ``forward``: those of the text model and the loss."""
     for module in (getattr(host, "base_model", None), getattr(host, "get_decoder", lambda: None)()):
         if module is not None:
             yield module.forward
@@ -87,7 +87,7 @@ def _names(function: Any) -> set[str]:
 def _older_names(function: Any) -> Iterator[str]:
     """``old_name`` of each of transformers' ``deprecate_kwarg`` decorators around a function.
 
-    A name without such a decorator would disappear in ``**kwargs`` unread, so that no list can stand in.
+    Without such a decorator a name disappears in ``**kwargs`` unread, so a fixed list cannot replace this.
     """
     while function is not None:
         function = getattr(function, "__func__", function)

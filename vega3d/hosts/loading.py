@@ -1,4 +1,4 @@
-"""From settings to a loaded host, and the device that it runs on."""
+"""Loading of a host, and the choice of a device."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ DType = torch.dtype | Literal["auto", "float32", "bfloat16"]
 def load_host(
     host: HostConfig, *, dtype: DType = "auto", attention: str | None = None, quantization: Any = None
 ) -> nn.Module:
-    """The host that settings name.
+    """Load a host.
 
     Args:
-        host: its path and revision.
-        dtype: its precision; ``auto`` is the one in which it was saved.
-        attention: back end of its attention; None is its default.
-        quantization: transformers' settings of a quantised host.
+        host: path and revision of the weights.
+        dtype: precision; ``auto`` keeps the saved one.
+        attention: back end of the attention; None takes the host's default.
+        quantization: transformers' settings of a quantised host; None loads it unquantised.
 
     Raises:
-        ConfigError: the settings name no host.
-        HostError: it cannot be loaded.
+        ConfigError: ``host.path`` is empty.
+        HostError: the host cannot be loaded.
     """
     if not host.path:
         raise ConfigError(
-            "Missing host: the checkpoint names none.",
-            got="host.path is empty: it was built in memory",
+            "Missing host: host.path is empty.",
+            got="host.path is empty, as for a host built in memory",
             expected="a folder or a hub id",
             fix="load the host and pass it as host=...",
         )
@@ -61,10 +61,10 @@ def load_host(
 
 
 def device_of(name: Device) -> torch.device:
-    """The device of a name; ``auto`` is a GPU if there is one."""
+    """Resolve a device name; ``auto`` is a GPU if there is one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        warnings.warn("--device cuda: torch sees no GPU, so the CPU is used.", stacklevel=2)
+        warnings.warn("--device cuda: torch finds no GPU, so the CPU is used.", stacklevel=2)
         return torch.device("cpu")
     return torch.device(name)

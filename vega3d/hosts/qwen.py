@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: everything that vega3d knows about them.
+"""The Qwen-VL family: Qwen2-VL, Qwen2.5-VL and Qwen3-VL.
 
 All three cut a picture into patches, merge 2 x 2 patches into one token (raster order after the
 merger), and put ``temporal_patch_size`` frames of a video into one time step, repeating the last frame
@@ -56,7 +56,7 @@ class QwenVL:
             frames: number of frames of each item; 1 for an image.
 
         Raises:
-            InputError: an item's frames do not fill its time steps.
+            InputError: the number of frames of an item does not match its time steps.
         """
         merge, patch = int(config.vision_config.spatial_merge_size), self.temporal_patch(config)
         grids = []
@@ -64,7 +64,7 @@ class QwenVL:
             groups = _groups(count, 1 if modality == "image" else patch)
             if len(groups) != steps:
                 raise InputError(
-                    f"A {modality} has {count} frames for the generator but {steps} time steps for the host.",
+                    f"Invalid {modality}: {count} generator frames but {steps} host time steps.",
                     got=f"{count} frames, {steps} time steps of {patch} frames",
                     expected=f"between {(steps - 1) * patch + 1} and {steps * patch} frames",
                     fix="pass both sides as Vega3DProcessor returned them",
@@ -73,7 +73,7 @@ class QwenVL:
         return grids
 
     def encode(self, host: Any, modality: Modality, pixels: Tensor, grid_thw: Tensor) -> Any:
-        """The host's own ``get_image_features`` or ``get_video_features``, untouched."""
+        """Call the host's own ``get_image_features`` or ``get_video_features``."""
         call = host.get_image_features if modality == "image" else host.get_video_features
         return call(pixels, grid_thw, return_dict=True)
 
@@ -86,7 +86,7 @@ class QwenVL:
 
 
 def _groups(frames: int, patch: int) -> tuple[tuple[int, ...], ...]:
-    """Frames of each time step; the last frame fills up an incomplete step."""
+    """Frames of each time step; an incomplete last step repeats the last frame."""
     last = frames - 1
     return tuple(
         tuple(min(frame, last) for frame in range(first, first + patch)) for first in range(0, frames, patch)
