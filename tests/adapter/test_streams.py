@@ -432,7 +432,7 @@ def test_streams_and_settings_of_differing_number_are_refused(
     backbone: WanBackbone, streams: Streams
 ) -> None:
     config = Vega3DConfig(semantic_streams=(SiglipConfig(layer=-2),))
-    with pytest.raises(ConfigError, match="differ in number"):
+    with pytest.raises(ConfigError, match="Invalid number of streams"):
         Vega3DAdapter(make_host("qwen2_5_vl"), config, backbone, streams)
 
 

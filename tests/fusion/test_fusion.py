@@ -194,7 +194,7 @@ def test_a_fusion_that_takes_the_width_alone_is_made_as_before() -> None:
 
 
 def test_a_fusion_that_takes_no_streams_is_refused_where_there_are_some() -> None:
-    with pytest.raises(ConfigError, match=r"Plain does not take further streams(?s:.)*takes_streams = True"):
+    with pytest.raises(ConfigError, match=r"fusion Plain: .*further streams(?s:.)*takes_streams = True"):
         build(Plain, WIDTH, None, CHANNELS, [4])
 
 

@@ -41,8 +41,6 @@ STILL_OLD = {
         vega3d/cli/_cache.py
         vega3d/costs/estimate.py
         vega3d/costs/host.py
-        vega3d/fusion/__init__.py
-        vega3d/fusion/stats.py
         vega3d/grid.py
         vega3d/inputs/messages.py
         vega3d/pico/__init__.py
@@ -79,9 +77,6 @@ STILL_OLD = {
         vega3d/costs/setup.py
         vega3d/data/conversations.py
         vega3d/data/spar.py
-        vega3d/fusion/__init__.py
-        vega3d/fusion/encode.py
-        vega3d/fusion/stats.py
         vega3d/geometry/cameras.py
         vega3d/geometry/iou.py
         vega3d/grid.py

@@ -1,16 +1,15 @@
-"""How further streams are fused into a host's visual tokens: one class a method.
+"""Fusion of generative features and further streams into a host's visual tokens; one class for each method.
 
-A fusion sees streams of equal shape: S (the host's tokens), G (projected generative tokens), and one more
-for each further encoder; it returns tokens of that shape. It also names the projector that brings C
-channels to the host's width D, because the published methods differ there too. It knows neither pictures
-nor hosts.
+A fusion takes streams of equal shape: S (the host's tokens), G (projected generative tokens), and one more
+for each further encoder. It returns tokens of that shape. It also defines the projector from C channels to
+the host's width D, because the published methods differ there too.
 
-Each stream has a gate logit against S; a softmax over (0, -a_0, -a_1, ...) weighs host and streams. With the
-generator alone that is g = sigmoid(a_0), the published gate. Everything that belongs to a further stream,
-its projector too, lives inside the fusion: what saves or trains the fusion saves and trains it.
+Each stream has a gate logit against S. A softmax over (0, -a_0, -a_1, ...) weighs host and streams. With the
+generator alone that is g = sigmoid(a_0), the published gate. All parameters of a further stream, its
+projector included, are part of the fusion, so they are saved and trained with it.
 
-A weight alone says little: with G near zero any gate is harmless. So each method also reports what each
-stream added, for the contribution ||term|| / ||S||.
+A weight alone is not informative: with G near zero any gate is harmless. So each method also returns the
+term that each stream added, for the contribution ||term|| / ||S||.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from vega3d.fusion.projector import Projector
 
 @dataclass(frozen=True)
 class FusionContext:
-    """What a fusion may look at beside the tokens.
+    """Inputs of a fusion beside the tokens.
 
     Attributes:
         lengths: number of tokens of each image or video, in the order of the tokens.
         extra: resampled features (n, cells * cells, C_k) of each further stream.
-        streams: the same projected to (n, D); filled in by ``Fusion.forward``.
+        streams: ``extra`` projected to (n, D); set by ``Fusion.forward``.
     """
 
     lengths: tuple[int, ...]
@@ -48,10 +47,11 @@ class Fused:
 
     Attributes:
         tokens: (n, D) fused tokens.
-        gate: (n,) in 0..1, the weight of the host's stream; 1 means that no other is heard.
-        weights: (n, 1 + K): the host, the generator, then further streams; each row sums to 1. None: with
-            one stream, 1 - gate.
-        terms: for each of the K streams the (n, D) that it added; None: with one stream, all that changed.
+        gate: (n,) in 0..1, weight of the host's tokens; 1 means that only they are used.
+        weights: (n, 1 + K), weights of host, generator and further streams; each row sums to 1. None is
+            allowed with one stream and stands for 1 - gate.
+        terms: (n, D) added by each of the K streams. None is allowed with one stream and stands for the
+            whole change.
     """
 
     tokens: Tensor
@@ -61,11 +61,11 @@ class Fused:
 
 
 class Stream(nn.Module):
-    """What a further stream needs of its own.
+    """Parameters of one further stream.
 
     Args:
         width: D, width of all streams.
-        projector: brings the stream's features (n, cells * cells, C) to (n, D).
+        projector: maps the stream's features (n, cells * cells, C) to (n, D).
     """
 
     def __init__(self, width: int, projector: nn.Module) -> None:
@@ -76,7 +76,7 @@ class Stream(nn.Module):
 
 
 class Fusion(nn.Module, ABC):
-    """Base of all fusions: two LayerNorms and one linear layer give one gate a token (paper, eq. 7).
+    """Base of all fusions: two LayerNorms and one linear layer give one gate for each token (paper, eq. 7).
 
     Args:
         width: D, width of all streams.
@@ -84,10 +84,10 @@ class Fusion(nn.Module, ABC):
     """
 
     cells: ClassVar[int] = 1
-    """Patches on one side of a token that the projector wants to see separately."""
+    """Patches on one side of a token that the projector takes separately."""
 
     takes_streams: ClassVar[bool] = False
-    """Whether it hears further streams: takes ``streams``, and returns ``weights`` and ``terms``."""
+    """True if the fusion supports further streams: takes ``streams``, returns ``weights`` and ``terms``."""
 
     def __init__(self, width: int, streams: Sequence[nn.Module] = ()) -> None:
         super().__init__()
@@ -99,37 +99,37 @@ class Fusion(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def projector(cls, channels: int, width: int, hidden: int | None) -> Projector:
-        """The projector of this method, from C channels to the width D."""
+        """Build the projector of this method, from C channels to the width D."""
 
     @abstractmethod
     def fuse(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
         """Fuse (n, D) with (n, D), and with ``context.streams``; all in float32."""
 
     def forward(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
-        """Project further streams, then ``fuse``; as a call, so that wrappers such as PEFT's see it."""
+        """Project further streams, then ``fuse``; ``forward``, so that wrappers such as PEFT's apply."""
         if context.extra:
             pairs = zip(self._further(), context.extra, strict=True)
-            context = replace(context, streams=tuple(own.projector(raw) for own, raw in pairs))
+            context = replace(context, streams=tuple(stream.projector(raw) for stream, raw in pairs))
         return self.fuse(semantic, generative, context)
 
     def normalise(self, generative: Tensor, context: FusionContext) -> list[Tensor]:
-        """LayerNormed G and further streams, each (n, D) with its own norm."""
-        others = zip(self._further(), context.streams, strict=True)
-        return [self.norm_generative(generative), *(own.norm(stream) for own, stream in others)]
+        """Normalise G and the further streams, each (n, D) with its own LayerNorm."""
+        pairs = zip(self._further(), context.streams, strict=True)
+        return [self.norm_generative(generative), *(stream.norm(tokens) for stream, tokens in pairs)]
 
     def arbitrate(self, semantic: Tensor, streams: Sequence[Tensor]) -> Tensor:
-        """Weights (n, 1 + K) of host and K streams, from all their normalised (n, D)."""
+        """Weights (n, 1 + K) of host and K streams, from the normalised (n, D) of all of them."""
         if len(streams) == 1:
             gate = self.token_gate(streams[0], semantic)
             return torch.cat([gate, 1 - gate], dim=-1)
-        gates = [self.gate, *(own.gate for own in self._further())]
+        gates = [self.gate, *(stream.gate for stream in self._further())]
         logits = [
-            gate(torch.cat([stream, semantic], dim=-1)) for gate, stream in zip(gates, streams, strict=True)
+            gate(torch.cat([tokens, semantic], dim=-1)) for gate, tokens in zip(gates, streams, strict=True)
         ]
         return torch.softmax(-torch.cat([torch.zeros_like(logits[0]), *logits], dim=-1), dim=-1)
 
     def _further(self) -> list[Stream]:
-        return [own for own in self.streams if isinstance(own, Stream)]
+        return [stream for stream in self.streams if isinstance(stream, Stream)]
 
     def token_gate(self, generative: Tensor, semantic: Tensor) -> Tensor:
         """g = sigmoid(W [G; S] + b) of two normalised (n, D) streams, as (n, 1)."""
@@ -137,12 +137,12 @@ class Fusion(nn.Module, ABC):
 
 
 def weighted(weights: Tensor, streams: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """w_k G_k of each stream, from weights (n, 1 + K) whose first column is the host's."""
-    return tuple(weights[:, at : at + 1] * stream for at, stream in enumerate(streams, start=1))
+    """Terms w_k G_k of all streams, from weights (n, 1 + K) whose first column is the host's."""
+    return tuple(weights[:, k : k + 1] * stream for k, stream in enumerate(streams, start=1))
 
 
 def total(terms: Sequence[Tensor]) -> Tensor:
-    """Their sum, without starting from a zero of its own."""
+    """Sum of terms, in order and without an initial zero."""
     result = terms[0]
     for term in terms[1:]:
         result = result + term
@@ -152,7 +152,7 @@ def total(terms: Sequence[Tensor]) -> Tensor:
 def build(
     kind: type[Fusion], width: int, hidden: int | None, channels: int, extra: Sequence[int] = ()
 ) -> tuple[Projector, Fusion]:
-    """The generator's projector, and the fusion with the projectors of further streams.
+    """Build the generator's projector, and the fusion with the projectors of further streams.
 
     Args:
         kind: class of the fusion.
@@ -162,17 +162,17 @@ def build(
         extra: C of each further stream.
 
     Raises:
-        ConfigError: there are further streams, and the method does not hear them.
+        ConfigError: there are further streams, and the method does not support them.
     """
     projector = kind.projector(channels, width, hidden)
     if not extra:
         return projector, kind(width)
     if not kind.takes_streams:
         raise ConfigError(
-            f"The fusion {kind.__name__} does not take further streams.",
+            f"Invalid fusion {kind.__name__}: it does not support further streams.",
             got=f"{len(extra)} semantic_streams with a fusion whose takes_streams is False",
-            expected="one that takes them, such as gated_residual, or no semantic_streams",
+            expected="a fusion with takes_streams = True, such as gated_residual, or no semantic_streams",
             fix="leave semantic_streams empty, or set takes_streams = True in a fusion that takes streams in "
             "__init__ and returns weights and terms",
         )
-    return projector, kind(width, [kind.projector(own, width, hidden) for own in extra])
+    return projector, kind(width, [kind.projector(count, width, hidden) for count in extra])

@@ -1,8 +1,8 @@
-"""From a batch's clips to fused tokens: the generator's features of each, then one fusion of all tokens.
+"""Encoding of a batch's clips, and one fusion of all their tokens.
 
-Features that a store holds are taken as they are; others are computed, and cast as the store would, so that a
-feature is the same whether it was read or computed. Stored features must come from the very generator that is
-loaded, if one is.
+Cached features are used as they are. Others are computed and cast to the precision of the store, so that a
+feature is the same whether it was read or computed. If a generator is loaded, cached features must come from
+that generator.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Encoding:
     maps: tuple[FeatureMap, ...]
 
     def fresh(self) -> dict[str, Any]:
-        """A copy for one call: beam search expands the object that it is given in place."""
+        """Copy the outputs for one call, because beam search expands them in place."""
         return {name: type(output)(**dict(output.items())) for name, output in self.outputs.items()}
 
     def repeated(self, times: int) -> Encoding:
-        """The same media for several rows of a batch, row after row; nothing is computed again."""
+        """Repeat the media for several rows of a batch, row after row, without encoding them again."""
         if times == 1:
             return self
         outputs = {
@@ -59,7 +59,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Item:
-    """One image or video of the host, with all that meets in the fusion."""
+    """One image or video of the host, with all inputs of its fusion."""
 
     modality: Modality
     semantic: Tensor  # (n_tokens, D)
@@ -69,23 +69,23 @@ class Item:
 
 
 def _repeated(value: Any, times: int) -> Any:
-    """A field of a host's output: one entry an item, a tensor over all tokens, or a list of such."""
+    """Repeat a field of a host's output: one entry an item, a tensor over all tokens, or a list of such."""
     if isinstance(value, tuple):
         return value * times
     if isinstance(value, list):  # one tensor a layer (deepstack)
-        return [_repeated(one, times) for one in value]
+        return [_repeated(layer, times) for layer in value]
     return torch.cat([value] * times) if isinstance(value, Tensor) else value
 
 
 def generator_maps(backbone: Backbone | None, clips: Sequence[Clip]) -> list[FeatureMap]:
-    """One map of the generator for each clip.
+    """Feature maps of the generator, one for each clip.
 
     Args:
-        backbone: the loaded generator; None is enough where everything is stored.
+        backbone: the loaded generator; None is allowed if all features are cached.
         clips: with the result of the cache lookup, if a store is used.
 
     Raises:
-        BackboneError: features have to be computed, and there is no generator.
+        BackboneError: features must be computed, and there is no generator.
         StoreError: a store belongs to another generator.
     """
     for clip in clips:
@@ -109,7 +109,7 @@ def _as_stored(feature_map: FeatureMap, clip: Clip) -> FeatureMap:
 
 def _another_generator(backbone: Backbone, cached: CacheHit | CacheMiss) -> StoreError:
     return StoreError(
-        f"The store {cached.store} holds features of another generator than the one that is loaded.",
+        f"Invalid store {cached.store}: its features come from another generator than the loaded one.",
         got=f"fingerprint {cached.fingerprint[:12]} in the store",
         expected=f"fingerprint {backbone.fingerprint()[:12]} of the loaded {backbone.spec.name}",
         fix="load the generator that the store was built with, build another store, or leave the store out",
@@ -119,14 +119,14 @@ def _another_generator(backbone: Backbone, cached: CacheHit | CacheMiss) -> Stor
 def _cannot_compute(cached: CacheHit | CacheMiss | None) -> BackboneError:
     if not isinstance(cached, CacheMiss):
         return BackboneError(
-            "There are images or videos, but the adapter has no backbone.",
+            "Missing backbone: the batch has images or videos to encode.",
             got="backbone=None, and no stored features",
             expected="a loaded backbone, or a processor with a store that holds the features",
             fix="adapter.backbone = WanBackbone.from_pretrained(path, config=...), "
             "or give the processor a store",
         )
     return BackboneError(
-        f"The features of {cached.source} are not stored, and the adapter has no backbone to compute them.",
+        f"Missing features of {cached.source} in the store, and no backbone to compute them.",
         got=f"no {cached.key.digest} (frames {list(cached.key.frames)}) in {cached.store}",
         expected="features of every medium in the store, or a loaded backbone",
         fix=f"vega3d cache build {cached.store} --media {cached.source}",
@@ -134,8 +134,8 @@ def _cannot_compute(cached: CacheHit | CacheMiss | None) -> BackboneError:
 
 
 def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
-    """Maps of a further stream: it sees the frames that describe the host's, not what lies between them."""
-    seen = [sorted({at for link in clip.plan.links for at in link}) for clip in clips]
+    """Feature maps of a further stream, from the frames linked to the host's, without those in between."""
+    linked = [sorted({position for link in clip.plan.links for position in link}) for clip in clips]
     if not all(len(clip.frames) for clip in clips):
         raise InputError(
             "Missing frames of a further stream.",
@@ -143,25 +143,28 @@ def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
             expected="frames, because features of further streams are not stored",
             fix="give the processor the adapter's config, which has semantic_streams",
         )
-    maps = stream([clip.frames[places] for clip, places in zip(clips, seen, strict=True)])
+    maps = stream([clip.frames[positions] for clip, positions in zip(clips, linked, strict=True)])
     return [
-        replace(one, frames=tuple(tuple(places[at] for at in step) for step in one.frames))
-        for one, places in zip(maps, seen, strict=True)
+        replace(
+            feature_map,
+            frames=tuple(tuple(positions[index] for index in step) for step in feature_map.frames),
+        )
+        for feature_map, positions in zip(maps, linked, strict=True)
     ]
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """``siglip``, ``siglip_2``, ... for encoders of one name."""
+    """Number repeated names of encoders: ``siglip``, ``siglip_2``, ..."""
     return tuple(
-        name if name not in names[:at] else f"{name}_{1 + names[:at].count(name)}"
-        for at, name in enumerate(names)
+        name if name not in names[:index] else f"{name}_{1 + names[:index].count(name)}"
+        for index, name in enumerate(names)
     )
 
 
 def no_streams(expected: int, got: int) -> BackboneError:
-    """The error for further streams that the fusion expects and nobody encodes."""
+    """Error for a batch with images or videos when encoders of semantic streams are not loaded."""
     return BackboneError(
-        "There are images or videos, but not the encoders of all semantic streams.",
+        "Missing encoders of semantic streams: the batch has images or videos to encode.",
         got=f"{got} streams",
         expected=f"{expected} loaded streams, as in config.semantic_streams",
         fix="adapter.streams = load_streams(adapter.vega3d_config), from vega3d.adapter",
@@ -184,7 +187,7 @@ def fuse_items(
         items: all images and videos of the batch.
         projector: of the generator.
         fusion: with the projectors of the further streams.
-        cells: patches on one side of a token that the projectors see.
+        cells: patches on one side of a token that the projectors take separately.
         names: of the generator and of the further streams.
 
     Returns:
@@ -195,8 +198,8 @@ def fuse_items(
     """
     semantic = torch.cat([item.semantic for item in items])  # (n, D), n of the whole batch
     features, *extra = (  # each (n, cells * cells, C)
-        torch.cat([resample(i.maps[at], i.grid, i.links, cells).to(semantic.device) for i in items])
-        for at in range(len(names))
+        torch.cat([resample(i.maps[index], i.grid, i.links, cells).to(semantic.device) for i in items])
+        for index in range(len(names))
     )
     lengths = tuple(item.grid.n_tokens for item in items)
     wide = semantic.to(next(fusion.parameters()).dtype)
@@ -210,15 +213,15 @@ def fuse_items(
 def zero_term(
     projector: Projector, fusion: Fusion, channels: int, cells: int, extra: Sequence[int] = ()
 ) -> Tensor:
-    """A scalar zero that gives every parameter of projector and fusion a gradient of zero.
+    """Scalar zero that gives every parameter of projector and fusion a gradient of zero.
 
-    In a micro-batch without media they would have none, and a rank would wait for ever in DDP or ZeRO.
+    In a micro-batch without media they would have no gradient, and DDP or ZeRO would hang.
 
     Args:
         projector: of the generator.
         fusion: with the projectors of the further streams.
         channels: C of the generator.
-        cells: patches on one side of a token that the projectors see.
+        cells: patches on one side of a token that the projectors take separately.
         extra: C of each further stream.
     """
     device = next(projector.parameters()).device

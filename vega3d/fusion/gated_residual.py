@@ -1,9 +1,9 @@
 """The default fusion: a gated residual that is the identity until it is trained.
 
 S + sum of w_k G_k, for the generator alone S + (1 - g) G, with each projector's last layer at zero. So the
-wrapped model *is* the host at step 0, and gradients still flow from the first step: a learned scale that
-starts at zero would block them (the projector and the gate would get exactly zero gradient, and at small
-learning rates the scale hardly moves).
+wrapped model *is* the host at step 0, and gradients still flow from the first step. A learned scale that
+starts at zero would block them: projector and gate would get exactly zero gradient, and at small learning
+rates the scale hardly moves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class GatedResidual(Fusion):
         return Projector(channels, width, hidden or width, norm="layer", zero=True)
 
     def fuse(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
-        """Add every stream, weighted by one number a token."""
+        """Add every stream, weighted by one number for each token."""
         weights = self.arbitrate(self.norm_semantic(semantic), self.normalise(generative, context))
         terms = weighted(weights, (generative, *context.streams))  # K of (n, D)
         return Fused(semantic + total(terms), weights[:, 0], weights, terms)

@@ -1,4 +1,4 @@
-"""The trainable MLP that brings a frozen encoder's channels to the host's width."""
+"""The trainable MLP from a frozen encoder's channels to the host's width."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The published forms of VEGA-3D's fusion, for comparison: none of them starts as the identity.
 
 Three forms exist: the paper's equation 8, the released main branch (ScanRefer, ScanQA, ...), and the
-released spatial-reasoning branch (VSI-Bench). They differ in what is normalised, in whether the
-host's stream survives, and in the projector. Further streams join their mix in the same way, with weights
-that sum to 1 together with the host's; that is ours, since none was published.
+released spatial-reasoning branch (VSI-Bench). They differ in the normalised streams, in the use of the
+host's stream, and in the projector. Further streams join the mix in the same way, with weights that sum to 1
+together with the host's. That part is an extension of this library, since none was published.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vega3d.fusion.projector import Projector
 
 
 class Paper(Fusion):
-    """(1 - g) G + g S (arXiv 2603.19235, eq. 8); only the gate sees normalised streams."""
+    """(1 - g) G + g S (arXiv 2603.19235, eq. 8); only the gate takes normalised streams."""
 
     takes_streams: ClassVar[bool] = True
 
@@ -49,7 +49,7 @@ class Released3D(Paper):
 class ReleasedVSI(Fusion):
     """The spatial-reasoning branch's ``token_gated_residual``: S + s (mix - S), s learned from 0.2.
 
-    Its projector sees the four patches of a token: RMSNorm, concatenation, MLP through 4,096.
+    Its projector takes the four patches of a token: RMSNorm, concatenation, MLP through 4,096.
     """
 
     cells: ClassVar[int] = 2

@@ -1,7 +1,7 @@
-"""What the fusion did to each image and video: who was heard, and what that changed.
+"""Statistics of the fusion for each image and video: weights of the streams, and their contributions.
 
-A weight alone says little: where a stream is near zero any gate is harmless. So beside the weights stands
-what each stream added. This module knows no features and no pictures.
+A weight alone is not informative: where a stream is near zero, any gate is harmless. So the contribution of
+each stream is reported beside its weight.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from vega3d.hosts import Modality
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What one stream did to one image or video.
+    """Effect of one stream on one image or video.
 
     Attributes:
-        name: registered name of its encoder; a second of the same name is ``siglip_2``.
-        weight: (T, h, w) in 0..1 on the host's token grid; with the gate, all weights of a token sum to 1.
-        contribution: (T, h, w) ||term|| / ||S|| of each token: what the stream added.
+        name: registered name of its encoder; a second one of the same name is ``siglip_2``.
+        weight: (T, h, w) in 0..1 on the host's token grid; all weights of a token and its gate sum to 1.
+        contribution: (T, h, w), norm of the added term relative to that of the token: ||term|| / ||S||.
     """
 
     name: str
@@ -35,13 +35,13 @@ class StreamReport:
 
 @dataclass(frozen=True)
 class FusionReport:
-    """What the fusion did to one image or video.
+    """Effect of the fusion on one image or video.
 
     Attributes:
         modality: ``image`` or ``video``.
-        gate: (T, h, w) in 0..1 on the host's token grid, the host's weight; 1 means that no other is heard.
-        contribution: (T, h, w) ||fused - S|| / ||S|| of each token: what all streams changed.
-        streams: the generator, then the further streams.
+        gate: (T, h, w) in 0..1 on the host's token grid, weight of the host; 1 means that only it is used.
+        contribution: (T, h, w), relative change of each token by all streams: ||fused - S|| / ||S||.
+        streams: reports of the generator, then of the further streams.
     """
 
     modality: Modality
@@ -54,12 +54,12 @@ class FusionReport:
 def report(
     items: Sequence[tuple[Modality, TokenGrid]], semantic: Tensor, fused: Fused, names: Sequence[str]
 ) -> tuple[FusionReport, ...]:
-    """One report for each item.
+    """Reports of all items.
 
     Args:
         items: images and videos, in the order of their tokens.
         semantic: (n, D) tokens of the host, of all items.
-        fused: what became of them.
+        fused: result of the fusion.
         names: of the generator and of the further streams.
 
     Raises:
@@ -74,18 +74,18 @@ def report(
         parts = [term.norm(dim=-1) / size for term in fused.terms]
     if not len(names) == len(weights) == len(parts):
         raise ConfigError(
-            "The fusion does not report all streams.",
+            "Invalid result of the fusion: it does not report all streams.",
             got=f"{len(weights)} weights and {len(parts)} terms a token",
             expected=f"one for each of {', '.join(names)}",
             fix="return Fused(tokens, gate, weights, terms), or leave semantic_streams empty",
         )
     sizes = [grid.n_tokens for _, grid in items]
     columns = torch.split(torch.stack([gate, change, *weights, *parts]), sizes, dim=1)
-    return tuple(_of_item(*item, own, names) for item, own in zip(items, columns, strict=True))
+    return tuple(_of_item(*item, rows, names) for item, rows in zip(items, columns, strict=True))
 
 
 def _of_item(modality: Modality, grid: TokenGrid, columns: Tensor, names: Sequence[str]) -> FusionReport:
-    """From (2 + 2 K, n_tokens): gate, change, the weight of each stream, the contribution of each."""
+    """Report of rows (2 + 2 K, n_tokens): gate, change, the weights of all streams, their contributions."""
     gate, change, *rest = columns.view(len(columns), len(grid.groups), grid.height, grid.width)
     pairs = zip(names, rest[: len(names)], rest[len(names) :], strict=True)
     return FusionReport(modality, gate, change, tuple(StreamReport(*pair) for pair in pairs))
