@@ -311,7 +311,7 @@ def test_a_config_of_another_kind_of_model_is_no_host(tmp_path: Path) -> None:
     from transformers import BertConfig
 
     BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(Vega3DError, match="no vision-language model"):
+    with pytest.raises(Vega3DError, match="not a vision-language model"):
         estimated(host=str(tmp_path))
 
 

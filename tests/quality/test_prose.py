@@ -39,8 +39,6 @@ STILL_OLD = {
         vega3d/cache/build.py
         vega3d/cache/maintenance.py
         vega3d/cli/_cache.py
-        vega3d/costs/estimate.py
-        vega3d/costs/host.py
         vega3d/grid.py
         vega3d/inputs/messages.py
         vega3d/pico/__init__.py
@@ -72,9 +70,6 @@ STILL_OLD = {
         vega3d/checkpoint/record.py
         vega3d/cli/_cache.py
         vega3d/config.py
-        vega3d/costs/host.py
-        vega3d/costs/parameters.py
-        vega3d/costs/setup.py
         vega3d/data/conversations.py
         vega3d/data/spar.py
         vega3d/geometry/cameras.py

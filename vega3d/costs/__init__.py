@@ -1,11 +1,11 @@
 """Costs from configurations alone: parameters, memory, operations, bytes on disk.
 
-    found = estimate(Setup(host="7b", wan="t2v-1.3b", frames=(8, 32), modes=("frame", "clip")))
-    found.clips[0].branch.total         # operations of the generator on 8 frames
+    result = estimate(Setup(host="7b", wan="t2v-1.3b", frames=(8, 32), modes=("frame", "clip")))
+    result.clips[0].branch.total        # operations of the generator on 8 frames
 
-Parameters are counted on the real classes on the meta device; operations and memory follow from shapes, by
-formulas that tests hold to torch's own counters. Nothing is downloaded but the ``config.json`` of a model
-that is not a published one. Time depends on a machine and has to be measured.
+Parameters are counted on the real classes on the meta device. Operations and memory follow from shapes, by
+formulas that tests compare with torch's own counters. Nothing is downloaded but the ``config.json`` of a
+model that is not among the published ones. Time depends on the machine and must be measured.
 """
 
 from __future__ import annotations

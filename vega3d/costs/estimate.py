@@ -1,4 +1,4 @@
-"""Costs of a host with a generator: one setup in, one estimate out."""
+"""Estimate of the costs of a host with a generator."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ STAGES = (0, 1, 2, 3)
 FORMS = tuple(
     FeatureFormat(grid, precision) for grid in ("native", "pooled") for precision in ("bfloat16", "int8")
 )
-APART = 10_000  # source frames between two of the host's: room for whatever a mode encodes between them
+APART = 10_000  # source frames between two of the host's: room for the extra frames of a mode
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a recipe trains.
+    """Parameters and memory of a training recipe.
 
     Attributes:
         recipe: ``align`` trains projector and fusion, ``lora`` adapters of the language model too, ``full``
             the language model itself. Vision tower and generator are frozen in all of them.
         trained: number of trained parameters.
-        frozen: number of frozen ones of the host.
-        memory: for each ZeRO stage, bytes on one GPU for weights, gradients and Adam's state.
+        frozen: number of frozen parameters of the host.
+        memory: bytes on one GPU for weights, gradients and Adam's state, by ZeRO stage.
     """
 
     recipe: Recipe
@@ -50,13 +50,13 @@ class ClipCost:
     """Costs of one clip.
 
     Attributes:
-        mode: of the generator.
-        frames: that the host gets.
-        tokens: of the host, visual ones and text.
-        branch: of the generator.
+        mode: mode of the generator.
+        frames: number of frames that the host gets.
+        tokens: number of the host's tokens, visual ones and text.
+        branch: cost of the generator.
         vision: operations of the host's vision tower.
         prefill: operations of the host's language model up to the first new token.
-        stored: bytes of the clip's features, for each grid and precision.
+        stored: bytes of the clip's features, by grid and precision.
     """
 
     mode: str
@@ -69,11 +69,11 @@ class ClipCost:
 
     @property
     def share(self) -> float:
-        """Operations of the generator for one of the host's, without those that serve all clips at once."""
+        """Operations of the generator over those of the host, without those that serve all clips."""
         return sum(self.branch.flops.values()) / (self.vision + self.prefill)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; sums stand beside their parts."""
+        """Convert to plain JSON types, with sums beside their parts."""
         cost = self.branch
         return {
             **{name: getattr(self, name) for name in ("mode", "frames", "tokens", "vision", "prefill")},
@@ -90,13 +90,13 @@ class Estimate:
     """Costs of a host with a generator.
 
     Attributes:
-        setup: what was asked.
+        setup: the setup of the estimate, with the generator's width filled in.
         tower: height and width of the picture that the generator encodes, in pixels.
         grid: rows and columns of the host's tokens on a frame.
-        parts: parameters and weights by part, as they run.
-        fusions: for each built-in fusion, its projector and its gate.
-        training: by recipe.
-        clips: by mode and number of frames.
+        parts: parameters and weights by part, in the precision that they run in.
+        fusions: projector and gate of each built-in fusion, by name.
+        training: costs of each training recipe.
+        clips: costs of a clip for each mode and number of frames.
     """
 
     setup: Setup
@@ -108,18 +108,18 @@ class Estimate:
     clips: tuple[ClipCost, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Convert to plain JSON types."""
         return {**dataclasses.asdict(self), "clips": [clip.to_dict() for clip in self.clips]}
 
 
 def estimate(setup: Setup) -> Estimate:
-    """Costs of a host with a generator.
+    """Estimate the costs of a host with a generator.
 
     Raises:
         HostError: there is no such host.
         BackboneError: there are no such weights, or no such block.
         ConfigError: a mode does not fit the weights, or the settings do not describe their cost.
-        InputError: a picture of that size cannot be had.
+        InputError: the host's processor refuses a picture of that size.
     """
     host, config = empty_host(find_host(setup.host)), setup.generator()
     configs = _configs(config, setup.modes)
@@ -131,7 +131,7 @@ def estimate(setup: Setup) -> Estimate:
     return Estimate(
         setup=dataclasses.replace(setup, config=config),
         tower=first.picture,
-        grid=_seen(setup, host, 1).grid,
+        grid=_of_host(setup, host, 1).grid,
         parts=(*host_parts(host), *new, *first.parts),
         fusions={
             name: new_parts(FusionConfig(name), first.channels, width)
@@ -143,7 +143,7 @@ def estimate(setup: Setup) -> Estimate:
 
 
 def _configs(config: Any, modes: tuple[str, ...]) -> list[Any]:
-    """The settings in each of the modes; in the first that fits the weights where none is named."""
+    """Settings in each of the modes; without modes, in the config's own or the first that fits."""
     fitting: tuple[str, ...] = config.modes() if hasattr(config, "modes") else ()
     if not fitting and modes in ((), ALL):
         return [config]
@@ -163,7 +163,7 @@ def _configs(config: Any, modes: tuple[str, ...]) -> list[Any]:
     return [dataclasses.replace(config, mode=mode) for mode in asked]
 
 
-def _seen(setup: Setup, host: Any, frames: int) -> HostClip:
+def _of_host(setup: Setup, host: Any, frames: int) -> HostClip:
     width, height = setup.size
     return host_clip(
         host, height, width, frames, medium=setup.medium, text=setup.text, max_pixels=setup.max_pixels
@@ -172,17 +172,17 @@ def _seen(setup: Setup, host: Any, frames: int) -> HostClip:
 
 def _clip(setup: Setup, config: Any, host: Any, frames: int) -> ClipCost:
     plan, (width, height) = frame_plan(config, range(0, frames * APART, APART)), setup.size
-    branch, seen = clip_cost(config, (height, width), plan, setup.device), _seen(setup, host, frames)
+    branch, of_host = clip_cost(config, (height, width), plan, setup.device), _of_host(setup, host, frames)
     stored: dict[str, dict[str, int]] = {}
     for form in FORMS:
         stored.setdefault(form.grid, {})[form.precision] = stored_bytes(form, branch)
     return ClipCost(
         mode=getattr(config, "mode", "frame"),
         frames=frames,
-        tokens=seen.visual_tokens + seen.text,
+        tokens=of_host.visual_tokens + of_host.text,
         branch=branch,
-        vision=vision_flops(host, seen),
-        prefill=prefill_flops(host, seen),
+        vision=vision_flops(host, of_host),
+        prefill=prefill_flops(host, of_host),
         stored=stored,
     )
 

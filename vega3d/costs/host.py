@@ -1,11 +1,9 @@
-"""What a clip costs in the host: its tokens, and the operations of its vision tower and of its prefill.
+"""Cost of a clip in the host: its tokens, and the operations of its vision tower and of its prefill.
 
-Operations come from the host's own linear layers, two for each multiply-add, and from the lengths over which
-each layer attends. That serves every family: only where a vision tower attends in windows does its config
-matter. Norms, activations and positions are left out, and causal attention counts as if it saw everything,
-as torch counts it too.
-
-This module knows no generator.
+Operations are counted on the host's own linear layers, two for each multiply-add, and on the lengths over
+which each layer attends. That works for every family; only windows of a vision tower are read from its
+config. Norms, activations and positions are left out. Causal attention counts as full attention, as in
+torch's own counter.
 """
 
 from __future__ import annotations
@@ -29,14 +27,14 @@ MIN_PIXELS = {"video": 128 * 28 * 28, "images": 4 * 28 * 28}  # defaults of the 
 
 @dataclass(frozen=True)
 class HostClip:
-    """A clip as the host sees it.
+    """Patches and tokens of a clip in the host.
 
     Attributes:
-        steps: time steps.
-        rows: patches from top to bottom of one step.
-        columns: patches from left to right.
-        merge: patches on one side of a token.
-        text: tokens of the prompt around it.
+        steps: number of time steps.
+        rows: number of patches from top to bottom of one step.
+        columns: number of patches from left to right of one step.
+        merge: number of patches on one side of a token.
+        text: number of tokens of the prompt around the clip.
     """
 
     steps: int
@@ -66,16 +64,16 @@ def host_clip(
     text: int = 64,
     max_pixels: int = MAX_PIXELS,
 ) -> HostClip:
-    """The tokens that a clip becomes.
+    """Count the patches and tokens of a clip.
 
     Args:
         host: on any device.
         height: of a decoded frame, in pixels.
         width: of a decoded frame, in pixels.
-        frames: that the host sees.
+        frames: number of frames that the host gets.
         medium: one video, whose frames share time steps, or so many images.
-        text: tokens of the prompt.
-        max_pixels: largest area of a frame that the host's processor lets through.
+        text: number of tokens of the prompt.
+        max_pixels: largest area of a frame after the resize of the host's processor, in pixels.
 
     Raises:
         InputError: the host's processor refuses a picture of that shape.
@@ -94,7 +92,7 @@ def _resized(height: int, width: int, factor: int, low: int, high: int) -> tuple
         sides: tuple[int, int] = smart_resize(height, width, factor, low, high)
     except ValueError as error:
         raise InputError(
-            "The host takes no picture of that shape.",
+            f"Invalid picture of {width} x {height} pixels: the host's processor refuses its shape.",
             got=f"{width} x {height} pixels: {error}",
             expected="the longer side at most 200 times the shorter one",
             fix="name the size of the decoded video, width first",
@@ -119,7 +117,7 @@ def vision_flops(host: Any, clip: HostClip) -> float:
 
 
 def _window_pairs(vision: Any, clip: HostClip) -> int:
-    """Pairs of patches that see each other in one step, where attention stays within windows."""
+    """Number of pairs of patches of one step that attend to each other within windows."""
     side = vision.window_size // vision.spatial_merge_size // vision.patch_size  # in tokens
     heights, widths = (_tiles(tokens, side) for tokens in clip.grid)
     return sum((clip.merge**2 * high * wide) ** 2 for high, wide in itertools.product(heights, widths))
@@ -141,6 +139,6 @@ def prefill_flops(host: Any, clip: HostClip) -> float:
 
 
 def _weights(module: nn.Module) -> int:
-    """Multiply-adds that a module does for each row it is given."""
+    """Multiply-adds of a module for each row of its input."""
     kinds = (nn.Linear, nn.Conv3d)
     return sum(part.weight.numel() for part in module.modules() if isinstance(part, kinds))

@@ -1,7 +1,7 @@
-"""The peak of a real run, as torch's profiler saw it: what an estimate of memory is held to.
+"""Peak memory of a real run, measured by torch's profiler for comparison with an estimate.
 
-It counts what torch's own allocator gave out on the CPU, kernels' temporary tensors included, and nothing
-that a library takes for itself. This module knows no models.
+It counts the allocations of torch's own allocator on the CPU, temporary tensors of kernels included, and not
+those that a library makes itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(run: Callable[[], Any]) -> int:
-    """The most bytes above those at the start, while ``run`` runs on the CPU."""
+    """Measure the peak of ``run`` on the CPU, in bytes above those at the start."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         run()
     events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]

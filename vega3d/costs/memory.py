@@ -16,9 +16,9 @@ def training_memory(trained: int, frozen: int, stage: int, processes: int) -> in
 
     Args:
         trained: number of trained parameters.
-        frozen: number of frozen ones, in bfloat16.
-        stage: 0 to 3: nothing is split, optimizer, gradients too, weights too.
-        processes: GPUs that share it.
+        frozen: number of frozen parameters, in bfloat16.
+        stage: 0 splits nothing, 1 the optimizer, 2 gradients too, 3 weights too.
+        processes: number of GPUs.
     """
     weights, gradients, optimizer = 2 * trained, 2 * trained, 12 * trained
     split = [optimizer * (stage >= 1), gradients * (stage >= 2), (weights + 2 * frozen) * (stage >= 3)]
@@ -29,17 +29,17 @@ def training_memory(trained: int, frozen: int, stage: int, processes: int) -> in
 def activation_memory(host: Any, tokens: int, *, recompute: bool) -> int:
     """Bytes of the language model's activations for one backward pass, in bfloat16.
 
-    34 bytes a token and channel in each layer (Korthikanti et al., arXiv 2205.05198, equation 2, without its
-    term for attention scores, which fused attention does not keep); with checkpointing the input of each
-    layer, and one layer whole. Then the logits: in bfloat16, in float32 for the loss, and their gradients.
-    A rough figure: libraries' scratch space and fragments are not in it.
+    Each layer takes 34 bytes a token and channel (Korthikanti et al., arXiv 2205.05198, equation 2, without
+    its term for attention scores, which fused attention does not keep). With checkpointing it is the input of
+    each layer, and all of one layer. The logits are added: in bfloat16, in float32 for the loss, and their
+    gradients. This is a rough figure without libraries' scratch space and fragmentation.
 
     Args:
         host: on any device.
-        tokens: of a micro-batch, padding included.
-        recompute: gradient checkpointing.
+        tokens: number of tokens of a micro-batch, padding included.
+        recompute: True with gradient checkpointing.
     """
     text = host.config.get_text_config()
     layers, wide = text.num_hidden_layers, text.hidden_size
-    kept = layers * 2 + LAYER if recompute else layers * LAYER
-    return int(tokens * (kept * wide + LOGIT * text.vocab_size))
+    channel_bytes = layers * 2 + LAYER if recompute else layers * LAYER
+    return int(tokens * (channel_bytes * wide + LOGIT * text.vocab_size))

@@ -1,8 +1,8 @@
-"""Parameters by part, and how many of them a training run changes.
+"""Parameters by part, and the number of those that a training run changes.
 
-Counted on the real classes, built on the meta device: nothing is allocated, and a class that changes is
-counted as it is. Published hosts are data (``hosts.json``, with their sources); a folder or a hub id gives
-its configuration alone. LoRA is counted from the layers that the host's family names, without PEFT.
+They are counted on the real classes on the meta device, so nothing is allocated, and counts follow changes of
+a class. Published hosts are data (``hosts.json``, with their sources); of a folder or a hub id only the
+configuration is read. LoRA is counted on the layers in ``lora_targets`` of the host's family, without PEFT.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def _published() -> dict[str, Any]:
 
 
 def find_host(name: str) -> Any:
-    """A host's transformers configuration.
+    """Find the transformers configuration of a host.
 
     Args:
         name: ``3b``, ``7b``, ``32b`` or ``72b`` for Qwen2.5-VL, or a folder or hub id with a config.json.
 
     Raises:
-        HostError: it is none of them, or its configuration is not there.
+        HostError: there is no such host, or its configuration is missing.
     """
     known = _published()["hosts"]
     for short, shape in known.items():
@@ -76,7 +76,7 @@ def _qwen(shape: Mapping[str, Any]) -> Any:
 
 
 def empty_host(config: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
-    """A host's own class on the meta device.
+    """Build a host of its own class on the meta device.
 
     Raises:
         HostError: no family is registered for it, or transformers has no such model.
@@ -85,7 +85,7 @@ def empty_host(config: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
         kind = transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
     except KeyError:
         raise HostError(
-            f"{config.model_type!r} is no vision-language model of transformers.",
+            f"Invalid host: {config.model_type!r} is not a vision-language model of transformers.",
             got=type(config).__name__,
             expected="a model of one of the types " + ", ".join(registry.names("hosts")),
             fix="name a Qwen2-VL, Qwen2.5-VL or Qwen3-VL",
@@ -97,7 +97,7 @@ def empty_host(config: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 
 def host_parts(host: Any) -> tuple[Part, Part]:
-    """Language model with embeddings and head, and vision tower with its merger."""
+    """Count the language model with embeddings and head, and the vision tower with its merger."""
     whole, vision = Part.of("host", host), Part.of("vision tower", family_of(host).vision_tower(host))
     text = Part(
         "language model", whole.parameters - vision.parameters, whole.size - vision.size
@@ -106,7 +106,7 @@ def host_parts(host: Any) -> tuple[Part, Part]:
 
 
 def new_parts(fusion: FusionConfig, channels: int, width: int) -> tuple[Part, Part]:
-    """Projector and fusion of a method, in float32.
+    """Count projector and fusion of a method, in float32.
 
     Args:
         fusion: the method and its hidden width.
@@ -120,11 +120,11 @@ def new_parts(fusion: FusionConfig, channels: int, width: int) -> tuple[Part, Pa
 
 
 def lora_parameters(host: Any, rank: int) -> int:
-    """Parameters of LoRA on every layer that the host's family names: the seven linears of each block."""
-    wanted = re.compile(family_of(host).lora_targets)
+    """Count the parameters of LoRA on the targets of the host's family: seven linear layers in each block."""
+    pattern = re.compile(family_of(host).lora_targets)
     targets = [
         module
         for name, module in host.named_modules()
-        if isinstance(module, nn.Linear) and wanted.fullmatch(name)
+        if isinstance(module, nn.Linear) and pattern.fullmatch(name)
     ]
     return sum(rank * (module.in_features + module.out_features) for module in targets)

@@ -1,6 +1,6 @@
-"""Questions to an estimate, validated. Imports no torch.
+"""Settings of an estimate, validated. Imports no torch.
 
-Settings of the generator may be given as text (``noise_samples=4``), as the command line has them.
+Settings of the generator may be given as text (``noise_samples=4``), as on the command line.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ MAX_PIXELS = 768 * 28 * 28  # of a video's frame, in transformers and qwen-vl-ut
 
 @dataclass(frozen=True)
 class Setup:
-    """A host with a generator, and the clips that are asked about.
+    """A host with a generator, and the clips to estimate.
 
     Attributes:
         host: ``3b``, ``7b``, ``32b``, ``72b`` for Qwen2.5-VL, or a folder or hub id with a config.json.
-        wan: weights of the generator where ``config`` names none: ``t2v-1.3b``, ``t2v-14b``, ``vace-1.3b``,
+        wan: weights of the generator if ``config`` has no path: ``t2v-1.3b``, ``t2v-14b``, ``vace-1.3b``,
             ``vace-14b``, or a folder or hub id.
-        frames: that the host gets; one estimate for each.
-        modes: of the generator, or ``("all",)``; empty takes the config's, or the first that fits.
+        frames: numbers of frames that the host gets; one estimate for each.
+        modes: modes of the generator, or ``("all",)``; empty takes the config's, or the first that fits.
         config: settings of the generator, of any registered backbone.
-        fusion: whose projector is trained.
-        size: width and height of a decoded frame.
-        medium: whether the host gets one video, or so many images.
-        text: tokens of the prompt around the clip.
-        max_pixels: largest area of a frame that the host's processor lets through.
-        rank: of LoRA.
-        gpus: that a training run is split over.
-        device: where the generator runs; decides its default micro-batch.
+        fusion: settings of the fusion; its projector is trained.
+        size: width and height of a decoded frame, in pixels.
+        medium: ``video`` gives the host one video, ``images`` so many images.
+        text: number of tokens of the prompt around the clip.
+        max_pixels: largest area of a frame after the resize of the host's processor, in pixels.
+        rank: rank of LoRA.
+        gpus: number of GPUs of a training run.
+        device: kind of device of the generator; it sets the default micro-batch.
 
     Raises:
-        ConfigError: a value makes no sense.
+        ConfigError: a value is invalid.
     """
 
     host: str = "7b"
@@ -69,16 +69,19 @@ class Setup:
             value = getattr(self, name)
             if min(value if isinstance(value, tuple) else (value,), default=0) < 1:
                 raise ConfigError(
-                    f"{name} is not positive.", got=value, expected="1 or more", fix="leave it out"
+                    f"Invalid {name} {value}: it is not positive.",
+                    got=value,
+                    expected="1 or more",
+                    fix="leave it out",
                 )
 
     def generator(self) -> Any:
-        """The settings with the weights filled in."""
+        """Settings of the generator, with the path of the weights filled in."""
         return dataclasses.replace(self.config, path=self.config.path or self.wan)
 
 
 def with_settings(config: Any, settings: Iterable[str]) -> Any:
-    """A backbone's config with fields changed by ``key.sub=value``.
+    """Change fields of a backbone's config by ``key.sub=value``.
 
     ``type=NAME`` takes the settings of another registered backbone, with the same ``path``.
 
@@ -93,15 +96,15 @@ def with_settings(config: Any, settings: Iterable[str]) -> Any:
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Width and height of ``640x480``.
+    """Parse a width and height such as ``640x480``.
 
     Raises:
-        ConfigError: it is no size.
+        ConfigError: the text is not a size.
     """
     width, times, height = text.lower().partition("x")
     if not (times and width.isdecimal() and height.isdecimal()):
         raise ConfigError(
-            f"{text!r} is no size of a picture.",
+            f"Invalid picture size {text!r}.",
             got=text,
             expected="width and height in pixels, for example 640x480",
             fix="--picture-size 640x480",

@@ -1,7 +1,7 @@
 """Cost of a store before anything is computed: bytes, operations, hours.
 
-Counted from configurations, without weights. Hours follow from a rate: a matrix product is timed on the
-device, and the branch is taken to reach half of it (docs/benchmarks.md has measured shares).
+Counts follow from configurations, without weights. Hours follow from a rate: a matrix product is timed on the
+device, and the generator is assumed to reach half of its rate (docs/benchmarks.md has measured shares).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class StoreCost:
     """Cost of a number of runs.
 
     Attributes:
-        runs: distinct runs.
-        frames: frames in them.
-        steps: feature maps of one instant.
-        bytes: in the asked form.
-        flops: of computing all of them.
+        runs: number of distinct runs.
+        frames: number of encoded frames in them.
+        steps: number of steps of their feature maps.
+        bytes: size of the features in the store's format.
+        flops: operations to compute all features.
     """
 
     runs: int
@@ -41,17 +41,17 @@ class StoreCost:
     flops: float
 
     def hours(self, rate: float) -> float:
-        """At ``rate`` operations a second."""
+        """Hours to compute all features at ``rate`` operations a second."""
         return self.flops / rate / 3600
 
 
 def cost_of(jobs: Iterable[EncodeJob], config: Any, form: FeatureFormat) -> StoreCost:
-    """The cost of jobs, each counted as given.
+    """Count the cost of jobs.
 
     Args:
-        jobs: distinct ones.
+        jobs: distinct jobs; each is counted as given.
         config: settings of the generator.
-        form: in which features are stored.
+        form: format of the stored features.
 
     Raises:
         ConfigError: the settings do not describe their cost.
@@ -68,13 +68,13 @@ def cost_of(jobs: Iterable[EncodeJob], config: Any, form: FeatureFormat) -> Stor
 
 
 def stored_bytes(form: FeatureFormat, cost: BackboneCost) -> int:
-    """Bytes of a clip's features in a form."""
+    """Bytes of a clip's features in a format."""
     cells = (form.cells, form.cells) if form.grid == "pooled" else cost.cells
     return cost.steps * form.bytes_per_frame(cost.channels, *cells)
 
 
 def measured_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second that the branch can be expected to reach: ``SHARE`` of a timed matrix product."""
+    """Measure the rate expected of the generator, in operations a second: ``SHARE`` of a matrix product's."""
     matrix = torch.randn(SIDE, SIDE, device=device).to(dtype)
     times = []
     for _ in range(5):
