@@ -208,7 +208,7 @@ def test_a_frame_described_by_two_steps_takes_their_mean() -> None:
 
 
 def test_a_frame_without_a_feature_is_an_error() -> None:
-    with pytest.raises(InputError, match="Frame 1 of the host"):
+    with pytest.raises(InputError, match="frame 1 of the host"):
         time_weights(((0,),), ((0, 1),), ((0,), ()))
 
 

@@ -1,12 +1,11 @@
 """Vega3DAdapter: an ``nn.Module`` around an untouched host.
 
-The host is never forked, patched, subclassed or hooked. Its own encoders make its visual tokens, those
-are fused with the generator's features, and with those of further streams, and the fused tokens go back in
-through the public argument ``mm_encoder_outputs`` of ``forward`` and ``generate``.
+The host is never forked, patched, subclassed or hooked. Its own encoders produce its visual tokens. These are
+fused with the features of the generator and of further streams, and passed back through the public argument
+``mm_encoder_outputs`` of ``forward`` and ``generate``.
 
-The frozen encoders are *not* part of the model: plain objects, outside the module tree, so that they never
-reach a state dict, an optimizer, DDP, ZeRO or PEFT. This module knows no pictures, no files and no
-particular host.
+The frozen encoders are *not* part of the model: plain objects outside the module tree, which never reach a
+state dict, an optimizer, DDP, ZeRO or PEFT.
 """
 
 from __future__ import annotations
@@ -76,19 +75,19 @@ __getattr__ = moved.names(
 
 
 class Vega3DAdapter(Pretrained, HostSurface):
-    """A Qwen-VL that also sees the features of a frozen video generator.
+    """A Qwen-VL with the features of a frozen video generator fused into its visual tokens.
 
     Args:
         host: a loaded ``Qwen2VLForConditionalGeneration``, ``Qwen2_5_VL...`` or ``Qwen3VL...``.
         config: settings; the default starts as the identity.
-        backbone: the frozen generator. None is allowed where only weights are handled; its width is
-            then taken from ``config.backbone.channels``.
-        streams: further frozen encoders, in the order of ``config.semantic_streams``; as for the backbone,
-            none may be given where only weights are handled.
+        backbone: the frozen generator. None is allowed if only weights are handled; the width is then taken
+            from ``config.backbone.channels``.
+        streams: further frozen encoders, in the order of ``config.semantic_streams``. None need be given if
+            only weights are handled, as for ``backbone``.
 
     Raises:
         HostError: the host's family is unknown, or it does not take pre-encoded media.
-        ConfigError: an encoder is not given and its width is not known, or the fusion takes no streams.
+        ConfigError: the width of an encoder is missing, or the fusion does not support further streams.
     """
 
     def __init__(
@@ -103,14 +102,14 @@ class Vega3DAdapter(Pretrained, HostSurface):
         self.host = host = unwrapped(host)
         config = config or Vega3DConfig()
         width = self.family.width(host.config)
-        own = agreed(config.backbone, backbone)
+        generator = agreed(config.backbone, backbone)
         further = agreed_streams(config.semantic_streams, tuple(streams))
         self.vega3d_config = dataclasses.replace(
-            config, backbone=own, semantic_streams=further, host=describe(host, width)
+            config, backbone=generator, semantic_streams=further, host=describe(host, width)
         )
         kind = registry.resolve("fusions", config.fusion.type)
         self._extra: tuple[int, ...] = tuple(settings.channels for settings in further)
-        projector, fusion = build(kind, width, config.fusion.hidden, own.channels, self._extra)
+        projector, fusion = build(kind, width, config.fusion.hidden, generator.channels, self._extra)
         self.projector, self.fusion = projector.to(self.device), fusion.to(self.device)
         self._cells: int = kind.cells
         self.backbone = backbone
@@ -136,15 +135,15 @@ class Vega3DAdapter(Pretrained, HostSurface):
             pixel_values_videos: the same for videos.
             image_grid_thw: (n_images, 3).
             video_grid_thw: (n_videos, 3).
-            generative_clips: the generator's side of all images and videos, as the processor gives it.
-            text: text inputs of the same batch are accepted but ignored. In place of clips it may hold
+            generative_clips: clips of all images and videos for the generator, as the processor gives them.
+            text: text inputs of the same batch, which are accepted but ignored. In place of clips it may hold
                 decoded frames, ``generative_images`` and ``generative_videos``, and ``image_groups``.
 
         Returns:
-            The fused media, and for each image and video what the fusion did.
+            The fused media, with a fusion report for each image and video.
 
         Raises:
-            InputError: the two sides do not belong together.
+            InputError: the inputs of host and generator do not belong together.
             BackboneError: an encoder is missing.
             StoreError: stored features come from another generator than the loaded one.
         """
@@ -173,7 +172,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         names = unique_names([registry.backbone_name(settings) for settings in encoders])
         tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells, names)
         for kind, output in outputs.items():
-            fused = [one for item, one in zip(items, tokens, strict=True) if item.modality == kind]
+            fused = [rows for item, rows in zip(items, tokens, strict=True) if item.modality == kind]
             output.pooler_output = tuple(fused)
         grids = {GRIDS[modality]: media[GRIDS[modality]] for modality in MODALITIES if modality in outputs}
         return Encoding(outputs, reports, grids, tuple(maps))
@@ -181,7 +180,11 @@ class Vega3DAdapter(Pretrained, HostSurface):
     def _run_encoders(
         self, modality: Modality, pixels: Tensor, grid_thw: Tensor, clips: list[Clip]
     ) -> tuple[Any, list[Item], list[FeatureMap]]:
-        """The host's own output; its tokens paired with the maps that describe them; the generator's maps."""
+        """Run the host's encoder and the frozen ones.
+
+        Returns:
+            The host's output, its tokens paired with the maps that describe them, and the generator's maps.
+        """
         if len(self.streams) != len(self._extra):
             raise no_streams(len(self._extra), len(self.streams))
         counts = {index: len(links) for clip in clips for index, links in clip.members}  # frames of the host
@@ -190,14 +193,14 @@ class Vega3DAdapter(Pretrained, HostSurface):
         with torch.autocast(self.device.type, enabled=False):  # a trainer's precision is not the features'
             maps = generator_maps(self.backbone, clips)
             further = [stream_maps(stream, clips) for stream in self.streams]
-        placed = {
-            index: (own, links)
-            for clip, own in zip(clips, zip(maps, *further, strict=True), strict=True)
+        linked_maps = {
+            index: (clip_maps, links)
+            for clip, clip_maps in zip(clips, zip(maps, *further, strict=True), strict=True)
             for index, links in clip.members
         }
         output = self.family.encode(self.host, modality, pixels, grid_thw)
         items = [
-            Item(modality, semantic, grid, *placed[index])
+            Item(modality, semantic, grid, *linked_maps[index])
             for index, (semantic, grid) in enumerate(zip(output.pooler_output, grids, strict=True))
         ]
         return output, items, maps
@@ -222,7 +225,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         encoding: Encoding | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The host's ``forward`` with fused visual tokens.
+        """Run the host's ``forward`` with fused visual tokens.
 
         Args:
             input_ids: (B, L).
@@ -231,15 +234,15 @@ class Vega3DAdapter(Pretrained, HostSurface):
             mm_token_type_ids: (B, L); derived from ``input_ids`` if missing.
             second_per_grid_ts: seconds of one time step of each video (Qwen2.5-VL).
             generative_clips: see ``encode``.
-            labels: (B, L) with -100 where no loss is wanted.
+            labels: (B, L), -100 at tokens without a loss.
             encoding: a result of ``encode``, instead of media.
             kwargs: any other argument of the host's ``forward``.
 
         Returns:
-            Whatever the host returns.
+            The output of the host.
 
         Raises:
-            UnknownKeywordError: the host does not know a keyword.
+            UnknownKeywordError: the host does not accept a keyword.
         """
         reject_unknown("forward", kwargs, forward_keywords(self.host) | ACCEPTED)
         given = {
@@ -259,7 +262,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
 
     @property
     def base_model(self) -> Callable[..., Any]:
-        """The wrapped model without its output head, as transformers' models have one; TRL scores with it."""
+        """The wrapped model without its output head, as for transformers' models; TRL scores with it."""
         return self._without_head
 
     def _without_head(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
@@ -271,13 +274,13 @@ class Vega3DAdapter(Pretrained, HostSurface):
     def generate(
         self, inputs: Tensor | None = None, *arguments: Any, encoding: Encoding | None = None, **kwargs: Any
     ) -> Any:
-        """The host's ``generate``; media are encoded once, whatever the search strategy.
+        """Run the host's ``generate``; media are encoded once, whatever the search strategy.
 
         Args:
             inputs: (B, L) token ids, in place of ``input_ids``.
-            arguments: what follows ``inputs`` in the host's ``generate``.
-            encoding: a result of ``encode``, instead of media; it can be used any number of times.
-            kwargs: what the processor returned, and any option of the host's ``generate``.
+            arguments: further positional arguments of the host's ``generate``.
+            encoding: a result of ``encode``, instead of media; it can be reused any number of times.
+            kwargs: the processor's output, and any option of the host's ``generate``.
 
         Raises:
             UnknownKeywordError: neither the host nor its generation config has a keyword.
@@ -291,7 +294,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         return self.host.generate(*((None, *arguments) if arguments else ()), **prepared)
 
     def _prepare(self, given: dict[str, Any], encoding: Encoding | None) -> dict[str, Any]:
-        """The host's arguments: text as given, media encoded."""
+        """Build the host's arguments: text as given, media encoded."""
         media = take_media(given, self._plan)
         prepared = {name: value for name, value in given.items() if value is not None}
         require_one_source(media, encoding is not None, prepared)
@@ -315,7 +318,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         return self.family.token_types(self.host.config, text["input_ids"])
 
     def _with_zero_term(self, outputs: Any, prepared: dict[str, Any]) -> Any:
-        """Outputs that give every new parameter a gradient of zero, in training without media only."""
+        """In training without media, make outputs give every new parameter a gradient of zero."""
         if not (self.training and torch.is_grad_enabled()) or "mm_encoder_outputs" in prepared:
             return outputs
         channels = self.vega3d_config.backbone.channels
@@ -343,9 +346,9 @@ class Vega3DAdapter(Pretrained, HostSurface):
 
     @property
     def backbone(self) -> Backbone | None:
-        """The frozen generator; outside the module tree."""
-        found: Backbone | None = self.__dict__.get("_backbone")
-        return found
+        """The frozen generator, outside the module tree; None if none is loaded."""
+        backbone: Backbone | None = self.__dict__.get("_backbone")
+        return backbone
 
     @backbone.setter
     def backbone(self, backbone: Backbone | None) -> None:
@@ -355,9 +358,9 @@ class Vega3DAdapter(Pretrained, HostSurface):
 
     @property
     def streams(self) -> tuple[Backbone, ...]:
-        """The frozen encoders of the semantic streams; outside the module tree."""
-        found: tuple[Backbone, ...] = self.__dict__.get("_streams", ())
-        return found
+        """The frozen encoders of the semantic streams, outside the module tree."""
+        streams: tuple[Backbone, ...] = self.__dict__.get("_streams", ())
+        return streams
 
     @streams.setter
     def streams(self, streams: Sequence[Backbone]) -> None:
@@ -366,7 +369,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         self.__dict__["_streams"] = tuple(streams)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # nn.Module registers modules before it looks at properties, so a module is sent to ours here.
+        # nn.Module registers modules before it tries properties, so ours are set here.
         if name in ("backbone", "streams"):
             object.__setattr__(self, name, value)
         else:

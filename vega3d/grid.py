@@ -1,15 +1,14 @@
-"""Where a feature lies in picture and time, and how it reaches a host's tokens.
+"""Positions of features in picture and time, and their resampling to a host's tokens.
 
 A ``FeatureMap`` covers a picture, or a part of it, with h x w cells; a ``TokenGrid`` covers the same
 picture with other cells. Resampling is by area: a token takes the mean of the map over exactly its own
 part of the picture. That is antialiased, needs no kernel choice, and puts an object on the same token on
-both sides. Where a map ends before the picture does, its edge cells reach to the picture's edge.
+both sides. If a map ends before the picture does, its edge cells extend to the picture's edge.
 ``bilinear`` repeats the released code (arXiv 2603.19235, spatial branch), for comparison.
 
-Every weighted mean is a sum in a fixed order, made of element-wise products and sums. A matrix product
-rounds by the size of its operands, the number of threads and the maker of the processor; these sums do not.
-
-This module knows no host and no backbone; time is plain indices of frames.
+Every weighted mean is a sum in a fixed order, made of element-wise products and sums. The rounding of a
+matrix product depends on the size of its operands, the number of threads and the make of the processor; that
+of these sums does not.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from torch import Tensor
 from vega3d.errors import InputError
 
 Links = Sequence[Sequence[int]]
-"""For each frame of the host, the generator's frames that describe it."""
+"""The generator's frames that describe each frame of the host."""
 
 Extent = tuple[float, float, float, float]
 """Top, left, bottom and right of a part of the picture, as fractions of its height and width."""
@@ -62,13 +61,13 @@ class FeatureMap:
     Attributes:
         features: (C, T, h, w), floating.
         frames: for each of the T steps, the generator's frames (positions in its clip) that it describes.
-        resampling: how this map is to be read at other places: ``area``, or ``bilinear`` for maps
-            that the released code would stretch.
+        resampling: method of resampling to other grids: ``area``, or ``bilinear`` for maps that the released
+            code would stretch.
         extent: the part of the picture that the cells cover. A tower whose patches do not fill its picture
             (384 = 27 x 14 + 6) leaves a strip at the bottom and at the right.
 
     Raises:
-        InputError: shape and frames disagree, or ``extent`` is no part of the picture.
+        InputError: shape and frames disagree, or ``extent`` is not a part of the picture.
     """
 
     features: Tensor
@@ -86,7 +85,7 @@ class FeatureMap:
             )
         if self.features.ndim != 4 or self.features.shape[1] != len(self.frames):
             raise InputError(
-                "A feature map's shape and its frames disagree.",
+                "Invalid feature map: its shape and its frames disagree.",
                 got=f"features {tuple(self.features.shape)}, {len(self.frames)} time steps",
                 expected="features (C, T, h, w) with one entry of frames for each of the T steps",
                 fix="give frames one tuple of frame positions for each time step",
@@ -94,13 +93,13 @@ class FeatureMap:
 
 
 def resample(feature_map: FeatureMap, grid: TokenGrid, links: Links, cells: int = 1) -> Tensor:
-    """Bring a feature map to a host's tokens.
+    """Resample a feature map to a host's tokens.
 
     Args:
         feature_map: (C, T, h, w).
         grid: the tokens to fill.
         links: for each frame of the host, the generator's frames that describe it.
-        cells: 1 gives one vector a token; ``grid.cells`` gives each patch of a token its own.
+        cells: 1 gives one vector for each token; ``grid.cells`` gives one for each patch of a token.
 
     Returns:
         (n_tokens, cells * cells, C), float32 or wider; tokens, and patches inside one, in raster order.
@@ -125,7 +124,7 @@ def resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -
         maps: features on the part ``extent`` of a picture.
         rows: of the whole picture.
         columns: of the whole picture.
-        extent: what ``maps`` covers; the rest takes the nearest cell.
+        extent: the part of the picture that ``maps`` covers; the rest takes the nearest cell.
     """
     return _resize_area(maps.permute(0, 2, 3, 1), rows, columns, extent).permute(0, 3, 1, 2)
 
@@ -133,7 +132,7 @@ def resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -
 def area_weights(source: int, target: int, start: float = 0.0, end: float = 1.0) -> Tensor:
     """(target, source) float64: the share of each source cell in each target cell. Rows sum to 1.
 
-    The source covers ``start`` to ``end`` of the target's length; its outer cells reach to the ends.
+    The source covers ``start`` to ``end`` of the target's length; its outer cells extend to the ends.
     """
     edges_in = start + (end - start) * (torch.arange(source + 1, dtype=torch.float64) / source)
     edges_in[0], edges_in[-1] = 0.0, 1.0
@@ -170,7 +169,7 @@ def time_weights(frames: Links, groups: Links, links: Links) -> Tensor:
             steps = [step for step, described in enumerate(frames) if wanted & set(described)]
             if not steps:
                 raise InputError(
-                    f"Frame {frame} of the host has no generative feature.",
+                    f"Missing generative feature of frame {frame} of the host.",
                     got=f"features of {len(frames)} steps, links for {len(links)} frames",
                     expected="every frame of the host linked to at least one frame of the generator",
                     fix="pass the frames and the plan that Vega3DProcessor returned together",
@@ -181,7 +180,7 @@ def time_weights(frames: Links, groups: Links, links: Links) -> Tensor:
 
 def _bad_extent(extent: Extent, expected: str) -> InputError:
     fix = "give (top, left, bottom, right) as fractions of the picture's height and width, or leave it out"
-    return InputError("A feature map's extent cannot be used.", got=extent, expected=expected, fix=fix)
+    return InputError(f"Invalid extent {extent} of a feature map.", got=extent, expected=expected, fix=fix)
 
 
 def _resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -> Tensor:
@@ -192,7 +191,7 @@ def _resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) 
 
 
 def _stretch(maps: Tensor, grid: TokenGrid, rows: int, columns: int) -> Tensor:
-    """Bilinear to the host's patch grid, as released; then the mean of a token's patches if asked for."""
+    """Stretch bilinearly to the host's patch grid, as released, then average to ``rows`` x ``columns``."""
     height, width = grid.height * grid.cells, grid.width * grid.cells
     stretched = _weighted_sums(maps, bilinear_weights(maps.shape[1], height), dim=1)
     stretched = _weighted_sums(stretched, bilinear_weights(maps.shape[2], width), dim=2)
@@ -208,10 +207,10 @@ def _weighted_sums(maps: Tensor, weights: Tensor, dim: int) -> Tensor:
     Args:
         maps: any shape, with ``source`` entries along ``dim``.
         weights: (target, source) float64, on the CPU.
-        dim: where the source lies.
+        dim: dimension of the source.
 
     Returns:
-        The shape of ``maps`` with ``target`` entries along ``dim``; a view of ``maps`` where nothing changes.
+        The shape of ``maps`` with ``target`` entries along ``dim``; ``maps`` itself if nothing changes.
     """
     sources, shares = _terms(weights)
     if shares.shape[1] == 1 and bool((shares == 1).all()):
@@ -230,8 +229,8 @@ def _weighted_sums(maps: Tensor, weights: Tensor, dim: int) -> Tensor:
 def _terms(weights: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of each row that are not zero, in order, as (target, terms) indices and weights.
 
-    A short row is filled up with its own first entry at weight 0, so that an infinite number elsewhere
-    does not reach it.
+    A short row is padded with its own first entry at weight 0, so that an infinite value elsewhere does not
+    affect it.
     """
     used = weights != 0
     count = int(used.sum(dim=1).max())

@@ -1,8 +1,8 @@
-"""Vega3DProcessor: the host's own processor, and beside its output what the generator needs.
+"""Vega3DProcessor: the host's own processor, with the generator's clips added to its output.
 
-Every picture and frame is decoded once; the host's processor gets it at its decoded size, exactly as if the
-user had called it, and the generator's side is the same pixels. Sampling is done here, so that both sides
-know which frames they got: the host's processor is always told not to sample, and when each frame was.
+Every picture and frame is decoded once. The host's processor gets it at its decoded size, exactly as in a
+direct call, and the generator gets the same pixels. Videos are sampled here, so that both get the same
+frames. The host's processor is called with the sampled frames and their times, and does not sample itself.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ from vega3d.store.lookup import CacheHit
 
 
 class Vega3DProcessor:
-    """The host's processor, whose output also carries the generator's pictures and frames.
+    """The host's processor, with the generator's pictures and frames in its output.
 
     Args:
         processor: a Qwen2-VL, Qwen2.5-VL or Qwen3-VL processor of transformers.
-        config: settings of the wrapped model; its backbone's ``mode`` decides which frames are encoded.
-        store: stored features of the generator; what it holds is read here, in the data workers, and not
-            computed again.
+        config: settings of the wrapped model; its backbone's ``mode`` selects the frames to encode.
+        store: stored features of the generator. Cache hits are read here, in the data workers, and not
+            computed again. None uses no store.
 
     Raises:
         HostError: ``processor`` is something else, for example only a tokenizer.
-        StoreError: the store holds features of a generator with other settings.
+        StoreError: the features of the store come from a generator with other settings.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Vega3DProcessor:
         Args:
             path: the host's folder or hub id.
             config: settings of the wrapped model.
-            image_only: True does without a video processor; None does so only without torchvision.
+            image_only: True loads no video processor; None does so only without torchvision.
             store: stored features of the generator.
             kwargs: ``revision``, ``cache_dir``, ``token``, … of transformers.
         """
         return cls(load_host_processor(str(path), image_only, **kwargs), config, store)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write the host's processor files, so that either side can read them."""
+        """Write the host's processor files; the host's own class can read them too."""
         self.processor.save_pretrained(str(path))
 
     def __call__(
@@ -127,24 +127,25 @@ class Vega3DProcessor:
             text: one prompt or several.
             images: pictures of the whole batch in order, flat or one list a row; each as for ``load_image``.
             videos: one video, or several in order: a path, an array (T, 3, H, W), or a list of pictures; also
-                what ``process_vision_info`` of qwen-vl-utils returns, floating point in 0..255.
-            video_metadata: transformers' ``VideoMetadata`` of each video, for frames sampled before.
-            fps: rate to sample files at, or the rate of given frames; one for all, or one a video.
-            image_groups: images declared one clip, as lists of indices; the others stand alone.
+                the result of ``process_vision_info`` of qwen-vl-utils, floating point in 0..255.
+            video_metadata: transformers' ``VideoMetadata`` of each video, for frames that are already sampled
+                or decoded.
+            fps: sampling rate of files, or the rate of given frames, in 1/s; one for all, or one a video.
+            image_groups: lists of indices of images that form one clip; other images are clips of their own.
             clips: the same as a name (or None) for each image; instead of ``image_groups``.
-            padding, return_tensors: as the host's processor.
+            padding, return_tensors: as for the host's processor.
             kwargs: of the host's processor; and ``nframes``, ``min_frames``, ``max_frames``, ``min_pixels``,
                 ``max_pixels``, ``video_start``, ``video_end`` for all media.
 
         Returns:
-            What the host's processor returns, and, where there are media, ``generative_clips``: one ``Clip``
-            for each clip of images, then one for each video, with uint8 frames at their decoded size. With a
-            store a clip holds the stored features, and then no frames.
+            The output of the host's processor and, if there are media, ``generative_clips``: one ``Clip`` for
+            each clip of images, then one for each video, with uint8 frames at their decoded size. On a cache
+            hit a clip holds the stored features and no frames.
 
         Raises:
             MediaNotFoundError, MediaError: a medium is missing, damaged, or cannot be used.
             InputError, UnknownKeywordError: arguments do not fit together, or one is unknown.
-            DependencyError: a video where torchvision is missing.
+            DependencyError: there is a video, and torchvision is missing.
         """
         require_text(text)
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
@@ -175,8 +176,8 @@ class Vega3DProcessor:
             add_generation_prompt: end with the start of the assistant's turn.
             tokenize: False gives the rendered text.
             return_dict: False gives ``input_ids`` alone.
-            padding, return_tensors: as the host's processor.
-            padding_side: ``left`` or ``right``. None is ``left`` where an answer is to be generated, because
+            padding, return_tensors: as for the host's processor.
+            padding_side: ``left`` or ``right``. None takes ``left`` if an answer is to be generated, because
                 padding between question and answer changes the answer; otherwise the tokenizer's own.
             processor_kwargs: of the host's processor; the same may be given directly.
             kwargs: variables of the chat template, and as in ``__call__``.
@@ -223,7 +224,7 @@ class Vega3DProcessor:
         drawn = [draw(picture, request.marks) for picture, request in zip(pictures, images, strict=True)]
         check_pictures(pictures, groups)
         sources = self._plan_videos(videos, sampled)
-        clips = [source.clip("video", (at,), self.store) for at, source in enumerate(sources)]
+        clips = [source.clip("video", (index,), self.store) for index, source in enumerate(sources)]
         frames = [
             source.decode(None if self._needs_frames(clip) else source.plan.host)
             for source, clip in zip(sources, clips, strict=True)
@@ -237,12 +238,12 @@ class Vega3DProcessor:
             clip.with_frames(decoded.pick(clip.plan.generative)) if self._needs_frames(clip) else clip
             for clip, decoded in zip(clips, frames, strict=True)
         ]
-        if of_images or clips:  # the last key: accelerate takes the size of a batch from the first one
+        if of_images or clips:  # as the last key, because accelerate takes the batch size from the first one
             batch[CLIPS] = of_images + clips
         return batch
 
     def _plan_videos(self, requests: Sequence[VideoRequest], sampled: bool) -> list[ClipSource]:
-        """Planned videos; warns once if one of them was resized before."""
+        """Plan videos; warn once if one of them was resized before."""
         guess = partial(assumed_metadata, self.processor, sampled=sampled)
         merged = frames_merged(self.processor)
         sources = [plan_video(request, self._plan, merged, guess) for request in requests]
@@ -261,19 +262,20 @@ class Vega3DProcessor:
         drawn: Sequence[Tensor],
         groups: Sequence[Sequence[int]],
     ) -> list[Clip]:
-        sees_marks = self.config.marks == "both"
-        seen, clips = (drawn if sees_marks else pictures), []
+        with_marks = self.config.marks == "both"
+        encoded, clips = (drawn if with_marks else pictures), []
         for group in groups:
-            wanted, pixels = [requests[index] for index in group], [pictures[index] for index in group]
-            source = plan_images(wanted, self._plan, drawn=sees_marks, pixels=pixels)
+            members, pixels = [requests[index] for index in group], [pictures[index] for index in group]
+            source = plan_images(members, self._plan, drawn=with_marks, pixels=pixels)
             clip = source.clip("image", group, self.store)
             if self._needs_frames(clip):
-                clip = clip.with_frames(torch.stack([seen[group[at]] for at in clip.plan.generative]))
+                frames = [encoded[group[position]] for position in clip.plan.generative]
+                clip = clip.with_frames(torch.stack(frames))
             clips.append(clip)
         return clips
 
     def _needs_frames(self, clip: Clip) -> bool:
-        """True if an encoder still has to see the generator's frames; further streams are not stored."""
+        """True if an encoder needs the clip's frames; features of further streams are not stored."""
         return bool(self.config.semantic_streams) or not isinstance(clip.cached, CacheHit)
 
     def _plan(self, host: Sequence[int]) -> FramePlan:
@@ -291,7 +293,7 @@ class Vega3DProcessor:
 
     @property
     def video_processor(self) -> Any:
-        """The host's video processor; without torchvision a stand-in that refuses videos."""
+        """The host's video processor; without torchvision a placeholder that refuses videos."""
         return self.processor.video_processor
 
     @property
@@ -301,15 +303,15 @@ class Vega3DProcessor:
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names that the wrapped model takes: the host's and ours."""
+        """Names that the wrapped model takes: the host's and ``generative_clips``."""
         return [*self.processor.model_input_names, CLIPS]
 
     def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
-        """The tokenizer's ``batch_decode``."""
+        """Call the tokenizer's ``batch_decode``."""
         return list(self.processor.batch_decode(*args, **kwargs))
 
     def decode(self, *args: Any, **kwargs: Any) -> str:
-        """The tokenizer's ``decode``."""
+        """Call the tokenizer's ``decode``."""
         return str(self.processor.decode(*args, **kwargs))
 
     def __repr__(self) -> str:

@@ -39,7 +39,6 @@ STILL_OLD = {
         vega3d/cache/build.py
         vega3d/cache/maintenance.py
         vega3d/cli/_cache.py
-        vega3d/grid.py
         vega3d/inputs/messages.py
         vega3d/pico/__init__.py
         vega3d/store/feature_store.py
@@ -74,7 +73,6 @@ STILL_OLD = {
         vega3d/data/spar.py
         vega3d/geometry/cameras.py
         vega3d/geometry/iou.py
-        vega3d/grid.py
         vega3d/inputs/arguments.py
         vega3d/inputs/host_processor.py
         vega3d/inputs/messages.py
