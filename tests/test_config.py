@@ -53,7 +53,7 @@ def test_any_config_survives_json(wan: WanConfig, fusion: str, hidden: int | Non
         ("block", -1, "zero-based"),
         ("size", (830, 480), "multiples of 16"),
         ("size", (0, 16), "multiples of 16"),
-        ("max_tokens", 0, "budget is empty"),
+        ("max_tokens", 0, "Invalid picture budget"),
         ("micro_batch", 0, "not positive"),
     ],
 )

@@ -289,7 +289,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 @pytest.mark.parametrize("layer", [-5, -9])
 def test_a_layer_that_does_not_exist_is_refused(layer: int, folder: Path) -> None:
-    with pytest.raises(BackboneError, match=rf"Layer {layer}(?s:.)*3 blocks(?s:.)*to -4"):
+    with pytest.raises(BackboneError, match=rf"Invalid layer {layer}(?s:.)*3 blocks(?s:.)*to -4"):
         SiglipBackbone.from_pretrained(folder, config=SiglipConfig(layer=layer))
 
 
@@ -341,5 +341,5 @@ def test_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"size": {"height": 45, "width": 44}}, {"size": 48}, {"resample": 1}])
 def test_preprocessing_of_another_tower_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json does not fit"):
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: it does not fit"):
         SiglipBackbone.from_pretrained(save_siglip(tmp_path, preprocessing=wrong))

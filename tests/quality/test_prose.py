@@ -25,17 +25,6 @@ SOURCES = sorted((ROOT / "vega3d").rglob("*.py"))
 
 STILL_OLD = {
     "docstrings": """
-        vega3d/backbones/base.py
-        vega3d/backbones/siglip/backbone.py
-        vega3d/backbones/siglip/config.py
-        vega3d/backbones/siglip/weights.py
-        vega3d/backbones/wan/config.py
-        vega3d/backbones/wan/dit.py
-        vega3d/backbones/wan/encoder.py
-        vega3d/backbones/wan/prompt.py
-        vega3d/backbones/wan/shapes.py
-        vega3d/backbones/wan/vace.py
-        vega3d/backbones/wan/weights.py
         vega3d/cache/build.py
         vega3d/cache/maintenance.py
         vega3d/cli/_cache.py
@@ -51,18 +40,6 @@ STILL_OLD = {
     "titles": """
         vega3d/_utils/files.py
         vega3d/_utils/hub.py
-        vega3d/backbones/diffusion.py
-        vega3d/backbones/frames.py
-        vega3d/backbones/loading.py
-        vega3d/backbones/siglip/backbone.py
-        vega3d/backbones/siglip/weights.py
-        vega3d/backbones/wan/chunks.py
-        vega3d/backbones/wan/encoder.py
-        vega3d/backbones/wan/prompt.py
-        vega3d/backbones/wan/resize.py
-        vega3d/backbones/wan/vace.py
-        vega3d/backbones/wan/vae.py
-        vega3d/backbones/wan/weights.py
         vega3d/checkpoint/checksums.py
         vega3d/checkpoint/folder.py
         vega3d/checkpoint/lora.py

@@ -1,4 +1,4 @@
-"""Frozen encoders: plain objects beside the model, never part of it. Each lives in a folder of its own."""
+"""Frozen encoders: plain objects outside the model, each in a folder of its own."""
 
 from vega3d.backbones.base import Backbone, BackboneConfig, BackboneSpec
 from vega3d.backbones.cost import BackboneCost, Part

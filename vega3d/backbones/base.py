@@ -1,7 +1,7 @@
-"""The contract of a frozen encoder and of its settings. Imports no torch.
+"""Interfaces of a frozen encoder and of its settings. Imports no torch.
 
-A backbone is not an ``nn.Module``: it must stay out of ``state_dict``, optimizers, DDP, ZeRO and PEFT
-(the released code registered it, saved it with every checkpoint and had it re-initialised on load).
+A backbone is not an ``nn.Module``, because it must stay out of ``state_dict``, optimizers, DDP, ZeRO and
+PEFT. The released code registered it, so it was saved with every checkpoint and re-initialised on load.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BackboneSpec:
     Attributes:
         name: the registered name.
         channels: C, width of its feature maps.
-        config: the settings in force, with everything filled in that was left open.
+        config: the settings in force, with all open values filled in.
     """
 
     name: str
@@ -41,24 +41,24 @@ class BackboneConfig(Protocol):
     """
 
     path: str | None
-    """Weights; None where the caller loads them."""
+    """Folder or hub id of the weights; None if the caller loads them."""
 
     channels: int | None
     """C, width of the feature maps; None until the weights are loaded."""
 
     @property
     def needs_host_grid(self) -> bool:
-        """Whether features depend on the host's token grid; this version runs none that do."""
+        """True if features depend on the host's token grid; this version refuses such a backbone."""
         ...
 
     def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
-        """Frames to encode, from the source frame numbers that the host gets."""
+        """Plan the frames to encode, from the source frame numbers that the host gets."""
         ...
 
     def cost(self, size: tuple[int, int], frames: int | FramePlan, device: Device = "cuda") -> BackboneCost:
         """Cost of a clip of decoded frames of ``size`` (height, width), without loading weights.
 
-        ``frames`` counts those of a video that the host gets one by one, or is the clip's plan.
+        ``frames`` is the number of frames that the host gets of a video, or the clip's plan.
         """
         ...
 
@@ -80,5 +80,5 @@ class Backbone(Protocol):
     def __call__(
         self, frames: Tensor | Sequence[Tensor], plan: FramePlan | Sequence[FramePlan] | None = None
     ) -> list[FeatureMap]:
-        """Encode clips, each (T, 3, H, W): uint8, or float in [0, 1]; one map a clip, in order."""
+        """Encode clips, each (T, 3, H, W), uint8 or float in [0, 1], to one map for each clip, in order."""
         ...

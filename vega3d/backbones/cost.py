@@ -21,8 +21,8 @@ class Part:
     """Parameters of one part of a model.
 
     Attributes:
-        name: in plain words.
-        parameters: their number; shared ones count once.
+        name: label of the part in tables.
+        parameters: number of parameters; shared ones count once.
         size: bytes in the precision that the part runs in.
     """
 
@@ -32,7 +32,7 @@ class Part:
 
     @classmethod
     def of(cls, name: str, *modules: nn.Module) -> Part:
-        """All distinct parameters of some modules."""
+        """Count the distinct parameters of modules."""
         tensors = {id(tensor): tensor for module in modules for tensor in module.parameters()}.values()
         return cls(name, sum(t.numel() for t in tensors), sum(t.numel() * t.element_size() for t in tensors))
 
@@ -43,14 +43,14 @@ class BackboneCost:
 
     Attributes:
         channels: C, width of the feature map.
-        picture: height and width of what is encoded, in pixels.
+        picture: height and width of the encoded picture, in pixels.
         steps: T, steps of the feature map.
         cells: rows and columns of the feature map.
         flops: floating-point operations of the clip by part, 2 for each multiply-add.
         once: operations that serve all clips, counted once.
-        parts: parameters of what is kept in memory.
-        moments: bytes beside the weights in each moment that may be the widest.
-        encoded: frames that are encoded, repeated ones included.
+        parts: parameters of the parts that are kept in memory.
+        moments: bytes beside the weights in each moment that may have the peak.
+        encoded: number of encoded frames, repeated ones included.
     """
 
     channels: int
@@ -75,12 +75,12 @@ class BackboneCost:
 
     @property
     def peak(self) -> int:
-        """Bytes in the widest moment, weights included."""
+        """Bytes at the peak, weights included."""
         return self.weights + max(self.moments.values(), default=0)
 
 
 def as_plan(config: Any, frames: int | FramePlan) -> FramePlan:
-    """A plan as it is, or that of a video of so many frames, all of which the host gets."""
+    """Return a plan as it is; for a number, plan a video of so many frames that the host gets."""
     from vega3d.media.frame_plan import frame_plan
 
     return frame_plan(config, range(frames)) if isinstance(frames, int) else frames
@@ -94,8 +94,8 @@ def clip_cost(
     Args:
         config: settings of any backbone.
         size: height and width of the decoded frames.
-        frames: of a video whose frames the host gets one by one, or the plan of the clip.
-        device: the kind that the backbone runs on.
+        frames: number of frames that the host gets of a video, or the plan of the clip.
+        device: kind of device that the backbone runs on.
 
     Raises:
         ConfigError: the settings have no ``cost``.

@@ -2,10 +2,8 @@
 
 The unit is sigma in 0..1: z = (1 - sigma) z0 + sigma eps (arXiv 2603.19235, sec. 3). A model's own
 timestep is derived from it. Noise is drawn on the CPU in float32 from a seed of its own, so that it
-depends on neither the global generator, nor the device, nor the threads; by default the seed comes from
-what is encoded, so a picture always meets the same noise, whatever stands beside it.
-
-This module knows no model: not its latents' shape, not its precision.
+depends on neither the global generator, nor the device, nor the threads. By default the seed is derived from
+the encoded frames, so a picture always gets the same noise, whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -27,10 +25,14 @@ _TOP = struct.unpack("f", struct.pack("f", 0.999))[0]  # highest noise level of 
 
 
 def schedule(sigma: float, kind: Schedule) -> tuple[float, float]:
-    """The (timestep, sigma) that a model is run with when ``sigma`` in 0..1 is asked for."""
+    """Timestep and sigma that a model is run with, for a noise level ``sigma`` in 0..1.
+
+    Raises:
+        ConfigError: ``sigma`` is out of range.
+    """
     if not 0.0 <= sigma <= 1.0:  # also refuses nan
         raise ConfigError(
-            "sigma is outside [0, 1].",
+            f"Invalid sigma {sigma!r}: it is outside [0, 1].",
             got=repr(sigma),
             expected="a noise level of flow matching: 0 is the clean latent, 1 is pure noise",
             fix="divide a timestep by 1000",
@@ -40,18 +42,18 @@ def schedule(sigma: float, kind: Schedule) -> tuple[float, float]:
 
 
 def released_schedule(timestep: float, shift: float = SHIFT) -> tuple[int, float]:
-    """The released code's table entry next to ``timestep``: an integer timestep and its sigma.
+    """Look up ``timestep`` in the released code's table: the nearest integer timestep and its sigma.
 
-    The table holds 1000 noise levels, densest near pure noise, whose timesteps are cut to integers. The
-    first entry whose integer is nearest gives the timestep; where an integer occurs twice, its second
-    entry gives sigma. Asking for 300 gives (299, 0.299923837184906).
+    The table holds 1000 noise levels, densest near pure noise, whose timesteps are truncated to integers. The
+    first entry with the nearest integer gives the timestep. If an integer occurs twice, its second entry
+    gives sigma. For example, 300 gives (299, 0.299923837184906).
     """
     levels, clock = _table(float(shift))
-    found = min(range(STEPS), key=lambda index: abs(clock[index] - timestep))
-    if found + 1 < STEPS and clock[found + 1] == clock[found]:
-        found += 1
-    single: float = struct.unpack("f", struct.pack("f", levels[found]))[0]
-    return clock[found], single
+    nearest = min(range(STEPS), key=lambda index: abs(clock[index] - timestep))
+    if nearest + 1 < STEPS and clock[nearest + 1] == clock[nearest]:
+        nearest += 1
+    single: float = struct.unpack("f", struct.pack("f", levels[nearest]))[0]
+    return clock[nearest], single
 
 
 @cache
@@ -62,29 +64,29 @@ def _table(shift: float) -> tuple[tuple[float, ...], tuple[int, ...]]:
 
 
 def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """z = (1 - sigma) latents + sigma noise, element by element.
+    """Mix latents with noise: z = (1 - sigma) latents + sigma noise, element by element.
 
     Raises:
         InputError: the shapes differ.
     """
     if latents.shape != noise.shape:
         raise InputError(
-            "Noise and latents differ in shape.",
+            f"Invalid shape {tuple(noise.shape)} of the noise: it differs from that of the latents.",
             got=f"noise {tuple(noise.shape)}, latents {tuple(latents.shape)}",
-            expected="one number of noise for each number of the latents",
+            expected="noise of the latents' shape",
             fix="draw the noise with the latents' shape",
         )
     return (1.0 - sigma) * latents + sigma * noise.to(latents)
 
 
 def content_noise(seed: int, frames: Tensor, shape: Sequence[int], draw: int = 0) -> Tensor:
-    """Noise that the decoded ``frames`` of one video decide, and nothing beside it.
+    """Noise that depends only on the decoded ``frames`` of one video.
 
     Args:
-        seed: separates experiments.
+        seed: seed of an experiment.
         frames: (T, 3, H, W) as decoded: uint8, or float in [0, 1], which is hashed after rounding to uint8.
         shape: of the latent that the noise is for.
-        draw: separates draws under one seed.
+        draw: number of the draw under one seed.
 
     Returns:
         float32 on the CPU.
@@ -95,10 +97,10 @@ def content_noise(seed: int, frames: Tensor, shape: Sequence[int], draw: int = 0
 
 
 def shared_noise(seed: int, shape: Sequence[int], draw: int = 0) -> Tensor:
-    """One draw for all frames of a latent shape (C, T, h, w), the same at every T; float32 on the CPU."""
+    """Noise of a latent shape (C, T, h, w), the same at every T; float32 on the CPU."""
     channels, _, height, width = shape
-    one = _draw(f"shared {seed} {draw} {channels} {height} {width}".encode(), (channels, 1, height, width))
-    return one.expand(tuple(shape))
+    key = f"shared {seed} {draw} {channels} {height} {width}".encode()
+    return _draw(key, (channels, 1, height, width)).expand(tuple(shape))
 
 
 def _draw(key: bytes, shape: Sequence[int]) -> Tensor:

@@ -1,6 +1,6 @@
-"""From settings to loaded encoders, and whether a loaded encoder computes what settings ask for.
+"""Loading of encoders from settings, and the check that a loaded encoder agrees with settings.
 
-The registry finds the class, its ``from_pretrained`` does the rest. This module knows no particular encoder.
+The registry gives the class, and its ``from_pretrained`` does the rest.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from vega3d.errors import ConfigError, unknown_choice
 
 
 def load_backbone(config: Vega3DConfig) -> Backbone:
-    """The generator that a config names.
+    """Load the generator of a config.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: the config has no path of its weights.
     """
     return _load(config.backbone, "backbone", "backbone=...")
 
 
 def load_streams(config: Vega3DConfig) -> tuple[Backbone, ...]:
-    """The encoders of a config's semantic streams, in order.
+    """Load the encoders of a config's semantic streams, in order.
 
     Raises:
-        ConfigError: one of them names no weights.
+        ConfigError: the config has no path of the weights of one of them.
     """
     return tuple(
-        _load(settings, f"semantic_streams[{at}]", "one of streams=...")
-        for at, settings in enumerate(config.semantic_streams)
+        _load(settings, f"semantic_streams[{index}]", "one of streams=...")
+        for index, settings in enumerate(config.semantic_streams)
     )
 
 
-def _load(settings: Any, place: str, argument: str) -> Backbone:
+def _load(settings: Any, field: str, argument: str) -> Backbone:
     name = registry.backbone_name(settings)
     if settings.path is None:
         raise ConfigError(
-            f"The config names no {'backbone' if place == 'backbone' else 'weights of ' + place}.",
-            got=f"config.{place}.path = None",
+            f"Missing path of the weights in config.{field}.",
+            got=f"config.{field}.path = None",
             expected="a folder or a hub id",
             fix=f"set {type(settings).__name__}(path=...), or load it and pass it as {argument}",
         )
@@ -50,29 +50,29 @@ def _load(settings: Any, place: str, argument: str) -> Backbone:
     return encoder
 
 
-def agreed(asked: Any, encoder: Backbone | None, place: str = "backbone") -> Any:
-    """The settings in force: those of the loaded encoder, which the config's may not contradict.
+def agreed(asked: Any, encoder: Backbone | None, field: str = "backbone") -> Any:
+    """Settings in force: those of the loaded encoder, which the config must not contradict.
 
     Args:
-        asked: the config's settings; all defaults ask for nothing.
-        encoder: the loaded encoder; None is allowed where the config knows its width.
-        place: where in the config the settings stand.
+        asked: the config's settings; settings equal to the defaults are not compared.
+        encoder: the loaded encoder; None is allowed if the config gives the width.
+        field: path of the settings in the config, for messages.
 
     Raises:
-        ConfigError: the width is not known, or the two compute different features.
+        ConfigError: the width is missing, or config and encoder describe different features.
     """
     settings = encoder.spec.config if encoder is not None else asked
     if getattr(settings, "needs_host_grid", False):
         raise ConfigError(
-            f"Invalid {place}: its features depend on the host's token grid.",
+            f"Invalid {field}: its features depend on the host's token grid.",
             got=f"{type(settings).__name__}.needs_host_grid = True",
-            expected="features on a grid of their own, which are resampled to every host's",
+            expected="features on a grid of their own, which are resampled to that of any host",
             fix="encode at a resolution of your own choice; area-weighted resampling follows",
         )
     if settings.channels is None:
         raise ConfigError(
-            f"The width of the features of {place} is not known.",
-            got=f"no loaded encoder, and config.{place}.channels = None",
+            f"Missing width of the features of {field}.",
+            got=f"no loaded encoder, and config.{field}.channels = None",
             expected="a loaded encoder, or its number of channels",
             fix="pass the encoder, or its width: WanConfig(channels=1536) for Wan2.1 1.3B, "
             "SiglipConfig(channels=1152) for so400m",
@@ -83,39 +83,42 @@ def agreed(asked: Any, encoder: Backbone | None, place: str = "backbone") -> Any
     differ = [name for name in names if getattr(asked, name) != getattr(settings, name)]
     if differ:
         raise ConfigError(
-            f"The config and the loaded encoder disagree about the features of {place}.",
+            f"Invalid encoder of {field}: its settings differ from the config's.",
             got=", ".join(f"loaded {name}={getattr(settings, name)!r}" for name in differ),
             expected=", ".join(f"{name}={getattr(asked, name)!r}" for name in differ),
-            fix=f"load the encoder with config=config.{place}, or leave config.{place} out",
+            fix=f"load the encoder with config=config.{field}, or leave config.{field} out",
         )
     return settings
 
 
 def agreed_streams(asked: tuple[Any, ...], streams: tuple[Backbone, ...]) -> tuple[Any, ...]:
-    """The same for all semantic streams: one encoder for each, or none loaded, or none asked for.
+    """Settings in force of all semantic streams, see ``agreed``; either side may be empty.
 
     Raises:
         ConfigError: the numbers differ, or one pair does not agree.
     """
     if asked and streams and len(asked) != len(streams):
         raise ConfigError(
-            "config.semantic_streams and the loaded streams differ in number.",
+            f"Invalid number of streams: {len(streams)} loaded, {len(asked)} in config.semantic_streams.",
             got=f"{len(streams)} loaded streams",
             expected=f"{len(asked)}, in the config's order",
             fix="pass streams=load_streams(config), or leave config.semantic_streams out",
         )
-    for one in asked:
-        registry.backbone_name(one)  # refuses what are no settings, such as a bare name
+    for settings in asked:
+        registry.backbone_name(settings)  # refuses anything but settings, such as a bare name
     asked = asked or tuple(stream.spec.config for stream in streams)
     pairs = zip(asked, streams or (None,) * len(asked), strict=True)
-    return tuple(agreed(one, stream, f"semantic_streams[{at}]") for at, (one, stream) in enumerate(pairs))
+    return tuple(
+        agreed(settings, stream, f"semantic_streams[{index}]")
+        for index, (settings, stream) in enumerate(pairs)
+    )
 
 
 def dtype_name(dtype: torch.dtype | str) -> DType:
-    """``float32`` or ``bfloat16``, however it is given.
+    """Name of a dtype, ``float32`` or ``bfloat16``, from its name or torch's dtype.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: another dtype.
     """
     names: dict[str, DType] = {"float32": "float32", "bfloat16": "bfloat16"}
     name = str(dtype).removeprefix("torch.")

@@ -1,7 +1,7 @@
 """Micro-batches of one fixed size, the last one padded.
 
 A kernel may round differently for another number of rows. With one size for all forwards, a feature does not
-depend on what else was in the batch.
+depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def in_micro_batches(
     encode: Callable[[Tensor], Tensor],
     prepare: Callable[[Any], Tensor] = _as_given,
 ) -> Tensor:
-    """Encode items in parts of exactly ``size`` rows; the last part is filled with its last row.
+    """Encode items in parts of exactly ``size`` rows; the last part is padded with its last row.
 
     Args:
         items: a tensor (N, ...), or a sequence of N items that ``prepare`` stacks.

@@ -1,15 +1,15 @@
 """SiglipBackbone: decoded frames in, feature maps out, one step a frame.
 
-Each frame is stretched, whole, to the square that the tower was trained on, as the checkpoint's own
-preprocessing does; a map is read as fractions of the picture, so no aspect has to be kept. Frames run in
+Each whole frame is stretched to the square that the tower was trained on, as in the checkpoint's own
+preprocessing. Positions in a map are fractions of the picture, so the aspect need not be kept. Frames run in
 micro-batches of one fixed size, the last one padded, so that a feature depends on its frame and the settings
-alone: bit-equal for the same device kind, thread count, library versions and dtype.
+alone. It is bit-equal for the same device kind, thread count, library versions and dtype.
 
-The patches of a tower need not fill its picture: 384 pixels are 27 patches of 14, and 6 pixels that no patch
-sees. The map says so by its ``extent``; read as the whole picture it would be off by 1.6 % at the far edge.
+The patches of a tower need not fill its picture: 384 pixels are 27 patches of 14 and 6 pixels in no patch.
+The map's ``extent`` gives the covered part. Without it, positions would be off by 1.6 % at the far edge.
 
 It is a plain object, not an ``nn.Module``: frozen, shared by copies of a model, in no state dict. The network
-is transformers' own. This module knows no host, no fusion and no files.
+is transformers' own.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ CODE_VERSION = 1  # raise it whenever the same settings start to give other feat
 class SiglipBackbone:
     """A frozen SigLIP vision tower.
 
-    Made by ``from_pretrained``, or from a loaded tower. The blocks behind the layer that is read and the
-    pooling head are not kept.
+    Made by ``from_pretrained``, or from a loaded tower. The pooling head and the blocks after the feature's
+    layer are not kept.
 
     Args:
         tower: transformers' ``SiglipVisionModel``.
-        config: settings; the default reads the last layer.
+        config: settings; the default takes the last layer.
         preprocessing: of the checkpoint; the default is SigLIP's.
 
     Raises:
@@ -64,7 +64,7 @@ class SiglipBackbone:
         layers = self.shape.num_hidden_layers
         if layers + 1 + config.layer < 0:
             raise BackboneError(
-                f"Layer {config.layer} does not exist.",
+                f"Invalid layer {config.layer}: it does not exist in this tower.",
                 got=f"layer={config.layer}; the tower has {layers} blocks",
                 expected=f"-1 (all blocks and the final norm) to {-1 - layers} (before the first block)",
                 fix="use -1, or -2 as LLaVA does",
@@ -93,12 +93,13 @@ class SiglipBackbone:
 
         Args:
             path: folder or hub id of a ``SiglipModel`` or ``SiglipVisionModel``.
-            config: settings; the default reads the last layer.
+            config: settings; the default takes the last layer.
             device: None takes a GPU if there is one.
             dtype: float32 or bfloat16; None takes ``config.dtype``.
 
         Raises:
-            BackboneError: nothing is there, it is no SigLIP, or the layer does not exist.
+            BackboneError: there are no weights at ``path``, they are not a SigLIP's, or the layer does not
+                exist.
             CheckpointError: a file or tensor is missing, damaged, or a pickle.
         """
         config = dataclasses.replace(config or SiglipConfig(), path=str(path))
@@ -125,7 +126,7 @@ class SiglipBackbone:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the tower."""
         device: torch.device = self.parts["embeddings"].patch_embedding.weight.device
         return device
 
@@ -160,7 +161,7 @@ class SiglipBackbone:
 
         Args:
             frames: one clip (T, 3, H, W) or a sequence of clips: uint8, or float in [0, 1].
-            plan: part of the protocol; it changes nothing here, since no frame sees another.
+            plan: part of the protocol; it has no effect here, since each frame is encoded alone.
 
         Returns:
             For each clip (C, T, h, w) float32, one step a frame.
@@ -176,16 +177,18 @@ class SiglipBackbone:
         extent = (0.0, 0.0, covered, covered)
         return [
             FeatureMap(
-                own.transpose(0, 1).contiguous(), tuple((at,) for at in range(len(own))), extent=extent
+                features.transpose(0, 1).contiguous(),
+                tuple((frame,) for frame in range(len(features))),
+                extent=extent,
             )
-            for own in torch.split(maps, [len(clip) for clip in clips])
+            for features in torch.split(maps, [len(clip) for clip in clips])
         ]
 
     def _prepared(self, frames: Sequence[Tensor]) -> Tensor:
         return torch.stack([self.prepare(frame) for frame in frames])
 
     def prepare(self, frame: Tensor) -> Tensor:
-        """One decoded frame (3, H, W), uint8 or float in [0, 1], as the tower's picture (3, side, side)."""
+        """Turn a decoded frame (3, H, W), uint8 or float in [0, 1], into the tower's (3, side, side)."""
         picture, side = unit(frame.to(self.device))[None], self.shape.image_size
         if picture.shape[2:] != (side, side):
             kernel = self.preprocessing.kernel
@@ -198,7 +201,7 @@ class SiglipBackbone:
 
     @torch.no_grad()
     def hidden_states(self, pictures: Tensor) -> Tensor:
-        """Prepared pictures (N, 3, side, side) to tokens (N, h * w, C) float32, raster order."""
+        """Encode prepared pictures (N, 3, side, side) to tokens (N, h * w, C) float32, raster order."""
         stream = self.parts["embeddings"](pictures)
         for block in self.parts["blocks"]:
             stream = block(stream, None)
@@ -217,10 +220,10 @@ class SiglipBackbone:
 
 
 class _EachFrame(nn.Module):
-    """An activation, one frame at a time where that matters.
+    """An activation that runs frame by frame on a CPU.
 
-    On a CPU the last few numbers of a tensor, and of each thread's part of it, are rounded differently: a
-    feature would depend on its place in the micro-batch.
+    A CPU rounds the last few numbers of a tensor, and of each thread's part of it, differently. A feature
+    would depend on its index in the micro-batch.
     """
 
     def __init__(self, activation: nn.Module) -> None:
@@ -231,4 +234,4 @@ class _EachFrame(nn.Module):
         if stream.device.type != "cpu" or len(stream) == 1:
             result: Tensor = self.activation(stream)
             return result
-        return torch.stack([self.activation(one) for one in stream])
+        return torch.stack([self.activation(frame) for frame in stream])

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SiglipConfig:
-    """How a frozen SigLIP or SigLIP 2 vision tower is run as a second semantic stream.
+    """Settings of a frozen SigLIP or SigLIP 2 vision tower as a second semantic stream.
 
     Attributes:
         path: folder or hub id, for example ``google/siglip-so400m-patch14-384``. Never copied.
         revision: hub revision of ``path``.
-        channels: width C of the tower; filled in from the loaded weights, needed only without them.
+        channels: width C of the tower. None takes it from the loaded weights; it is needed only without them.
         layer: hidden state that is the feature: -1 is the last one with the final norm, -2 the one before
             the last block without it (LLaVA's choice), and so on.
         micro_batch: frames in one forward; None means 1 on CPU and 8 on GPU. The last one is padded.
@@ -36,10 +36,16 @@ class SiglipConfig:
 
     def __post_init__(self) -> None:
         require_choice("dtype", self.dtype, get_args(DType))
-        require(self.layer <= -1, "layer does not count from the end.", self.layer, "-1, -2, ...", "use -1")
+        require(
+            self.layer <= -1,
+            f"Invalid layer {self.layer}: it does not count from the end.",
+            self.layer,
+            "-1, -2, ...",
+            "use -1",
+        )
         require(
             self.micro_batch is None or self.micro_batch >= 1,
-            "micro_batch is not positive.",
+            f"Invalid micro_batch {self.micro_batch}: it is not positive.",
             self.micro_batch,
             "a positive integer or None",
             "leave it at None",
@@ -47,11 +53,11 @@ class SiglipConfig:
 
     @property
     def needs_host_grid(self) -> bool:
-        """Whether features depend on the host's token grid: never."""
+        """False: features never depend on the host's token grid."""
         return False
 
     def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
-        """Each frame that the host gets, alone."""
+        """Plan to encode each frame that the host gets alone."""
         from vega3d.media.frame_plan import FramePlan
 
         return FramePlan.per_frame(host_frames)
@@ -61,8 +67,8 @@ class SiglipConfig:
 
         Args:
             size: height and width of the decoded frames; without effect, since all are resized alike.
-            frames: of a video whose frames the host gets one by one, or the plan of the clip.
-            device: decides the default micro-batch.
+            frames: number of frames that the host gets of a video, or the plan of the clip.
+            device: kind of device; it sets the default micro-batch.
 
         Raises:
             BackboneError: there is no SigLIP at ``path``.

@@ -1,10 +1,8 @@
 """A SigLIP vision tower and its preprocessing, from disk or hub.
 
-Two layouts, a whole ``SiglipModel`` or its ``SiglipVisionModel`` alone, end as the same tensors in
-transformers' own class; of the whole one only the vision tower is read. Pickle files are not read. A
-checkpoint without preprocessing gets SigLIP's own.
-
-This module knows no pictures and no devices.
+Two layouts are supported: a whole ``SiglipModel``, of which only the vision tower is read, and a
+``SiglipVisionModel`` alone. Both give the same tensors in transformers' own class. Pickle files are not read.
+A checkpoint without preprocessing gets SigLIP's own.
 """
 
 from __future__ import annotations
@@ -34,10 +32,10 @@ _FOLDER = "a folder with config.json and model.safetensors of a SiglipModel or a
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a frame becomes the tower's picture; the defaults are those of SigLIP's processor.
+    """Preprocessing of a frame; the defaults are those of SigLIP's processor.
 
     Attributes:
-        kernel: of the antialiased resize. SigLIP was published with bicubic, SigLIP 2 with bilinear.
+        kernel: kernel of the antialiased resize. SigLIP was published with bicubic, SigLIP 2 with bilinear.
         mean: of each channel, for values in [0, 1].
         std: of each channel.
     """
@@ -48,17 +46,17 @@ class Preprocessing:
 
 
 def find_folder(path: str | Path, revision: str | None) -> Path:
-    """A local folder as it is, or the needed files of a hub repository.
+    """Find a local folder, or download the needed files of a hub repository.
 
     Raises:
-        BackboneError: neither is there.
+        BackboneError: neither exists.
     """
     expected = f"{_FOLDER}, or a hub id such as google/siglip-so400m-patch14-384"
     return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="SigLIP", expected=expected)
 
 
 def load_tower(folder: Path) -> Any:
-    """transformers' ``SiglipVisionModel`` without its pooling head, frozen, in the precision of the file.
+    """Load transformers' ``SiglipVisionModel`` without its pooling head, frozen, in the file's precision.
 
     Raises:
         BackboneError: the folder holds another kind of model.
@@ -68,7 +66,7 @@ def load_tower(folder: Path) -> Any:
     kind = record.get("model_type")
     if kind not in ("siglip", "siglip_vision_model"):
         raise BackboneError(
-            f"{folder} holds no SigLIP of a fixed picture size.",
+            f"Invalid model in {folder}: not a SigLIP of a fixed picture size.",
             got=f"model_type {kind!r}",
             expected="'siglip' or 'siglip_vision_model' (fixed-size checkpoints of SigLIP 2 have these too)",
             fix="use for example google/siglip2-so400m-patch14-384 instead of a naflex checkpoint",
@@ -89,30 +87,30 @@ def load_tower(folder: Path) -> Any:
 
 
 def load_preprocessing(folder: Path, side: int) -> Preprocessing:
-    """What ``preprocessor_config.json`` says, or the defaults without it.
+    """Read ``preprocessor_config.json``, or take the defaults without it.
 
     Args:
         folder: of the checkpoint.
         side: pixels on one side of the tower's picture.
 
     Raises:
-        CheckpointError: it asks for another picture, or a kernel that is neither bilinear nor bicubic.
+        CheckpointError: it has another picture size, or a kernel that is neither bilinear nor bicubic.
     """
     file = folder / "preprocessor_config.json"
     record = files.read_json(file, _FOLDER) if file.exists() else {}
-    own = Preprocessing()
+    default = Preprocessing()
     size = record.get("size", side)
     sides = {int(size[name]) for name in size if size[name]} if isinstance(size, Mapping) else {int(size)}
     kernel = _KERNELS.get(int(record.get("resample", 3)))
     if sides != {side} or kernel is None:
         raise CheckpointError(
-            f"{file} does not fit the tower.",
+            f"Invalid preprocessing in {file}: it does not fit the tower.",
             got=f"size {size}, resample {record.get('resample')}",
             expected=f"a square of {side} pixels, resample 2 (bilinear) or 3 (bicubic)",
             fix="get the file that was published with these weights, or remove it to use SigLIP's defaults",
         )
     mean, std = (
-        tuple(map(float, record.get(f"image_{name}", getattr(own, name)))) for name in ("mean", "std")
+        tuple(map(float, record.get(f"image_{name}", getattr(default, name)))) for name in ("mean", "std")
     )
     return Preprocessing(kernel, mean, std)
 
@@ -135,8 +133,8 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 def _unfit(folder: Path, problem: str) -> CheckpointError:
     return CheckpointError(
-        f"The tensors in {folder} do not fit the tower.",
+        f"Invalid tensors in {folder}: they do not fit the tower.",
         got=problem[:600],
-        expected="every tensor of the vision tower, in the shape that config.json gives it",
+        expected="every tensor of the vision tower, in the shape given by config.json",
         fix="download the model again, or check that config.json belongs to these weights",
     )

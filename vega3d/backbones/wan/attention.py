@@ -1,4 +1,4 @@
-"""Which attention back ends of diffusers work here: found by running each one, not by asking for versions.
+"""Attention back ends of diffusers that work here, found by running each one instead of comparing versions.
 
 ``WanConfig(attention=...)`` takes one of these names. Back ends that would be downloaded are left out.
 """
@@ -16,7 +16,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_a
 
 
 def working_backends(device: str | torch.device = "cpu") -> tuple[str, ...]:
-    """Names that give attention on a small tensor: float32 on a CPU, bfloat16 on a GPU."""
+    """Names of back ends that run on a small tensor: float32 on a CPU, bfloat16 on a GPU."""
     dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
     x = torch.zeros(1, 32, 2, 64, device=device, dtype=dtype)  # (N, L, heads, d)
     names = [backend for backend in AttentionBackendName if not backend.value.endswith("_hub")]
@@ -27,7 +27,7 @@ def _works(backend: AttentionBackendName, x: torch.Tensor) -> bool:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            seen = dispatch_attention_fn(x, x, x, backend=backend)
+            attended = dispatch_attention_fn(x, x, x, backend=backend)
     except Exception:  # a missing library fails in as many ways as there are libraries
         return False
-    return bool(torch.isfinite(seen).all())
+    return bool(torch.isfinite(attended).all())

@@ -1,9 +1,9 @@
 """WanBackbone: decoded frames in, feature maps out.
 
-A clip is cut into chunks, the frames that are encoded together as one video (a single frame in the default
-mode). Chunks go through in micro-batches of one fixed size, the last one padded, so that a feature never
-depends on what else was in the batch: bit-equal for the same device kind, thread count, library versions
-and dtype. Chunks of several clips share a micro-batch where their pictures have one size.
+A clip is split into chunks, the frames that are encoded together as one video (a single frame in the default
+mode). Chunks run in micro-batches of one fixed size, the last one padded, so that a feature never depends on
+the rest of the batch. It is bit-equal for the same device kind, thread count, library versions and dtype.
+Chunks of several clips share a micro-batch if their pictures have one size.
 
 It is a plain object, not an ``nn.Module``: frozen, shared by copies of a model, in no state dict.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CODE_VERSION = 2  # raise it whenever the same settings start to give other features
 
 Sweep = dict[tuple[int, float], list[FeatureMap]]
-"""{(block, sigma): one map a clip}."""
+"""Feature maps, one for each clip, by (block, sigma)."""
 
 
 class WanBackbone(WanEncoder):
@@ -64,12 +64,12 @@ class WanBackbone(WanEncoder):
         Args:
             path: a diffusers folder, an original Wan folder, or a hub id.
             config: settings; the default is the paper's.
-            prompt_embeds: (m, text_dim) non-pad tokens; None looks beside the weights, then in the cache.
+            prompt_embeds: (m, text_dim) non-pad tokens; None reads them beside the weights or from the cache.
             dtype: float32 or bfloat16 for the DiT; None takes ``config.dtype``.
             device: None takes a GPU if there is one.
 
         Raises:
-            BackboneError: nothing is there, a block does not exist, or the prompt's embedding is missing.
+            BackboneError: weights, block or prompt's embedding are missing.
             CheckpointError: a file is missing, damaged, or a pickle.
         """
         config = config or WanConfig()
@@ -101,15 +101,14 @@ class WanBackbone(WanEncoder):
 
         Args:
             frames: one clip (T, 3, H, W) or a sequence of clips: uint8, or float in [0, 1].
-            plan: for each clip which frames are encoded together; None lets the mode decide, as if the
-                host saw every frame.
+            plan: frame plan of each clip; None makes the mode's plan for a host that gets every frame.
 
         Returns:
-            For each clip (C, T', h, w) float32 and what each of the T' steps describes: one step a frame, in
-            mode ``clip`` one a latent frame, in ``window`` one a frame of the host.
+            For each clip (C, T', h, w) float32, with the frames that each of the T' steps describes: one step
+            a frame, in mode ``clip`` one a latent frame, in ``window`` one a frame of the host.
 
         Raises:
-            InputError: frames or plan cannot be used.
+            InputError: frames or plan are invalid.
         """
         return self.sweep(frames, plan)[(self.config.block, self.config.sigma)]
 
@@ -121,7 +120,7 @@ class WanBackbone(WanEncoder):
         blocks: Collection[int] | None = None,
         sigmas: Collection[float] | None = None,
     ) -> Sweep:
-        """The same for several blocks and noise levels: one VAE pass, one DiT pass a noise level.
+        """Encode clips at several blocks and noise levels, with one VAE pass and one DiT pass a noise level.
 
         Args:
             frames: as for a call.
@@ -138,37 +137,37 @@ class WanBackbone(WanEncoder):
             for sigma in sigmas or (self.config.sigma,)
         ]
         maps: dict[tuple[int, float], list[Tensor]] = {key: [torch.empty(0)] * len(chunks) for key in keys}
-        for places in self._alike(chunks):
-            encoded = self._encode([chunks[place] for place in places], keys)
+        for indices in self._alike(chunks):
+            encoded = self._encode([chunks[index] for index in indices], keys)
             for key, features in encoded.items():
-                for place, chunk_map in zip(places, features, strict=True):
-                    maps[key][place] = chunk_map
+                for index, chunk_map in zip(indices, features, strict=True):
+                    maps[key][index] = chunk_map
         return {key: self._assemble(chunks, features, len(clips)) for key, features in maps.items()}
 
     def _alike(self, chunks: Sequence[Chunk]) -> list[list[int]]:
-        """Places of chunks that fit in one batch: one picture size, one length."""
+        """Group the indices of chunks that fit in one batch: one picture size, one length."""
         groups: dict[tuple[int, ...], list[int]] = {}
-        for place, chunk in enumerate(chunks):
+        for index, chunk in enumerate(chunks):
             height, width = chunk.frames.shape[2:]
             size = resize.tower_size(height, width, self.config)
-            groups.setdefault((*size, len(chunk.positions)), []).append(place)
+            groups.setdefault((*size, len(chunk.positions)), []).append(index)
         return list(groups.values())
 
     def _assemble(self, chunks: Sequence[Chunk], maps: Sequence[Tensor], clips: int) -> list[FeatureMap]:
-        """Maps (C, t, h, w) of chunks as one map a clip."""
+        """Join maps (C, t, h, w) of chunks to one map for each clip."""
         resampling = "bilinear" if self.config.resize == "center_crop" else "area"
         assembled = []
         for clip in range(clips):
-            places = [place for place, chunk in enumerate(chunks) if chunk.clip == clip]
-            described = tuple(step for place in places for step in steps(chunks[place], self.config.mode))
-            features = torch.cat([maps[place] for place in places], dim=1)
+            indices = [index for index, chunk in enumerate(chunks) if chunk.clip == clip]
+            described = tuple(step for index in indices for step in steps(chunks[index], self.config.mode))
+            features = torch.cat([maps[index] for index in indices], dim=1)
             assembled.append(FeatureMap(features, described, resampling))  # type: ignore[arg-type]
         return assembled
 
     def _encode(
         self, chunks: Sequence[Chunk], keys: Sequence[tuple[int, float]]
     ) -> dict[tuple[int, float], list[Tensor]]:
-        """Chunks of one size: for each block and noise level one (C, t, h, w) float32 a chunk."""
+        """Encode chunks of one size; for each block and noise level one (C, t, h, w) float32 a chunk."""
         latents = self._latents_of(chunks)
         maps = {}
         for sigma in dict.fromkeys(sigma for _, sigma in keys):
@@ -187,13 +186,13 @@ class WanBackbone(WanEncoder):
         for draw in range(self.config.noise_samples):
             noise = torch.stack([self._noise(chunk.frames, latents.shape[1:], draw) for chunk in chunks])
             states = self.hidden_states(latents, sigma=level, timestep=timestep, noise=noise, blocks=blocks)
-            for block in list(states):  # let go one by one: a long clip is large
+            for block in list(states):  # freed one by one, because a long clip is large
                 tokens = states.pop(block).float()
                 total[block] = total[block].add_(tokens) if draw else tokens
         return {block: tokens / self.config.noise_samples for block, tokens in total.items()}
 
     def _as_map(self, tokens: Tensor, latents: Tensor, chunk: Chunk) -> Tensor:
-        """Tokens (T * h * w, C) of a chunk as the (C, t, h, w) of its kept steps."""
+        """Reshape tokens (T * h * w, C) of a chunk to the (C, t, h, w) of its kept steps."""
         shape = (latents.shape[2], latents.shape[3] // 2, latents.shape[4] // 2)
         grid = tokens.reshape(*shape, -1)  # (T, h, w, C)
         maps = grid[-len(steps(chunk, self.config.mode)) :].permute(0, 3, 1, 2)  # (t, C, h, w)
@@ -202,19 +201,19 @@ class WanBackbone(WanEncoder):
         return maps.transpose(0, 1).contiguous()
 
     def prepare(self, frame: Tensor) -> Tensor:
-        """One decoded frame (3, H0, W0), uint8 or float in [0, 1], as the tower's picture (3, H, W)."""
+        """Resize a decoded frame (3, H0, W0), uint8 or float in [0, 1], to the tower's picture (3, H, W)."""
         checked = require_frames(frame[None])[0]
         return resize.prepare(self._moved(checked), self.config)
 
     def _moved(self, frame: Tensor) -> Tensor:
-        """On the backbone's device; to a GPU by a copy that does not wait."""
+        """Move a frame to the backbone's device, asynchronously to a GPU."""
         if self.device.type != "cuda" or frame.device.type != "cpu":
             return frame.to(self.device)
         return frame.pin_memory().to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def _latents_of(self, chunks: Sequence[Chunk]) -> Tensor:
-        """Latents (N, 16, T, h, w) of chunks of one size; in modes of single frames each frame once."""
+        """Latents (N, 16, T, h, w) of chunks of one size; modes of single frames encode each frame once."""
         if self.config.mode in AS_VIDEO:
             return in_micro_batches(chunks, self.micro_batch, self._encode_pictures, self._videos)
         frames: dict[tuple[int, int], Tensor] = {}  # by clip and position

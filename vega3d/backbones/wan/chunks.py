@@ -1,7 +1,7 @@
-"""Chunks: frames that are encoded together as one video, and which of them each latent frame describes.
+"""Chunks: frames that are encoded together as one video, and the frames that each latent frame describes.
 
-A plan names the chunks of a clip, the mode says what is read off them: the last latent of a micro-clip, the
-frame behind a reference, or every latent.
+A plan gives the chunks of a clip. The mode selects the latents that are kept of each chunk: the last one of a
+micro-clip, that of the frame after a reference, or all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vega3d.errors import InputError
 from vega3d.media.frame_plan import FramePlan
 
 Steps = tuple[tuple[int, ...], ...]
-"""For each kept latent frame, the positions that it describes."""
+"""Positions that each kept latent frame describes."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Chunk:
     """Frames of one clip that are encoded together.
 
     Attributes:
-        clip: number of the clip in the call.
-        positions: its frames, as positions in the clip.
+        clip: index of the clip in the call.
+        positions: positions of the frames in the clip.
         frames: the decoded frames (t, 3, H, W).
     """
 
@@ -35,7 +35,7 @@ class Chunk:
 
 
 def find_chunks(clips: Sequence[Tensor], plans: Sequence[FramePlan] | None, config: WanConfig) -> list[Chunk]:
-    """Chunks of all clips, in order; without plans, those that the settings ask for.
+    """Find the chunks of all clips, in order; without plans, those of the settings' own plan.
 
     Raises:
         InputError: a plan does not fit its clip, or was made for another mode.
@@ -44,18 +44,18 @@ def find_chunks(clips: Sequence[Tensor], plans: Sequence[FramePlan] | None, conf
     if len(plans) != len(clips):
         raise _unfit(f"{len(plans)} plans for {len(clips)} clips", "one plan for each clip")
     chunks: list[Chunk] = []
-    for number, (clip, plan) in enumerate(zip(clips, plans, strict=True)):
+    for index, (clip, plan) in enumerate(zip(clips, plans, strict=True)):
         if len(plan.generative) != len(clip):
-            raise _unfit(f"{len(clip)} frames in clip {number}", f"the plan's {len(plan.generative)} frames")
+            raise _unfit(f"{len(clip)} frames in clip {index}", f"the plan's {len(plan.generative)} frames")
         _require_mode(plan, config)
-        chunks += [Chunk(number, run, clip[list(run)]) for run in plan.runs]
+        chunks += [Chunk(index, run, clip[list(run)]) for run in plan.runs]
     return chunks
 
 
 def steps(chunk: Chunk, mode: Mode) -> Steps:
     """Positions that each kept latent frame of a chunk describes, in order."""
     if mode == "joint":
-        return tuple((at,) for at in chunk.positions)
+        return tuple((position,) for position in chunk.positions)
     if mode != "clip":
         return (chunk.positions[-1:],)
     latents = 1 + -(-(len(chunk.positions) - 1) // 4)  # an incomplete last group of four is padded
@@ -80,8 +80,8 @@ def _require_mode(plan: FramePlan, config: WanConfig) -> None:
 
 def _unfit(got: str, expected: str) -> InputError:
     return InputError(
-        "Frames and plan do not fit the backbone.",
+        f"Invalid frames or plan: {got}.",
         got=got,
         expected=expected,
-        fix="make it with backbone.config.frame_plan(frames), or give processor and backbone the same config",
+        fix="plan with backbone.config.frame_plan(frames), or give processor and backbone the same config",
     )

@@ -1,4 +1,4 @@
-"""Settings of a frozen Wan2.1, and what follows from them alone: frame plans, costs. Imports no torch.
+"""Settings of a frozen Wan2.1, with the frame plans and costs that they determine. Imports no torch.
 
 The defaults are the paper's (arXiv 2603.19235, sec. 3 and 5: Wan2.1-T2V 1.3B, block 20, sigma = 0.30, empty
 prompt), except that the whole picture is encoded instead of a centre crop, and that noise is seeded.
@@ -24,7 +24,7 @@ Resize = Literal["fit", "center_crop"]
 ResidualDType = Literal["float32", "model"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 AS_VIDEO: tuple[Mode, ...] = ("window", "clip")
-"""Modes whose VAE encodes a chunk as a video; in the others it encodes single frames."""
+"""Modes in which the VAE encodes a chunk as a video; in the others it encodes single frames."""
 
 PATCH = 16  # pixels of the picture that one DiT token covers on a side: VAE stride 8 x DiT patch 2
 
@@ -51,37 +51,38 @@ _USED_BY = {"fit": {"pixels", "max_tokens"}, "center_crop": {"size"}}
 @moved.fields(RENAMES)
 @dataclass(frozen=True)
 class WanConfig:
-    """Settings of a frozen Wan2.1 that gives one feature map for each frame.
+    """Settings of a frozen Wan2.1 as an encoder of frames.
 
     Attributes:
         path: diffusers folder, original Wan folder, or hub id of the weights. Never copied.
         revision: hub revision of ``path``.
-        channels: width C of the DiT; filled in from the loaded weights, needed only without them.
+        channels: width C of the DiT. None takes it from the loaded weights; it is needed only without them.
         block: zero-based DiT block whose output (the residual stream after it) is the feature.
         sigma: noise level of flow matching, z = (1 - sigma) z0 + sigma eps, in 0..1.
-        schedule: ``exact`` uses sigma as given with timestep 1000 sigma; ``released`` looks both up
-            in the integer-truncated table of the released code (0.3 becomes t = 299, 0.299923837).
-        mode: ``frame`` encodes each frame as its own one-frame video (the released code); ``window`` a
-            micro-clip that ends at it and keeps the last latent; ``joint`` all frames' own latents under one
-            attention; ``clip`` the frames as one video; ``vace_no_reference`` and ``vace_reference`` (with
-            the clip's first frame) each frame as the control of a Wan2.1-VACE.
+        schedule: clock of the noise level. ``exact`` uses sigma as given with timestep 1000 sigma.
+            ``released`` takes both from the integer-truncated table of the released code (0.3 becomes
+            t = 299, 0.299923837).
+        mode: unit of encoding. ``frame``: each frame as a one-frame video (the released code). ``window``: a
+            micro-clip that ends at the frame, whose last latent is kept. ``joint``: the latents of all single
+            frames under one attention. ``clip``: the frames as one video. ``vace_no_reference`` and
+            ``vace_reference`` (with the clip's first frame): each frame as the control of a Wan2.1-VACE.
         window: frames of a micro-clip in mode ``window``: 5, 9, ... (1 + 4k).
-        extra_frames: mode ``clip``: source frames that the generator encodes between two of the host's.
-        max_latent_frames: modes ``joint`` and ``clip``: most latent frames in one forward; 21 are 81 frames,
-            the length that Wan2.1 was trained on. Longer clips are split into equal parts.
+        extra_frames: source frames encoded between two of the host's in mode ``clip``.
+        max_latent_frames: largest number of latent frames in one forward in modes ``joint`` and ``clip``. 21
+            are 81 frames, the length that Wan2.1 was trained on. Longer clips are split into equal parts.
         resize: ``fit`` resizes the whole picture with antialias, keeping its aspect; ``center_crop`` covers
             ``size`` and crops the centre, as the released code does.
-        pixels: area aimed at by ``fit``, in pixels; about 832 x 480.
+        pixels: target area under ``fit``, in pixels; the default is that of 832 x 480.
         max_tokens: upper limit of DiT tokens for one frame under ``fit``.
         size: tower width and height in pixels for ``center_crop``; multiples of 16.
-        pool: average the map to pool x pool cells before anything else, as the released 3-D branch does
-            (14); None keeps every token.
+        pool: number of cells on a side that the map is first averaged to, as in the released 3-D branch (14);
+            None keeps every token.
         noise: ``content`` draws for each video from (seed, its pixels); ``shared`` draws once for all.
         seed: seed of the noise.
-        noise_samples: the feature is the mean over so many draws of the noise.
-        micro_batch: videos in one forward; None means 1 on CPU and 8 on GPU (1 for ``joint`` and ``clip``).
-            Part of the fingerprint: the last micro-batch is padded, so that a feature never depends on
-            its neighbours in a batch.
+        noise_samples: number of draws of the noise; the feature is the mean over them.
+        micro_batch: videos in one forward; None means 1 on CPU, and 8 on GPU (1 for ``window``, ``joint`` and
+            ``clip``). It is part of the fingerprint. The last micro-batch is padded, so that a feature never
+            depends on its neighbours in a batch.
         dtype: precision of the DiT; the VAE always runs in float32.
         residual_dtype: precision of the DiT's residual stream under bfloat16: ``float32`` as the released
             code runs it, ``model`` as diffusers does.
@@ -119,30 +120,42 @@ class WanConfig:
             require_choice(name, getattr(self, name), get_args(choices))
         require(
             0.0 <= self.sigma <= 1.0,
-            "sigma is outside [0, 1].",
+            f"Invalid sigma {self.sigma!r}: it is outside [0, 1].",
             self.sigma,
             "a noise level of flow matching: 0 is the clean latent, 1 is pure noise",
             f"if you meant timestep {self.sigma:g} of 1000, pass sigma={self.sigma / 1000:g}",
         )
-        require(self.block >= 0, "block is negative.", self.block, "a zero-based index", "count from 0")
+        require(
+            self.block >= 0,
+            f"Invalid block {self.block}: it is negative.",
+            self.block,
+            "a zero-based index",
+            "count from 0",
+        )
         require(
             self.window >= 5 and self.window % 4 == 1,
-            "window is no length of a micro-clip.",
+            f"Invalid window {self.window}: not the length of a micro-clip.",
             self.window,
             "5, 9, 13, ... (1 + 4k): any other length would silently lose its last frames in the VAE",
             "use 5 or 9; mode='frame' is a window of 1",
         )
-        require(self.extra_frames >= 0, "extra_frames is negative.", self.extra_frames, "0 or more", "use 0")
+        require(
+            self.extra_frames >= 0,
+            f"Invalid extra_frames {self.extra_frames}: it is negative.",
+            self.extra_frames,
+            "0 or more",
+            "use 0",
+        )
         require(
             self.max_tokens >= 1 and self.pixels >= PATCH * PATCH,
-            "The picture budget is empty.",
+            f"Invalid picture budget: pixels={self.pixels}, max_tokens={self.max_tokens}.",
             (self.pixels, self.max_tokens),
             f"pixels >= {PATCH * PATCH} and max_tokens >= 1",
             "leave both at their defaults",
         )
         require(
             len(self.size) == 2 and all(side >= PATCH and side % PATCH == 0 for side in self.size),
-            "size does not fit the tower.",
+            f"Invalid size {self.size}: it does not fit the tower.",
             self.size,
             f"(width, height), both multiples of {PATCH}",
             f"round both to multiples of {PATCH}, for example (832, 480)",
@@ -150,7 +163,11 @@ class WanConfig:
         for name in ("max_latent_frames", "noise_samples", "pool", "micro_batch"):
             value = getattr(self, name)
             require(
-                value is None or value >= 1, f"{name} is not positive.", value, "1 or more", "leave it out"
+                value is None or value >= 1,
+                f"Invalid {name} {value}: it is not positive.",
+                value,
+                "1 or more",
+                "leave it out",
             )
 
     @staticmethod
@@ -162,7 +179,7 @@ class WanConfig:
 
     @classmethod
     def reference(cls, branch: Branch = "vsi", **changes: Any) -> WanConfig:
-        """The settings that a released branch really runs with: cropped picture, truncated table.
+        """Settings that a released branch runs with: cropped picture, truncated table.
 
         Args:
             branch: ``vsi`` (Qwen2.5-VL): 832 x 480 and, as its scripts never set the block, the last one
@@ -175,11 +192,11 @@ class WanConfig:
 
     @property
     def needs_host_grid(self) -> bool:
-        """Whether features depend on the host's token grid: never."""
+        """False: features never depend on the host's token grid."""
         return False
 
     def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
-        """Frames that the mode encodes, and which of them belong together.
+        """Plan the frames to encode in the config's mode, and their chunks.
 
         Args:
             host_frames: source frame numbers that the host gets, in order.
@@ -212,8 +229,8 @@ class WanConfig:
 
         Args:
             size: height and width of the decoded frames.
-            frames: of a video whose frames the host gets one by one, or the plan of the clip.
-            device: decides the default micro-batch.
+            frames: number of frames that the host gets of a video, or the plan of the clip.
+            device: kind of device; it sets the default micro-batch.
 
         Raises:
             BackboneError: there is no Wan at ``path``, it has no such block, or the mode does not fit it.
@@ -223,10 +240,10 @@ class WanConfig:
         return clip_cost(self, size, frames, device)
 
     def hashed(self) -> dict[str, Any]:
-        """Settings that decide a feature, under the names of version 0.1.
+        """Settings that determine a feature, under the names of version 0.1.
 
         The fingerprint hashes them, so that features of 0.1 and of later versions are the same. This map is
-        frozen: a later setting is added only where it differs from its default.
+        frozen: a later setting is added only if it differs from its default.
         """
         used = _USED_IN.get(self.mode, set()) | _USED_BY[self.resize]
         optional = set().union(*_USED_IN.values(), *_USED_BY.values())
@@ -251,10 +268,10 @@ _CHOICES = {
 
 
 def require_resize(resize: object) -> None:
-    """Refuse a value that only version 0.1 reads.
+    """Refuse a value of ``resize`` that only version 0.1 reads.
 
     Raises:
-        ConfigError: it is ``matched``.
+        ConfigError: the value is ``matched``.
     """
     if resize == "matched":
         raise ConfigError(

@@ -1,12 +1,10 @@
 """Wan's transformer up to one block: diffusers' modules and weights, our loop around them.
 
-The feature is the residual stream after a block, so the loop stops there; no hooks, no head. Timestep,
-prompt and grid do not change from frame to frame, so what depends on them alone is computed once:
-modulation, text keys and values, rotary positions (``docs/branch.md`` shows why each is exact). The
-sinusoid of the timestep is computed in float64 as Wan does it; diffusers' float32 is the larger part of
-its difference from the original code.
-
-This module knows neither pictures nor where weights come from, nor what a VACE's control holds.
+The feature is the residual stream after a block, so the loop stops there, without hooks or a head. Timestep,
+prompt and grid do not change from frame to frame. Modulation, text keys and values, and rotary positions
+depend on them alone and are computed once (``docs/branch.md`` shows why each is exact). The sinusoid of the
+timestep is computed in float64, as in Wan. Diffusers' float32 is the larger part of its difference from the
+original code.
 """
 
 from __future__ import annotations
@@ -32,11 +30,11 @@ TEXT_LENGTH = 512  # slots that cross attention always sees; an empty slot is a 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a timestep and a prompt become for every block.
+    """Embedded timestep and prompt, shared by all blocks.
 
     Attributes:
         text: (n, C) embedded prompt; its last row stands for ``pads`` identical ones.
-        pads: how many of the 512 slots the last row stands for.
+        pads: number of the 512 slots that the last row stands for.
         modulation: (6, C) shift, scale and gate of self attention, then of the feed-forward; float32.
     """
 
@@ -52,7 +50,7 @@ class Keys:
     Attributes:
         key: (1, n, heads, d).
         value: (1, n, heads, d).
-        bias: (n,) added to the scores: log of how many slots a key stands for; None where all are 1.
+        bias: (n,) added to the scores, the log of the number of slots a key stands for; None if all are 1.
     """
 
     key: Tensor
@@ -64,22 +62,22 @@ class Keys:
         query = attention.norm_q(attention.to_q(x)).unflatten(2, (attention.heads, -1))
         size = (len(x), -1, -1, -1)
         key, value = self.key.expand(size), self.value.expand(size)
-        seen = _attend(attention, query, key, value, self.bias)
-        return attention.to_out[0](seen.flatten(2).type_as(x))  # type: ignore[no-any-return]
+        attended = _attend(attention, query, key, value, self.bias)
+        return attention.to_out[0](attended.flatten(2).type_as(x))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class OneToken:
     """Cross attention over one token and padding, in closed form.
 
-    With two distinct keys the softmax is a sigmoid of the difference of their scores, and the output
-    is affine in it: neither keys, nor values, nor the output projection are needed for a picture.
+    With two distinct keys the softmax is a sigmoid of the difference of their scores, and the output is
+    affine in it. So neither keys, nor values, nor the output projection are needed for a picture.
 
     Attributes:
         direction: (heads, d) key of the token minus key of the padding, over the square root of d.
         offset: log of the number of pads.
         base: (C,) output if all weight lies on the padding.
-        towards: (heads, C) what full weight of one head on the token adds.
+        towards: (heads, C) change of the output by full weight of one head on the token.
     """
 
     direction: Tensor
@@ -91,18 +89,18 @@ class OneToken:
         """(N, L, C) to (N, L, C)."""
         query = attention.norm_q(attention.to_q(x)).unflatten(2, (attention.heads, -1)).float()
         score = torch.einsum("nlhd,hd->nlh", query, self.direction)
-        # torch.sigmoid rounds a tensor's last few numbers differently: a feature would depend on its place
+        # torch.sigmoid rounds a tensor's last few numbers differently: a feature would depend on its index
         weight = 1.0 / (1.0 + torch.exp(self.offset - score))
         return (self.base + weight @ self.towards).type_as(x)
 
 
 @dataclass(frozen=True)
 class BlockConstants:
-    """What one block needs beside its input.
+    """Constants of one block.
 
     Attributes:
-        modulation: (6, C) float32, the block's own table added and 1 added to both scales.
-        cross: its cross attention.
+        modulation: (6, C) float32, with the block's own table added and 1 added to both scales.
+        cross: cross attention of the block.
     """
 
     modulation: Tensor
@@ -119,8 +117,8 @@ def sinusoid(timestep: float, channels: int) -> Tensor:
 def embed_condition(dit: Any, prompt: Tensor, timestep: float) -> Condition:
     """Embed the prompt (m, text_dim) and the timestep, for all frames at once.
 
-    An empty slot is a zero vector before the text's MLP, so all empty slots become one constant vector, which
-    is kept once.
+    An empty slot is a zero vector before the text's MLP, so all empty slots become one constant vector. It is
+    stored once.
     """
     slots = min(len(prompt) + 1, TEXT_LENGTH)
     padded = F.pad(prompt, (0, 0, 0, slots - len(prompt)))  # (slots, text_dim)
@@ -134,7 +132,7 @@ def embed_condition(dit: Any, prompt: Tensor, timestep: float) -> Condition:
 
 
 def block_constants(block: Any, condition: Condition) -> BlockConstants:
-    """Modulation and cross attention of one block, in closed form for a prompt of one token."""
+    """Compute modulation and cross attention of one block, in closed form for a prompt of one token."""
     modulation = block.scale_shift_table[0].float() + condition.modulation
     modulation[[1, 4]] += 1.0
     attention, text = block.attn2, condition.text[None]
@@ -165,7 +163,7 @@ def positions(dit: Any, latents: Tensor) -> Tensor:
 
 
 def embed_patches(dit: Any, latents: Tensor, residual: torch.dtype) -> Tensor:
-    """(N, 16, T, h, w) to tokens (N, T * h/2 * w/2, C) in raster order, time outermost."""
+    """Embed latents (N, 16, T, h, w) to tokens (N, T * h/2 * w/2, C) in raster order, time outermost."""
     patches = dit.patch_embedding(latents.to(dit.patch_embedding.weight.dtype))  # (N, C, T, h/2, w/2)
     return patches.flatten(2).transpose(1, 2).to(residual).contiguous()  # type: ignore[no-any-return]
 
@@ -185,24 +183,24 @@ def residual_stream(
         stream: (N, L, C) from ``embed_patches``.
         constants: one for each block that is run.
         rotary: from ``positions``.
-        blocks: zero-based, whose output is kept.
-        hints: what a VACE adds after some blocks.
+        blocks: zero-based indices of the blocks whose output is returned.
+        hints: terms that a VACE adds after some blocks.
 
     Returns:
-        For each kept block (N, L, C) in the dtype of ``stream``.
+        Outputs (N, L, C) in the dtype of ``stream``, by block.
     """
-    kept: dict[int, Tensor] = {}
-    for index, own in enumerate(constants):
-        stream = run_block(dit.blocks[index], stream, own, rotary)
+    outputs: dict[int, Tensor] = {}
+    for index, block_constants in enumerate(constants):
+        stream = run_block(dit.blocks[index], stream, block_constants, rotary)
         if hints and index in hints:
             stream = stream + hints[index]
         if index in blocks:
-            kept[index] = stream
-    return kept
+            outputs[index] = stream
+    return outputs
 
 
 def run_block(block: Any, stream: Tensor, constants: BlockConstants, rotary: Tensor) -> Tensor:
-    """One block of diffusers, a main one or one of a VACE's control, on (N, L, C).
+    """Run one block of diffusers, a main one or one of a VACE's control, on (N, L, C).
 
     The residual stream keeps its dtype; projections run in that of their weights.
     """
@@ -217,7 +215,7 @@ def run_block(block: Any, stream: Tensor, constants: BlockConstants, rotary: Ten
 
 
 def _feed_forward(ffn: Any, x: Tensor) -> Tensor:
-    """The MLP of (N, L, C); on a CPU in parts of a frame, so that the wide layer's memory is used again."""
+    """Run the MLP on (N, L, C); on a CPU in parts of a frame, so that the wide layer's memory is reused."""
     if x.device.type != "cpu":
         return ffn(x)  # type: ignore[no-any-return]
     parts = -(-x.shape[1] // PART)
@@ -225,7 +223,7 @@ def _feed_forward(ffn: Any, x: Tensor) -> Tensor:
 
 
 def _modulated(stream: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
-    """norm(x) (1 + scale) + shift: constant over tokens, so it is the affine part of one LayerNorm."""
+    """Compute norm(x) (1 + scale) + shift, which is the affine part of one LayerNorm for all tokens."""
     return F.layer_norm(stream.float(), stream.shape[-1:], scale, shift, eps)
 
 
@@ -238,8 +236,8 @@ def _self_attention(attention: Any, x: Tensor, rotary: Tensor) -> Tensor:
     query = _rotated(attention.norm_q(attention.to_q(x)).unflatten(2, heads), rotary)
     key = _rotated(attention.norm_k(attention.to_k(x)).unflatten(2, heads), rotary)
     value = attention.to_v(x).unflatten(2, heads)  # (N, L, heads, d)
-    seen = _attend(attention, query, key, value, None)
-    return attention.to_out[0](seen.flatten(2).type_as(x))  # type: ignore[no-any-return]
+    attended = _attend(attention, query, key, value, None)
+    return attention.to_out[0](attended.flatten(2).type_as(x))  # type: ignore[no-any-return]
 
 
 def _rotated(x: Tensor, rotary: Tensor) -> Tensor:
@@ -249,7 +247,7 @@ def _rotated(x: Tensor, rotary: Tensor) -> Tensor:
 
 
 def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention on (N, L, heads, d) through the back end that the user chose by name."""
+    """Compute attention on (N, L, heads, d) with the back end that the user chose by name."""
     if bias is not None:  # a handful of keys: torch's own kernel, which every back end but it would refuse
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None, None, None]).transpose(

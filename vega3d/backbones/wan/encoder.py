@@ -1,7 +1,7 @@
 """WanEncoder: pictures at tower size to latents, latents to the residual stream after a block.
 
-The tensors' side of the backbone: modules, devices, constants, micro-batches. Decoded frames, plans and
-feature maps belong to ``backbone``.
+It holds modules, devices, constants and micro-batches. Decoded frames, plans and feature maps belong to
+``backbone``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GRIDS = 32  # latent sizes whose rotary positions are kept
 
 @dataclass(frozen=True)
 class _Constants:
-    """What a timestep and the prompt give to the main blocks and to a VACE's control blocks."""
+    """Constants of a timestep and the prompt, for the main blocks and for a VACE's control blocks."""
 
     timestep: float
     main: list[dit.BlockConstants]
@@ -40,14 +40,14 @@ class WanEncoder:
     """A frozen Wan2.1 for one noisy step.
 
     Args:
-        transformer: diffusers' ``WanTransformer3DModel`` or ``WanVACETransformer3DModel``, with at least the
-            blocks that are needed.
+        transformer: diffusers' ``WanTransformer3DModel`` or ``WanVACETransformer3DModel``, with all blocks up
+            to ``config.block``.
         autoencoder: diffusers' ``AutoencoderKLWan``; only its encoder is used.
         prompt_embeds: (m, text_dim), the non-pad tokens of the prompt.
         config: settings.
 
     Raises:
-        BackboneError: the block is not there, or the mode does not fit the weights.
+        BackboneError: the block is missing, or the mode does not fit the weights.
         ConfigError: the attention back end cannot be used.
     """
 
@@ -67,7 +67,7 @@ class WanEncoder:
         self._forget()
 
     def _forget(self) -> None:
-        """Drop what was computed once for a device and its sizes."""
+        """Drop the constants of a device and its picture sizes."""
         self._kept: _Constants | None = None
         self._rotary: dict[torch.Size, Tensor] = {}
         self._blank: dict[torch.Size, Tensor] = {}
@@ -81,7 +81,7 @@ class WanEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the encoder."""
         device: torch.device = self.dit.patch_embedding.weight.device
         return device
 
@@ -94,8 +94,8 @@ class WanEncoder:
     @property
     def attention(self) -> str:
         """The attention back end that the DiT uses, by diffusers' name (``native`` is torch's SDPA)."""
-        own = getattr(self.dit.blocks[0].attn1.processor, "_attention_backend", None)
-        return str(getattr(own, "value", own or DIFFUSERS_ATTN_BACKEND))
+        backend = getattr(self.dit.blocks[0].attn1.processor, "_attention_backend", None)
+        return str(getattr(backend, "value", backend or DIFFUSERS_ATTN_BACKEND))
 
     @property
     def micro_batch(self) -> int:
@@ -121,7 +121,7 @@ class WanEncoder:
             (N, 16, 1, H/8, W/8), or (N, 16, T', H/8, W/8).
 
         Raises:
-            InputError: a side is no multiple of 16, or frames would be lost.
+            InputError: a side is not a multiple of 16, or frames would be lost.
         """
         pictures = frames.unsqueeze(2) if frames.ndim == 4 else frames  # (N, 3, T, H, W)
         vae.require_pictures(pictures)
@@ -149,7 +149,7 @@ class WanEncoder:
         Args:
             latents: (N, 16, T, h, w), clean. For a VACE one frame, or the reference and the frame.
             sigma: noise level in 0..1; None takes the config's schedule.
-            timestep: what the DiT is told; None is 1000 sigma.
+            timestep: timestep given to the DiT; None takes that of ``sigma``.
             noise: of the latents' shape; None draws one for all, from the config's seed.
             blocks: zero-based; None is the config's block.
 
@@ -158,31 +158,31 @@ class WanEncoder:
             VACE with the hint of that block.
 
         Raises:
-            BackboneError: a block was not kept.
+            BackboneError: a block is not loaded.
         """
         blocks = sorted(set(blocks)) if blocks is not None else [self.config.block]
         for block in blocks:
             _require_block(block, len(self.dit.blocks))
         if sigma is None:
-            told, sigma = schedule(self.config.sigma, self.config.schedule)
+            clock, sigma = schedule(self.config.sigma, self.config.schedule)
         else:
-            told = 1000.0 * sigma
-        told = told if timestep is None else timestep
+            clock = 1000.0 * sigma
+        clock = clock if timestep is None else timestep
         if noise is None:
             noise = shared_noise(self.config.seed, latents.shape[1:]).expand(latents.shape)
         batch = add_noise(latents, noise, sigma).to(self.device)
-        if vace.is_vace(self.dit):  # (N, 16 + 96, T, h, w): what is noised, and what controls it
+        if vace.is_vace(self.dit):  # (N, 16 + 96, T, h, w): noised latents, then their control
             batch = torch.cat([batch, vace.control(latents, self._blank_latent(latents)).to(batch)], dim=1)
 
         def run(part: Tensor) -> Tensor:
-            kept = self._residual_stream(part, told, blocks)
-            return torch.stack([kept[block] for block in blocks], dim=1)  # (n, blocks, L, C)
+            outputs = self._residual_stream(part, clock, blocks)
+            return torch.stack([outputs[block] for block in blocks], dim=1)  # (n, blocks, L, C)
 
         states = in_micro_batches(batch, self.micro_batch, run)
-        return {block: states[:, place] for place, block in enumerate(blocks)}
+        return {block: states[:, index] for index, block in enumerate(blocks)}
 
     def _residual_stream(self, part: Tensor, timestep: float, blocks: Collection[int]) -> dict[int, Tensor]:
-        """One micro-batch through the DiT."""
+        """Run the DiT on one micro-batch."""
         latents, control = part[:, :16], part[:, 16:]
         constants, rotary = self._constants(timestep), self._positions(latents)
         residual = torch.float32 if self.config.residual_dtype == "float32" else self.dtype
@@ -222,18 +222,18 @@ def _use_attention(transformer: Any, name: str) -> None:
         transformer.set_attention_backend(name)
     except (ValueError, RuntimeError, ImportError) as error:
         raise ConfigError(
-            f"The attention back end {name!r} cannot be used.",
+            f"Cannot use the attention back end {name!r}.",
             got=str(error).splitlines()[0],
             expected="a back end of diffusers that is installed here; `vega3d doctor` lists them",
             fix="leave WanConfig(attention=...) out to use torch's own",
         ) from error
 
 
-def _require_block(block: int, kept: int) -> None:
-    if not 0 <= block < kept:
+def _require_block(block: int, loaded: int) -> None:
+    if not 0 <= block < loaded:
         raise BackboneError(
-            f"Block {block} was not loaded.",
+            f"Invalid block {block}: it is not loaded.",
             got=f"block {block}",
-            expected=f"a zero-based index in 0..{kept - 1}: only the blocks that are run are kept",
+            expected=f"a zero-based index in 0..{loaded - 1}: only the blocks up to config.block are kept",
             fix=f"load with WanConfig(block={block}) or higher",
         )

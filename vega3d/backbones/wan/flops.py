@@ -1,8 +1,8 @@
 """Operations of a clip in Wan, counted from shapes: two for each multiply-add.
 
-``wan_flops`` counts the mode, the blocks up to the config's, and the text's keys once. Norms, activations,
-rotary positions and resampling are left out (well below 1 %), and so is the padding of a last micro-batch.
-Imports no torch.
+``wan_flops`` counts the work of the mode, the blocks up to the config's, and the text's keys once. Norms,
+activations, rotary positions and resampling are left out (well below 1 %), and so is the padding of a last
+micro-batch. Imports no torch.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DitShape:
 
     @classmethod
     def from_diffusers(cls, settings: Mapping[str, Any]) -> DitShape:
-        """From a diffusers configuration, on disk or of a loaded transformer."""
+        """Read a diffusers configuration, from disk or of a loaded transformer."""
         return cls(
             channels=settings["num_attention_heads"] * settings["attention_head_dim"],
             feed_forward=settings["ffn_dim"],
@@ -59,7 +59,7 @@ class DitShape:
         )
 
     def kept(self, block: int) -> DitShape:
-        """The part of it up to ``block``."""
+        """Dimensions of the part up to ``block``."""
         controls = tuple(layer for layer in self.vace_layers if layer <= block)
         return dataclasses.replace(self, layers=block + 1, vace_layers=controls)
 
@@ -73,7 +73,7 @@ class VaeShape:
         multiples: of ``base``, one a stage; every stage but the last halves the picture.
         residuals: residual blocks in a stage.
         z: channels of the latent.
-        temporal: for each stage but the last, whether it halves the time too.
+        temporal: True for each stage that also halves the time; the last stage has no entry.
     """
 
     base: int = 96
@@ -84,7 +84,7 @@ class VaeShape:
 
     @classmethod
     def from_diffusers(cls, settings: Mapping[str, Any]) -> VaeShape:
-        """From a diffusers configuration, on disk or of a loaded VAE."""
+        """Read a diffusers configuration, from disk or of a loaded VAE."""
         return cls(
             base=settings["base_dim"],
             multiples=tuple(settings["dim_mult"]),
@@ -96,12 +96,12 @@ class VaeShape:
 
 @dataclass(frozen=True)
 class Work:
-    """Forwards that the chunks of a clip take.
+    """Forwards for the chunks of a clip.
 
     Attributes:
-        encodes: for each video that the VAE encodes, its frames; a single picture is a video of one.
-        forwards: for each forward of the DiT, its latent frames.
-        steps: latent frames that become features.
+        encodes: number of frames of each video that the VAE encodes; a single picture is a video of one.
+        forwards: number of latent frames of each forward of the DiT.
+        steps: number of latent frames that become features.
     """
 
     encodes: tuple[int, ...]
@@ -110,7 +110,7 @@ class Work:
 
     @classmethod
     def of(cls, config: WanConfig, chunks: Sequence[Sequence[int]]) -> Work:
-        """The work on chunks of a plan, each the positions of its frames."""
+        """Count the work on the chunks of a plan, each given by the positions of its frames."""
         lengths = tuple(len(chunk) for chunk in chunks)
         if config.mode in AS_VIDEO:
             latents = tuple(1 + -(-(length - 1) // CHUNK) for length in lengths)
@@ -142,13 +142,13 @@ def wan_flops(
         ``vae``, ``patches``, ``self_projections``, ``self_attention``, ``cross_attention``, ``feed_forward``,
         ``vace`` (the control branch), and ``condition``: prompt, timestep and the text's keys, once for all.
     """
-    kept, grid = dit.kept(config.block), (size[0] // PATCH) * (size[1] // PATCH)
+    shape, grid = dit.kept(config.block), (size[0] // PATCH) * (size[1] // PATCH)
     slots = min(prompt_tokens + 1, TEXT)
-    parts = [_forward(kept, grid * latents, slots) for latents in work.forwards * config.noise_samples]
+    parts = [_forward(shape, grid * latents, slots) for latents in work.forwards * config.noise_samples]
     return {
         "vae": sum(encoder_flops(vae, *size, frames) for frames in work.encodes),
         **{name: sum(part[name] for part in parts) for name in parts[0]},
-        "condition": _condition(kept, slots),
+        "condition": _condition(shape, slots),
     }
 
 
@@ -166,7 +166,7 @@ def _block(dit: DitShape, tokens: int, slots: int) -> dict[str, float]:
 
 
 def _forward(dit: DitShape, tokens: int, slots: int) -> dict[str, float]:
-    """One forward of the DiT on one video, without the condition."""
+    """Operations of one forward of the DiT on one video, without the condition."""
     block, patch, controls = _block(dit, tokens, slots), 4 * dit.channels, len(dit.vace_layers)
     side = 2.0 * tokens * (patch * CONTROL + (controls + 1) * dit.channels**2)  # patches, into and out of
     return {
@@ -177,7 +177,10 @@ def _forward(dit: DitShape, tokens: int, slots: int) -> dict[str, float]:
 
 
 def _condition(dit: DitShape, slots: int) -> float:
-    """Prompt, timestep, and each block's text keys and values with, in closed form, the mixed output."""
+    """Operations of prompt, timestep, and the text keys and values of each block.
+
+    In closed form the mixed output of a block is included.
+    """
     prompt = slots * (dit.text_dim + dit.channels) * dit.channels
     timestep = (dit.freq_dim + 7 * dit.channels) * dit.channels
     keys = (2 * slots + (2 if slots == 2 else 0)) * dit.channels**2
@@ -185,7 +188,7 @@ def _condition(dit: DitShape, slots: int) -> float:
 
 
 def encoder_flops(vae: VaeShape, height: int, width: int, frames: int) -> float:
-    """The VAE's encoder on one video: its first frame, then chunks of four.
+    """Operations of the VAE's encoder on one video: its first frame, then chunks of four.
 
     A single frame runs as 2-D convolutions with the head folded into one.
 
@@ -197,7 +200,7 @@ def encoder_flops(vae: VaeShape, height: int, width: int, frames: int) -> float:
     """
     flat = frames == 1
     chunks, kernel = [1, *[CHUNK] * ((frames - 1) // CHUNK)], 9 if flat else 27
-    total = sum(_chunk(vae, height * width, n, kernel, first=not at) for at, n in enumerate(chunks))
+    total = sum(_chunk(vae, height * width, n, kernel, first=not index) for index, n in enumerate(chunks))
     area, last = height * width // LATENT**2, vae.base * vae.multiples[-1]
     head = 9 * last * vae.z if flat else 27 * last * 2 * vae.z + (2 * vae.z) ** 2
     return 2.0 * (total + len(chunks) * area * head)

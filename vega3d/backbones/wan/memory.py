@@ -1,8 +1,8 @@
 """Memory of a clip in Wan beside the weights: the tensors that torch holds at once, counted from shapes.
 
-Added up by hand from the code: what is alive in the widest moment of the VAE and of a block of the DiT, and
-the features that wait until the clip is whole. A GPU's context (some 0.5 GiB), scratch space of its libraries
-and what the allocator keeps without using it are not counted.
+The sums follow the code: tensors that are alive at the peak of the VAE and of a block of the DiT, and the
+features that wait until the clip is complete. A GPU's context (some 0.5 GiB), scratch space of its libraries
+and unused memory that the allocator keeps are not counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTROLLED = PLAIN + 2 * (16 + CONTROL)  # a VACE's with their control, before a
 def branch_memory(
     config: WanConfig, dit: DitShape, vae: VaeShape, size: tuple[int, int], work: Work, device: Device
 ) -> dict[str, int]:
-    """Bytes of each moment that may be the widest, without the weights.
+    """Bytes in each moment that may have the peak, without the weights.
 
     Args:
         config: settings.
@@ -34,11 +34,11 @@ def branch_memory(
         vae: dimensions of the VAE's encoder.
         size: height and width of the tower's picture in pixels.
         work: on the clip.
-        device: decides the default micro-batch, and whether the MLP runs in parts.
+        device: kind of device; it sets the default micro-batch, and on a CPU the MLP runs in parts.
 
     Returns:
         ``vae``, ``dit`` with the features that are done by then, and ``features``, the moment when those of
-        the clip are put together.
+        the clip are joined.
     """
     grid, longest = (size[0] // PATCH) * (size[1] // PATCH), max(work.forwards)
     batch = micro_batch(config, device)
@@ -56,14 +56,14 @@ def branch_memory(
 
 
 def micro_batch(config: WanConfig, device: Device) -> int:
-    """Videos in one forward of the DiT, as the backbone decides it."""
+    """Videos in one forward of the DiT; the same rule as in the backbone."""
     if config.micro_batch is not None:
         return config.micro_batch
     return 1 if device == "cpu" or config.mode in ("window", "joint", "clip") else 8
 
 
 def _encoding(config: WanConfig, vae: VaeShape, area: int, frames: int, device: Device) -> int:
-    """The VAE on one micro-batch of its longest videos."""
+    """Bytes of the VAE on one micro-batch of its longest videos."""
     frame_batch = config.micro_batch or (1 if device == "cpu" else 8)
     batch = micro_batch(config, device) if config.mode in AS_VIDEO else frame_batch
     tensors = TENSORS.get(frames, LONGER_TENSORS)
@@ -71,24 +71,24 @@ def _encoding(config: WanConfig, vae: VaeShape, area: int, frames: int, device: 
 
 
 def token_bytes(config: WanConfig, dit: DitShape, tokens: int, device: Device) -> int:
-    """Bytes for each token in the widest moment of a block, as ``dit.run_block`` makes its tensors.
+    """Bytes for each token at the peak of a block, counted from the tensors of ``dit.run_block``.
 
     Args:
         config: settings.
-        dit: dimensions of what is kept.
-        tokens: in one video.
+        dit: dimensions of the kept part of the transformer.
+        tokens: number of tokens of one video.
         device: on a CPU the MLP runs in parts of ``PART`` tokens.
     """
-    wide, own = dit.channels, 4 if config.dtype == "float32" else 2  # bytes of a number beside the stream
-    stream = 4 if config.residual_dtype == "float32" else own
-    cast = 4 if own == 2 else 0  # a float32 copy of what is not float32
+    wide, word = dit.channels, 4 if config.dtype == "float32" else 2  # bytes of a number beside the stream
+    stream = 4 if config.residual_dtype == "float32" else word
+    cast = 4 if word == 2 else 0  # a float32 copy of a tensor in another dtype
     share = 1.0 if device == "cuda" else 1 / -(-tokens // PART)
-    inner = 2 * own * dit.feed_forward * share + (1 - share) * own * wide  # up, its GELU; parts that are done
+    inner = 2 * word * dit.feed_forward * share + (1 - share) * word * wide  # up, its GELU; finished parts
     moments = (
-        2 * stream * wide + 3 * own * wide + (4 + cast + (own if cast else 0)) * wide,  # a key is turned
-        2 * stream * wide + 6 * own * wide,  # query, key, value, what they give, and its projection
-        3 * stream * wide + (own + 12 + (own if cast else 0)) * wide,  # cross attention, in closed form
-        3 * stream * wide + own * wide + inner,  # the MLP
+        2 * stream * wide + 3 * word * wide + (4 + cast + (word if cast else 0)) * wide,  # a key is rotated
+        2 * stream * wide + 6 * word * wide,  # query, key, value, their result, and its projection
+        3 * stream * wide + (word + 12 + (word if cast else 0)) * wide,  # cross attention, in closed form
+        3 * stream * wide + word * wide + inner,  # the MLP
     )
     hints = len(dit.vace_layers) * stream * wide
     return int(max(moments)) + hints

@@ -1,7 +1,7 @@
 """The empty prompt's embedding: a few thousand numbers, so that the text encoder is never loaded.
 
-The empty prompt has one token, the end of the text; with a single token attention is trivial, so its
-embedding is a constant of the checkpoint. It is looked up beside the weights, then in the user's
+The empty prompt has one token, the end of the text. With a single token attention is trivial, so its
+embedding is a constant of the checkpoint. It is read from a file beside the weights, or from the user's
 cache. ``vega3d prompt-embedding`` computes it once with the real text encoder.
 """
 
@@ -23,21 +23,21 @@ KEY = "prompt_embeds"
 
 
 def find_prompt_embeds(path: str | Path, folder: Path, text_dim: int) -> Tensor:
-    """(m, text_dim) from ``folder`` or the user's cache.
+    """Read the embedding (m, text_dim) from ``folder`` or the user's cache.
 
     Args:
-        path: the weights as the user named them; the cache is keyed by it.
-        folder: where the weights lie.
+        path: folder or hub id of the weights as the user gave it; the key of the cache.
+        folder: local folder of the weights.
         text_dim: width of the text encoder.
 
     Raises:
-        BackboneError: it is in neither place, or does not fit.
+        BackboneError: neither has the embedding, or it does not fit.
     """
     for file in (folder / FILE, cache_file(path)):
         if file.exists():
             return require_fitting(load_file(file)[KEY], text_dim)
     raise BackboneError(
-        "The empty prompt's embedding is not there.",
+        f"Missing embedding of the empty prompt for {str(path)!r}.",
         got=f"no {FILE} in {folder}, and none in the cache",
         expected=f"a file with one tensor {KEY!r} (m, {text_dim})",
         fix=f"`vega3d prompt-embedding {path}` computes it once: it downloads the text encoder UMT5 (about "
@@ -53,7 +53,7 @@ def require_fitting(embeds: Tensor, text_dim: int) -> Tensor:
     """
     if embeds.ndim != 2 or embeds.shape[1] != text_dim or not 1 <= len(embeds) <= 512:
         raise BackboneError(
-            "The prompt's embedding does not fit this Wan.",
+            f"Invalid shape {tuple(embeds.shape)} of the prompt's embedding: it does not fit this Wan.",
             got=f"shape {tuple(embeds.shape)}",
             expected=f"(m, {text_dim}): the m non-pad tokens of the prompt, at most 512",
             fix="compute it with the text encoder of the same checkpoint",
@@ -62,7 +62,7 @@ def require_fitting(embeds: Tensor, text_dim: int) -> Tensor:
 
 
 def cache_file(path: str | Path) -> Path:
-    """Where the embedding of the weights at ``path`` is kept: ``$VEGA3D_CACHE`` or ``~/.cache/vega3d``."""
+    """File for the embedding of the weights at ``path``, in ``$VEGA3D_CACHE`` or ``~/.cache/vega3d``."""
     root = os.environ.get("VEGA3D_CACHE") or Path.home() / ".cache" / "vega3d"
     return Path(root) / "prompt_embeds" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.safetensors"
 
@@ -84,7 +84,7 @@ def compute_prompt_embeds(path: str | Path) -> Path:
         encoder = UMT5EncoderModel.from_pretrained(path, subfolder="text_encoder", dtype="auto").eval()
     except (OSError, ValueError) as error:
         raise BackboneError(
-            f"There is no text encoder at {str(path)!r}.",
+            f"Missing text encoder at {str(path)!r}.",
             got=str(error).splitlines()[0],
             expected="a diffusers folder or hub id with tokenizer/ and text_encoder/",
             fix="use Wan-AI/Wan2.1-T2V-1.3B-Diffusers, whose text encoder all Wan2.1 models share",

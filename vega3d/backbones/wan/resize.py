@@ -1,8 +1,8 @@
 """Resize decoded frames to the tower's picture.
 
-``fit`` (the default) keeps the whole picture and its aspect and resizes it with antialias; so every
-host can use the features, whatever it crops. ``center_crop`` repeats the released code: cover, crop the
-centre, no antialias, which cuts off up to 44 % of the height.
+``fit`` (the default) resizes the whole picture with antialias and keeps its aspect, so every host can use the
+features, whatever it crops. ``center_crop`` repeats the released code: cover, crop the centre, no antialias.
+It cuts off up to 44 % of the height.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_COVER = 1 << 26  # pixels of the picture that ``center_crop`` resizes to bef
 
 
 def tower_size(height: int, width: int, config: WanConfig) -> tuple[int, int]:
-    """(H, W) of the picture that the tower sees, multiples of 16, for a frame of height x width pixels.
+    """Height and width of the tower's picture, multiples of 16, for a frame of height x width pixels.
 
     ``fit``: the aspect of the frame, the area of ``config.pixels``, never more than
     ``config.max_tokens`` tokens, never fewer than one token a side. ``center_crop``: ``config.size``.
@@ -34,7 +34,7 @@ def tower_size(height: int, width: int, config: WanConfig) -> tuple[int, int]:
 
 
 def _token_grid(height: int, width: int, config: WanConfig) -> tuple[int, int]:
-    """The whole-numbered grid next to the ideal one, as ratios, among those within the limits."""
+    """Integer grid that is nearest to the ideal one, by ratios, among those within the limits."""
     budget = min(config.pixels / PATCH**2, config.max_tokens)
     rows, columns = math.sqrt(budget * height / width), math.sqrt(budget * width / height)  # ideal
     fitting = [
@@ -51,7 +51,7 @@ def _neighbours(side: float, most: int) -> tuple[int, ...]:
 
 
 def prepare(frame: Tensor, config: WanConfig) -> Tensor:
-    """One decoded frame (3, H0, W0), checked, as the tower's picture (3, H, W): float32 in [0, 1]."""
+    """Resize a decoded, checked frame (3, H0, W0) to the tower's picture (3, H, W), float32 in [0, 1]."""
     height, width = frame.shape[-2:]
     size = tower_size(height, width, config)
     picture = unit(frame)[None]  # (1, 3, H0, W0)
@@ -63,12 +63,13 @@ def prepare(frame: Tensor, config: WanConfig) -> Tensor:
 
 
 def _cover_and_crop(picture: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear without antialias to the smallest picture that covers, then its centre."""
+    """Resize bilinearly without antialias to the smallest covering picture, then crop its centre."""
     scale = max(height / picture.shape[2], width / picture.shape[3])
     cover = (round(picture.shape[2] * scale), round(picture.shape[3] * scale))  # halves go to even
     if cover[0] * cover[1] > MAX_COVER:
         raise InputError(
-            "The frame is too elongated for resize='center_crop'.",
+            f"Invalid frame of {picture.shape[3]} x {picture.shape[2]} pixels: too elongated for "
+            "resize='center_crop'.",
             got=f"{picture.shape[3]} x {picture.shape[2]} pixels, covering at {cover[1]} x {cover[0]}",
             expected=f"at most {MAX_COVER} pixels when it covers {width} x {height}",
             fix="use WanConfig(resize='fit'), which never crops",

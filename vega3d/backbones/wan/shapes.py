@@ -1,4 +1,4 @@
-"""Dimensions of a Wan: of a published one by name, or from the ``config.json`` of a folder or hub id.
+"""Dimensions of a Wan, by the name of a published one or from the ``config.json`` of a folder or hub id.
 
 The published shapes are data (``shapes.json``, with their sources) and need no network. Weights are never
 fetched. Imports no torch.
@@ -49,7 +49,7 @@ class WanShape:
 
     @property
     def is_vace(self) -> bool:
-        """Whether it has a control branch."""
+        """True if the Wan has a control branch."""
         return bool(self.dit.vace_layers)
 
 
@@ -60,14 +60,14 @@ def _published() -> dict[str, Any]:
 
 
 def find_wan(path: str | None) -> WanShape:
-    """A Wan's settings.
+    """Find the settings of a Wan.
 
     Args:
         path: ``t2v-1.3b``, ``t2v-14b``, ``vace-1.3b``, ``vace-14b``, or a folder or hub id of either layout.
 
     Raises:
-        BackboneError: it is none of them.
-        CheckpointError: its configuration is damaged.
+        BackboneError: there is no such Wan.
+        CheckpointError: the configuration is damaged.
     """
     name, known, vae = str(path), _published()["wans"], _published()["vae"]
     for short, shape in known.items():
@@ -89,7 +89,7 @@ def find_wan(path: str | None) -> WanShape:
 
 
 def _read(name: str, file: str) -> dict[str, Any] | None:
-    """A configuration of a folder or a hub repository; None if it is not there."""
+    """Read a configuration of a folder or a hub repository; None if there is none."""
     folder = Path(name)
     if folder.is_dir():
         return files.read_json(folder / file, "a whole file") if (folder / file).exists() else None
@@ -100,12 +100,12 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
 
 
 def _public(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Without diffusers' own notes."""
+    """Remove diffusers' private entries."""
     return {key: value for key, value in settings.items() if not key.startswith("_")}
 
 
 def _from_original(original: Mapping[str, Any]) -> dict[str, Any]:
-    """diffusers' names for an original ``config.json``; what it leaves out is the same in all of Wan2.1."""
+    """Translate an original ``config.json`` to diffusers' names; absent values are equal in all Wan2.1."""
     settings: dict[str, Any] = {new: original[old] for new, old in _ORIGINAL.items()}
     settings["attention_head_dim"] = original["dim"] // original["num_heads"]
     settings |= {key: original[key] for key in ("text_dim", "freq_dim", "vace_layers") if key in original}

@@ -1,12 +1,12 @@
-"""Wan2.1-VACE: what its control branch is shown, and the hints that it gives to the main blocks.
+"""Wan2.1-VACE: the input of its control branch, and the hints from that branch to the main blocks.
 
-Two forms. *No reference*: the latent is the frame, the control is the frame beside a blank picture. *With
-reference*: latent and control hold two frames, the reference and the frame, both noised, and the frame's
-tokens are kept. The released code pairs a one-frame latent with a two-frame control and keeps the tokens
-of the padding, which never see the picture; that form lives in the tests alone.
+There are two forms. *No reference*: the latent is the frame, the control is the frame with a blank picture.
+*With reference*: latent and control hold two frames, the reference and the frame. Both are noised, and the
+frame's tokens are kept. The released code pairs a one-frame latent with a two-frame control and keeps the
+tokens of the padding, which do not depend on the picture. That form exists in the tests only.
 
-A hint belongs to a main block and is added *after* it; only control blocks up to the last block that is run
-are kept. This module knows no pictures: it is given latents.
+A hint belongs to a main block and is added *after* it. Only control blocks up to the last main block that is
+run are kept.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ MASK = 64  # channels of the mask: 8 x 8 pixels of one latent position, 1 where 
 
 
 def is_vace(dit: Any) -> bool:
-    """Whether a transformer has a control branch."""
+    """True if a transformer has a control branch."""
     return hasattr(dit, "vace_blocks")
 
 
 def require_kind(mode: Mode, vace: bool) -> None:
-    """Refuse a mode that a kind of Wan does not have.
+    """Refuse a mode that does not fit the kind of Wan.
 
     Raises:
-        BackboneError: ``mode`` needs a VACE and there is none, or the other way round.
+        BackboneError: ``mode`` needs a VACE and ``vace`` is False, or the reverse.
     """
     if mode.startswith("vace") != vace:
         raise BackboneError(
-            f"Mode {mode!r} does not fit these weights.",
+            f"Invalid mode {mode!r}: it does not fit these weights.",
             got="a VACE" if vace else "a text-to-video Wan2.1",
             expected="a text-to-video Wan2.1" if vace else "a Wan2.1-VACE",
             fix="WanConfig(mode='vace_no_reference') runs a VACE, mode='frame' a text-to-video Wan2.1",
@@ -45,30 +45,30 @@ def require_kind(mode: Mode, vace: bool) -> None:
 
 
 def control(latents: Tensor, blank: Tensor) -> Tensor:
-    """The control of clean latents, with a reference if they hold two frames.
+    """Build the control of clean latents, with a reference if they hold two frames.
 
     Args:
         latents: (N, 16, 1, h, w), the frame; or (N, 16, 2, h, w), the reference, then the frame.
         blank: (1, 16, 1, h, w), the latent of a picture that is zero in [-1, 1].
 
     Returns:
-        (N, 96, 1 or 2, h, w): what is kept, what may change, and the mask. Of the frame all may change; the
-        reference is kept as it is.
+        (N, 96, 1 or 2, h, w): the part to keep, the part that may change, and the mask. All of the frame may
+        change; the reference is kept.
     """
     frame = latents[:, :, -1:]
     mask = torch.ones_like(frame[:, :1]).expand(-1, MASK, -1, -1, -1)
-    own = torch.cat([blank.expand_as(frame), frame, mask], dim=1)
+    of_frame = torch.cat([blank.expand_as(frame), frame, mask], dim=1)
     if latents.shape[2] == 1:
-        return own
+        return of_frame
     reference = latents[:, :, :1]
-    kept = torch.cat([reference, torch.zeros_like(reference), torch.zeros_like(mask)], dim=1)
-    return torch.cat([kept, own], dim=2)
+    of_reference = torch.cat([reference, torch.zeros_like(reference), torch.zeros_like(mask)], dim=1)
+    return torch.cat([of_reference, of_frame], dim=2)
 
 
 def hints(
     dit: Any, stream: Tensor, shown: Tensor, constants: Sequence[BlockConstants], rotary: Tensor
 ) -> dict[int, Tensor]:
-    """What is added after each main block that has a control block.
+    """Compute the term to add after each main block that has a control block.
 
     Args:
         dit: diffusers' ``WanVACETransformer3DModel``.
@@ -82,11 +82,12 @@ def hints(
     """
     patches = dit.vace_patch_embedding(shown.to(dit.vace_patch_embedding.weight.dtype))  # (N, C, T, h/2, w/2)
     side = patches.flatten(2).transpose(1, 2).to(stream.dtype)  # (N, L, C)
-    given: dict[int, Tensor] = {}
-    for place, block, own in zip(dit.config.vace_layers, dit.vace_blocks, constants, strict=False):
+    terms: dict[int, Tensor] = {}
+    controls = zip(dit.config.vace_layers, dit.vace_blocks, constants, strict=False)
+    for main_block, block, block_constants in controls:
         dtype = block.proj_out.weight.dtype
         if block.proj_in is not None:
             side = block.proj_in(side.to(dtype)).to(stream.dtype) + stream
-        side = run_block(block, side, own, rotary)
-        given[place] = block.proj_out(side.to(dtype)).to(stream.dtype)
-    return given
+        side = run_block(block, side, block_constants, rotary)
+        terms[main_block] = block.proj_out(side.to(dtype)).to(stream.dtype)
+    return terms

@@ -1,9 +1,7 @@
 """Clips to Wan's latents: the VAE's encoder, always float32, untiled, mean of the posterior.
 
-Sampling the posterior would make features irreproducible, tiling changes the latent visibly, and
-bfloat16 costs 1 % of it; none of the three is offered. Only the encoder is kept.
-
-This module knows nothing of noise, prompts or blocks.
+Sampling the posterior would make features irreproducible, tiling changes the latent visibly, and bfloat16
+changes it by 1 %. None of the three is offered. Only the encoder is kept.
 """
 
 from __future__ import annotations
@@ -21,19 +19,19 @@ def require_pictures(pictures: Tensor) -> Tensor:
     """Check that pictures (N, 3, T, H, W) are at a tower size and lose no frame.
 
     Raises:
-        InputError: a side is no multiple of 16, or T is not 1, 5, 9, ...
+        InputError: a side is not a multiple of 16, or T is not 1, 5, 9, ...
     """
     frames, height, width = pictures.shape[2:]
     if height % PATCH or width % PATCH:
         raise InputError(
-            "The picture does not fit the tower.",
+            f"Invalid picture of {width} x {height} pixels: it does not fit the tower.",
             got=f"{width} x {height} pixels",
             expected=f"width and height multiples of {PATCH}; the tower would silently cut the rest off",
             fix="resize it, or let the backbone do it: backbone.prepare(frame)",
         )
     if frames % 4 != 1:
         raise InputError(
-            "A clip of this length would silently lose its last frames in the VAE.",
+            f"Invalid clip of {frames} frames: the VAE would silently drop the last ones.",
             got=f"{frames} frames",
             expected="1, 5, 9, ... frames (1 + 4k)",
             fix="repeat the last frame up to the next such length",
@@ -42,7 +40,7 @@ def require_pictures(pictures: Tensor) -> Tensor:
 
 
 def encode(vae: Any, pictures: Tensor) -> Tensor:
-    """Normalised posterior mean.
+    """Encode pictures to the normalised posterior mean.
 
     Args:
         vae: diffusers' ``AutoencoderKLWan`` in float32.

@@ -1,12 +1,10 @@
 """The VAE's encoder for a single frame, as 2-D convolutions: the same function with 2.75 times less work.
 
 A causal 3-D convolution pads a one-frame video with zeros in front, so only the last temporal slice of its
-kernel ever meets the frame; the temporal convolutions of the downsamplers are not called at all. What
-remains is a 2-D network. Its head (last convolution, quantisation, mean half of the posterior, normalisation
-of the latent) is linear and folds into one convolution. Everything runs channels-last, where a norm over
-channels reads memory in order.
-
-This module knows diffusers' encoder, nothing of pictures, noise or blocks.
+kernel is applied to the frame. The temporal convolutions of the downsamplers are not called at all. The rest
+is a 2-D network. Its head (last convolution, quantisation, mean half of the posterior, normalisation of the
+latent) is linear and folds into one convolution. Everything runs channels-last, where a norm over channels
+reads memory in order.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ class PlaneEncoder(nn.Module):
     """One-frame encoder of diffusers' ``AutoencoderKLWan``, with weights of its own (76 MB for Wan2.1).
 
     Args:
-        vae: in float32; is left as it is.
+        vae: in float32; it is not changed.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -95,8 +93,8 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, C)
         query, key, value = self.qkv(rows)[:, None].chunk(3, dim=-1)  # (N, 1, h * w, C) each
-        seen = F.scaled_dot_product_attention(query, key, value)[:, 0]
-        output: Tensor = self.out(seen).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+        attended = F.scaled_dot_product_attention(query, key, value)[:, 0]
+        output: Tensor = self.out(attended).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
         return x + output
 
 
@@ -115,7 +113,7 @@ def _layer(layer: Any) -> nn.Module:
 
 
 def _convolution(causal: Any) -> nn.Conv2d:
-    """The 2-D convolution that a causal 3-D one is for a single frame."""
+    """The 2-D convolution that equals a causal 3-D one for a single frame."""
     plane = nn.Conv2d(
         causal.in_channels, causal.out_channels, causal.kernel_size[1:], padding=causal._padding[2]
     )
@@ -123,15 +121,15 @@ def _convolution(causal: Any) -> nn.Conv2d:
 
 
 def _linear(convolution: Any) -> nn.Linear:
-    """A 1 x 1 convolution as what it is."""
+    """A 1 x 1 convolution as a linear layer."""
     linear = nn.Linear(convolution.in_channels, convolution.out_channels)
     return _fill(linear, convolution.weight[:, :, 0, 0], convolution.bias)
 
 
 def _copy(convolution: nn.Conv2d) -> nn.Conv2d:
     size, stride = convolution.kernel_size, convolution.stride
-    own = nn.Conv2d(convolution.in_channels, convolution.out_channels, size, stride)  # type: ignore[arg-type]
-    return _fill(own, convolution.weight, convolution.bias)
+    copy = nn.Conv2d(convolution.in_channels, convolution.out_channels, size, stride)  # type: ignore[arg-type]
+    return _fill(copy, convolution.weight, convolution.bias)
 
 
 def _head(vae: Any) -> nn.Conv2d:

@@ -1,11 +1,9 @@
-"""Wan's weights from disk or hub: two layouts, one way to read them.
+"""Wan's weights from disk or hub, in diffusers' layout or the original one.
 
 diffusers' folder (``transformer/``, ``vae/``) and the original one (``config.json``, ``*.safetensors``,
-``Wan2.1_VAE.pth``) end as the same state dicts, renamed by diffusers' own tables and loaded strictly
-into diffusers' own classes. Only the blocks that are run, and only the VAE's encoder, are ever read.
-What an original ``config.json`` leaves out is read off the tensors' shapes.
-
-This module knows no pictures, no noise and no devices.
+``Wan2.1_VAE.pth``) give the same state dicts, renamed by diffusers' own tables and loaded strictly into
+diffusers' own classes. Only the blocks that are run, and only the VAE's encoder, are read. Values that are
+absent from an original ``config.json`` follow from the tensors' shapes.
 """
 
 from __future__ import annotations
@@ -44,17 +42,17 @@ _CONTROL = re.compile(r"(?:^|\.)vace_blocks\.(\d+)\.")
 
 
 def find_folder(path: str | Path, revision: str | None) -> Path:
-    """A local folder as it is, or the needed files of a hub repository.
+    """Find a local folder, or download the needed files of a hub repository.
 
     Raises:
-        BackboneError: neither is there.
+        BackboneError: neither exists.
     """
     expected = "a diffusers folder, an original Wan2.1 folder, or a hub id"
     return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="Wan", expected=expected)
 
 
 def load_transformer(folder: Path, block: int, dtype: torch.dtype) -> Any:
-    """diffusers' transformer, text-to-video or VACE, frozen.
+    """Load diffusers' transformer, text-to-video or VACE, frozen.
 
     Args:
         folder: of either layout.
@@ -62,14 +60,14 @@ def load_transformer(folder: Path, block: int, dtype: torch.dtype) -> Any:
         dtype: of all parameters but those that diffusers keeps in float32.
 
     Raises:
-        BackboneError: it has fewer blocks.
+        BackboneError: the transformer has fewer blocks.
         CheckpointError: a file or tensor is missing, damaged, or a pickle.
     """
     original = not (folder / "transformer").is_dir()
     home = folder if original else folder / "transformer"
     config = files.read_json(home / "config.json", _FOLDER)
     shards = _shards(home)
-    names = [name for found in shards.values() for name in found]
+    names = [name for shard in shards.values() for name in shard]
     layers = 1 + max((int(m.group(1)) for n in names if (m := _BLOCK.search(n))), default=-1)
     require_block(block, layers, str(folder))
     controls = [layer for layer in _control_layers(config, names, home) if layer <= block]
@@ -83,7 +81,7 @@ def load_transformer(folder: Path, block: int, dtype: torch.dtype) -> Any:
 
 
 def empty_transformer(settings: Mapping[str, Any], block: int, controls: Sequence[int]) -> Any:
-    """diffusers' transformer without weights, on the meta device.
+    """Build diffusers' transformer without weights, on the meta device.
 
     Args:
         settings: of its diffusers configuration.
@@ -100,7 +98,7 @@ def empty_transformer(settings: Mapping[str, Any], block: int, controls: Sequenc
 
 
 def empty_vae(settings: Mapping[str, Any]) -> Any:
-    """The encoder of diffusers' VAE without weights, on the meta device."""
+    """Build the encoder of diffusers' VAE without weights, on the meta device."""
     with init_empty_weights(include_buffers=False):
         model = AutoencoderKLWan.from_config(dict(settings))
     model.decoder = nn.Identity()
@@ -109,19 +107,19 @@ def empty_vae(settings: Mapping[str, Any]) -> Any:
 
 
 def stays_float32(parameter: str, model: Any) -> bool:
-    """Whether diffusers keeps a parameter in float32 under any dtype."""
+    """True if diffusers keeps a parameter in float32 under any dtype."""
     return not set(model._keep_in_fp32_modules or ()).isdisjoint(parameter.split("."))
 
 
 def require_block(block: int, layers: int, where: str) -> None:
-    """Refuse a block that a transformer of so many layers does not have.
+    """Refuse a block that does not exist in a transformer of so many layers.
 
     Raises:
-        BackboneError: it does not exist.
+        BackboneError: the block does not exist.
     """
     if block >= layers:
         raise BackboneError(
-            f"Block {block} does not exist.",
+            f"Invalid block {block}: it does not exist in this transformer.",
             got=f"block={block}; {where} has {layers} blocks",
             expected=f"a zero-based index in 0..{layers - 1}",
             fix=f"block={layers - 1} is the last one",
@@ -145,7 +143,7 @@ def _control_layers(config: Mapping[str, Any], names: list[str], home: Path) -> 
 
 
 def load_vae(folder: Path) -> Any:
-    """diffusers' VAE in float32, its encoder alone, frozen.
+    """Load the encoder of diffusers' VAE in float32, frozen.
 
     Raises:
         CheckpointError: a file or tensor is missing or damaged.
@@ -163,7 +161,7 @@ def load_vae(folder: Path) -> Any:
 
 
 def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Dimensions of a VAE, read off the shapes of its encoder's tensors (diffusers names)."""
+    """Dimensions of a VAE, from the shapes of its encoder's tensors (diffusers names)."""
     base = tensors["encoder.conv_in.weight"].shape[0]
     widths: list[list[int]] = [[]]  # output channels of each residual block, by stage
     temporal: list[bool] = []
@@ -185,7 +183,7 @@ def vae_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _transformer_config(original: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """diffusers' settings from an original config and, where it is silent, from shapes."""
+    """diffusers' settings from an original config; absent values follow from the tensors' shapes."""
     width, latents, *patch = tensors["patch_embedding.weight"].shape
     heads = int(original.get("num_heads", width // 128))  # all published sizes have heads of 128
     return {
@@ -209,7 +207,7 @@ def _control_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _shards(home: Path) -> dict[Path, list[str]]:
-    """Every safetensors file of a model with the names of its tensors."""
+    """List every safetensors file of a model with the names of its tensors."""
     index = home / f"{NAME}.safetensors.index.json"
     if index.exists():
         shards = sorted({home / file for file in files.read_json(index, _FOLDER)["weight_map"].values()})
@@ -218,16 +216,16 @@ def _shards(home: Path) -> dict[Path, list[str]]:
         other = sorted(file for file in home.glob("*.safetensors") if file.name not in aside)
         named = home / f"{NAME}.safetensors"
         shards = [named] if named.exists() or not other else other
-    found = {}
+    names = {}
     for file in shards:
         if not file.exists():
             raise files.missing(file, _FOLDER, known=ORIGINAL_VAE)
         try:
             with safe_open(file, "pt") as opened:
-                found[file] = list(opened.keys())
+                names[file] = list(opened.keys())
         except (SafetensorError, OSError) as error:
             raise files.damaged(file, error) from error
-    return found
+    return names
 
 
 def _read(home: Path, shards: Mapping[Path, list[str]], wanted: Callable[[str], bool]) -> Tensors:
@@ -269,7 +267,7 @@ def _fill(model: Any, tensors: Tensors, home: Path) -> Any:
 
 def _unfit(home: Path, problem: str) -> CheckpointError:
     return CheckpointError(
-        f"The tensors in {home} do not fit the model.",
+        f"Invalid tensors in {home}: they do not fit the model.",
         got=problem[:600],
         expected="every tensor of the kept blocks, and no other",
         fix="download the model again, or check that config.json belongs to these weights",
