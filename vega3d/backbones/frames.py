@@ -43,7 +43,7 @@ def _require_unit_range(frames: Tensor) -> None:
     low, high = (float(end) for end in torch.aminmax(frames.detach().float()))
     if not (low >= -SLACK and high <= 1.0 + SLACK):  # also refuses nan
         raise InputError(
-            f"Invalid values of frames: {frames.dtype} outside [0, 1].",
+            f"Invalid range of frames: [{low:g}, {high:g}] is not within [0, 1].",
             got=f"{frames.dtype} in [{low:g}, {high:g}]",
             expected=expected,
             fix="pass the decoded uint8 frames, or undo a host's normalisation",
