@@ -245,7 +245,7 @@ def test_without_a_generator_nothing_can_be_computed(tmp_path: Path, annotations
 def test_a_folder_without_a_store_is_an_error(tmp_path: Path, said: Any, part: str) -> None:
     code, _, err = said("cache", part, tmp_path)
     assert code == 1
-    assert "no feature store" in err
+    assert "Cannot read the feature store" in err
 
 
 # ---------------------------------------------------------------- asking with a store

@@ -1,6 +1,6 @@
-"""Filling a feature store and looking after it: what annotations need, what is there, what it costs.
+"""Fill and maintain a feature store from annotations.
 
-The store itself knows keys and maps; here are the media they come from and the generator that computes them.
+The package ``store`` handles keys and maps; this one adds media and the generator that encodes them.
 """
 
 from vega3d._utils import moved

@@ -1,12 +1,12 @@
-"""Computing what a store lacks: resumable at any moment, on any number of processes.
+"""Compute the features that a store lacks; resumable at any moment, on any number of processes.
 
-Everything that was computed is on disk before the next batch begins, so a killed build loses the batch that
-it was in. There is nothing to resume from but the store itself: what it holds is not computed again. Each
-build begins at a random place, so that the same batch is not lost twice in a row. Several builds of one store
-share the work: what another one is computing is left for later, when it is there or its build has ended.
+Every batch is on disk before the next one begins, so a killed build loses one batch. A build resumes from the
+store itself: stored runs are not computed again. Each build begins at a random position, so that the same
+batch is not lost twice in a row. Several builds of one store share the work. A run that another build has
+claimed is left for later, when it is stored or its build has ended.
 Frames are decoded ahead in threads while the generator works.
 
-This module knows neither annotations nor the shape of features.
+Annotations and the shape of features are outside of this module.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from vega3d.store.writer import StoreWriter
 
 BATCH_FRAMES = 16
 AHEAD = 2  # batches decoded while one is computed
-POLL = 0.5  # seconds between two looks at what other builds are computing
+POLL = 0.5  # seconds between two checks of the claims of other builds
 
 Decoded = Sequence[Tensor | Vega3DError]
 
 
 @dataclass
 class Report:
-    """What a build did.
+    """Result of a build.
 
     Attributes:
-        computed: runs that were computed and stored.
-        held: runs that the store already held, or that another build did meanwhile.
-        problems: media that could not be decoded.
+        computed: number of runs that were computed and stored.
+        held: number of runs that the store already held, or that another build stored meanwhile.
+        problems: media that could not be decoded, with their errors.
     """
 
     computed: int = 0
@@ -52,7 +52,7 @@ class Report:
 
     @property
     def done(self) -> int:
-        """Jobs that need no more work."""
+        """Number of jobs that need no more work."""
         return self.computed + self.held + len(self.problems)
 
 
@@ -68,15 +68,15 @@ def build(
     """Compute and store every job that the store does not hold.
 
     Args:
-        store: where to.
-        backbone: the generator that the store belongs to.
-        jobs: what is needed; repeats cost nothing.
-        batch_frames: frames that are decoded and computed together.
-        provenance: device and versions, kept in each shard.
-        progress: called with the number of jobs that are done, and of all.
+        store: store that the features are added to.
+        backbone: generator that the store belongs to.
+        jobs: required runs; repeats cost nothing.
+        batch_frames: number of frames that are decoded and computed together.
+        provenance: device and versions, written into each shard.
+        progress: called with the number of finished jobs and the number of all jobs.
 
     Raises:
-        StoreError: the store belongs to another generator, or cannot be written; it is still whole.
+        StoreError: the store belongs to another generator, or cannot be written; stored features stay intact.
     """
     store.require_fingerprint(backbone.fingerprint(), backbone_record(backbone.spec.config))
     report = Report()
@@ -110,7 +110,7 @@ def _compute(backbone: Backbone, usable: Sequence[tuple[EncodeJob, Tensor]], wri
         return
     maps = backbone([frames for _, frames in usable], [job.plan() for job, _ in usable])
     for (job, _), feature_map in zip(usable, maps, strict=True):
-        marks = [[mark.to_dict() for mark in own] for own in job.marks]
+        marks = [[mark.to_dict() for mark in drawn] for drawn in job.marks]
         writer.add(job.key, feature_map, job.files, job.kind, marks)
     writer.flush()
 
@@ -122,11 +122,11 @@ def _usable(
     ours: Collection[str],
     report: Report,
 ) -> list[tuple[EncodeJob, Tensor]]:
-    """Claimed jobs with their frames; without those that are broken, or that another build has done.
+    """Claimed jobs with their frames, without broken ones and those that another build has stored.
 
     The store is read after the claims: a build gives a claim up when the features are stored.
     """
-    held, found = store.digests(), []
+    held, usable = store.digests(), []
     for job, frames in zip(batch, decoded, strict=True):
         if job.key.digest not in ours:
             continue
@@ -135,8 +135,8 @@ def _usable(
         elif isinstance(frames, Vega3DError):
             report.problems.append(Problem(job.files[0], frames))
         else:
-            found.append((job, frames))
-    return found
+            usable.append((job, frames))
+    return usable
 
 
 def _missing(store: FeatureStore, jobs: Iterable[EncodeJob], report: Report) -> Iterator[EncodeJob]:
@@ -168,7 +168,7 @@ def _shape(job: EncodeJob) -> tuple[object, ...]:
 
 
 def _ahead(batches: Iterator[list[EncodeJob]]) -> Iterator[tuple[list[EncodeJob], Decoded]]:
-    """Batches with their frames, decoded while the ones before are worked on."""
+    """Batches with their frames, decoded while earlier batches are computed."""
     with ThreadPoolExecutor(AHEAD) as pool:
         waiting: deque[tuple[list[EncodeJob], Future[list[Tensor | Vega3DError]]]] = deque()
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Which runs other builds of a store are computing right now, so that several builds share the work.
+"""Claims of runs that a build is computing right now, so that several builds share the work.
 
 Each build keeps one small file in the store that names the runs of its batch. Claims are advice: without them
 a run is computed twice, which costs time and changes nothing. So there is no lock that a killed build could
@@ -22,8 +22,8 @@ class Claims:
     """The claim of one build, and those of others.
 
     Args:
-        folder: of the store.
-        patience: seconds that the claim of another build holds; longer if batches take long.
+        folder: folder of the store.
+        patience: seconds that the claim of another build is valid; longer if batches take long.
     """
 
     def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
@@ -40,7 +40,7 @@ class Claims:
 
     @contextlib.contextmanager
     def claiming(self, digests: Collection[str]) -> Iterator[Set[str]]:
-        """Claim runs while the block computes them; gives those that no other build has claimed."""
+        """Claim runs while the block computes them; yields those that no other build has claimed."""
         start = time.monotonic()
         free = {*digests} - self.taken()
         self._write(free)

@@ -1,4 +1,4 @@
-"""From rows of annotations to jobs: which runs of which media a store has to hold.
+"""Plan jobs from rows of annotations: the runs of media that a store has to hold.
 
 A job is one run, the frames that a generator encodes together: a single frame in mode ``frame``. Of videos
 only the header is read, of pictures the size, of both the bytes for their identity. Keys are made by the same
@@ -41,10 +41,10 @@ class EncodeJob:
     """One run to compute.
 
     Attributes:
-        key: its address.
+        key: address of the run.
         kind: one video, or single pictures.
-        files: the video, or the pictures that the key's frame numbers count.
-        marks: what the generator sees drawn on each of the pictures; empty for nothing on any.
+        files: path of the video, or of the pictures that the key's frame numbers count.
+        marks: marks that the generator gets drawn on each picture; empty if there are none.
     """
 
     key: FeatureKey
@@ -53,7 +53,7 @@ class EncodeJob:
     marks: tuple[Marks, ...] = ()
 
     def plan(self) -> FramePlan:
-        """The run alone, as a clip of its own."""
+        """Frame plan of the run as a clip of its own."""
         positions = tuple(range(len(self.key.frames)))
         return FramePlan((0,), positions, (positions,), (positions,))
 
@@ -63,8 +63,8 @@ class Problem:
     """A medium whose features cannot be stored.
 
     Attributes:
-        where: the row or the medium.
-        error: why.
+        where: name of the row or of the medium.
+        error: cause.
     """
 
     where: str
@@ -76,12 +76,12 @@ class JobPlanner:
     """Plans the jobs that rows need.
 
     Attributes:
-        settings: of the generator; its mode decides which frames are encoded together.
-        identity: how files are identified; None takes their path for it, which is enough to count them.
-        rank: index of this process.
-        world: number of processes, which share the media out.
-        factor: frames that the host merges into one time step.
-        marks: who sees what is drawn on pictures, as ``Vega3DConfig.marks`` has it.
+        settings: settings of the generator; its mode decides which frames are encoded together.
+        identity: policy by which files are identified; None uses their paths, enough to count runs.
+        rank: index of this process, from 0.
+        world: number of processes that share the media.
+        factor: number of frames that the host merges into one time step.
+        marks: sides that get the marks on pictures, as ``Vega3DConfig.marks``.
     """
 
     settings: Any
@@ -92,10 +92,10 @@ class JobPlanner:
     marks: MarksSeen = "host"
 
     def of(self, rows: Iterable[Row | Vega3DError]) -> Iterator[list[EncodeJob | Problem]]:
-        """For each row its jobs, in order; the same job may be needed by many rows.
+        """Plan the jobs of each row, in order; the same job may be needed by many rows.
 
         Args:
-            rows: of ``read_rows``, or of ``tried_rows``, whose errors become problems.
+            rows: rows of ``read_rows``, or of ``tried_rows``, whose errors become problems.
         """
         rows = iter(rows)
         with ThreadPoolExecutor(THREADS) as pool:
@@ -103,21 +103,21 @@ class JobPlanner:
                 yield from pool.map(self.of_row, part)
 
     def of_row(self, row: Row | Vega3DError) -> list[EncodeJob | Problem]:
-        """The jobs of one row, or why it is none."""
+        """Jobs of one row, and its problems."""
         if isinstance(row, Vega3DError):
             return [Problem("annotations", row)]
         images = [[row.images[index] for index in group] for group in row.groups]
-        found: list[EncodeJob | Problem] = []
+        planned: list[EncodeJob | Problem] = []
         media: list[tuple[Callable[[Any], ClipSource], Any]] = [
             *((self._plan_images, group) for group in images),
             *((self._plan_video, video) for video in row.videos),
         ]
         for plan, requests in media:
             try:
-                found += self._jobs(plan(requests))
+                planned += self._jobs(plan(requests))
             except Vega3DError as error:
-                found.append(Problem(row.where, error))
-        return found
+                planned.append(Problem(row.where, error))
+        return planned
 
     def _plan_images(self, requests: Sequence[ImageRequest]) -> ClipSource:
         return plan_images(requests, self._plan, drawn=self.marks == "both")
@@ -129,7 +129,7 @@ class JobPlanner:
         return frame_plan(self.settings, host)
 
     def _jobs(self, source: ClipSource) -> list[EncodeJob]:
-        """The jobs of one clip that are this rank's."""
+        """Jobs of one clip that belong to this rank."""
         runs = [source.frames_of(run) for run in source.plan.runs]
         if source.pictures is None:
             if source.address is None:
@@ -145,13 +145,13 @@ class JobPlanner:
             # the key counts distinct contents: the first frame of each stands for all
             first = dict(reversed(list(zip(key.frames, runs[number], strict=True))))
             chosen = [first[content] for content in range(len(first))]
-            marks = tuple(source.marks[at] for at in chosen) if source.marks else ()
-            files = tuple(str(pictures[at]) for at in chosen)
+            marks = tuple(source.marks[index] for index in chosen) if source.marks else ()
+            files = tuple(str(pictures[index]) for index in chosen)
             jobs.append(EncodeJob(key, "pictures", files, marks if any(marks) else ()))
         return jobs
 
     def _is_ours(self, file: str, run: int = 0) -> bool:
-        """True if a run is this rank's: by the file's name, so that nobody has to read the others' files.
+        """True if a run belongs to this rank; the file's name decides, so other ranks' files are not read.
 
         A file with many runs is shared out in blocks.
         """
@@ -159,7 +159,7 @@ class JobPlanner:
 
 
 def decode(jobs: Sequence[EncodeJob]) -> list[Tensor | Vega3DError]:
-    """The frames (t, 3, H, W) of each job, or why there are none; a video is opened once for all its jobs."""
+    """Decode the frames (t, 3, H, W) of each job, or return its error; a video is opened once."""
     videos: dict[str, set[int]] = {}
     for job in jobs:
         if job.kind == "video":
@@ -172,11 +172,12 @@ def _frames_of(job: EncodeJob, decoded: dict[str, dict[int, Tensor] | Vega3DErro
     if job.kind == "pictures":
         frames: Tensor | Vega3DError = _tried(_read_pictures, job)
         return frames
-    found = decoded[job.files[0]]
-    if isinstance(found, Vega3DError):
-        alone = _tried(_read_video, job.files[0], job.key.frames)  # another job's frame may be the broken one
-        return alone if isinstance(alone, Vega3DError) else torch.stack([alone[at] for at in job.key.frames])
-    return torch.stack([found[at] for at in job.key.frames])
+    video = decoded[job.files[0]]
+    if isinstance(video, Vega3DError):  # another job's frame may be the broken one
+        video = _tried(_read_video, job.files[0], job.key.frames)
+    if isinstance(video, Vega3DError):
+        return video
+    return torch.stack([video[number] for number in job.key.frames])
 
 
 def _tried(read: Callable[..., Any], *arguments: Any) -> Any:
@@ -193,8 +194,8 @@ def _read_video(file: str, frames: Sequence[int]) -> dict[int, Tensor]:
 
 def _read_pictures(job: EncodeJob) -> Tensor:
     marks = job.marks or ((),) * len(job.files)
-    pictures = [draw(load_image(file), own) for file, own in zip(job.files, marks, strict=True)]
-    return stack_frames([pictures[at] for at in job.key.frames], job.files[0])
+    pictures = [draw(load_image(file), drawn) for file, drawn in zip(job.files, marks, strict=True)]
+    return stack_frames([pictures[index] for index in job.key.frames], job.files[0])
 
 
 def _in_memory(source: ClipSource) -> InputError:

@@ -1,8 +1,8 @@
-"""Looking after a store: what is damaged or out of date, what is needed, how often frames are shared.
+"""Maintain a store: find damaged and stale features, drop unneeded ones, count how often frames are shared.
 
 A feature is *damaged* if its bytes are not what was written, *stale* if the file that it came from has other
 contents now. A stale feature is never served for the new contents, which have another address; it only takes
-room. This module knows neither annotations nor how features are computed.
+room. Annotations and the computation of features are outside of this module.
 """
 
 from __future__ import annotations
@@ -23,67 +23,67 @@ from vega3d.store.shards import Found
 
 
 def check(store: FeatureStore, *, media: bool = True) -> Iterator[Damage | Found]:
-    """Every stored run, as it is found or as what is wrong with it.
+    """Check every stored run; yields the run, or its damage.
 
     Args:
-        store: all of its bytes are read.
-        media: also compare the files that features came from; a file that is not there proves nothing.
+        store: store to check; all of its bytes are read.
+        media: also compare the source files with the features; a missing file is not a damage.
     """
-    for one in store.verify():
-        if media and isinstance(one, Found) and one.info["files"]:
-            now = identity_now(one.info["files"], store.identity, _marks(one.info))
-            if now not in (None, one.info["key"]["media"]):
-                yield Damage(one.file, f"{one.source} has changed since", one.digest, one.info)
+    for entry in store.verify():
+        if media and isinstance(entry, Found) and entry.info["files"]:
+            now = identity_now(entry.info["files"], store.identity, _marks(entry.info))
+            if now not in (None, entry.info["key"]["media"]):
+                yield Damage(entry.file, f"{entry.source} has changed since", entry.digest, entry.info)
                 continue
-        yield one
+        yield entry
 
 
 def identity_now(files: Sequence[str], policy: IdentityPolicy, marks: Sequence[Marks] = ()) -> str | None:
-    """Identity of what lies under these names now; None if a file is not there, or is an address."""
+    """Current identity of media files; None if a file is missing or is an address."""
     if any("://" in file or file.startswith("data:") for file in files):
         return None
     try:
         pairs = zip(files, marks or ((),) * len(files), strict=True)
-        return identify_set([identify_drawn(identify(file, policy), own) for file, own in pairs])
+        return identify_set([identify_drawn(identify(file, policy), drawn) for file, drawn in pairs])
     except MediaNotFoundError:
         return None
 
 
 def lost_jobs(damages: Iterable[Damage], policy: IdentityPolicy) -> list[EncodeJob]:
-    """What can be computed again: its shard still says what it was, its files still are what they were."""
-    found = []
+    """Jobs of damaged runs whose description is intact and whose files are unchanged."""
+    jobs = []
     for damage in damages:
         if damage.digest is not None and damage.info.get("files"):
             key = FeatureKey.from_dict(damage.info["key"])
             job = EncodeJob(key, damage.info["kind"], tuple(damage.info["files"]), _marks(damage.info))
             if identity_now(job.files, policy, job.marks) == key.media:
-                found.append(job)
-    return found
+                jobs.append(job)
+    return jobs
 
 
 def drop(store: FeatureStore, damages: Collection[Damage]) -> None:
-    """Remove what is damaged or stale; what else stands in the same shards is kept."""
+    """Remove damaged and stale runs; other runs of the same shards are kept."""
     gone: dict[Path, set[str | None]] = {}
     for damage in damages:
         gone.setdefault(damage.file, set()).add(damage.digest)
     for file, digests in gone.items():
-        held = {} if None in digests else {found.digest: found for found in store.entries_of(file)}
+        held = {} if None in digests else {entry.digest: entry for entry in store.entries_of(file)}
         store.keep(file, held.keys() - digests)
 
 
 def collect(store: FeatureStore, needed: Collection[str], *, dry_run: bool = False) -> tuple[int, int]:
-    """Drop every run that is not needed; returns how many and their bytes.
+    """Drop every run that is not needed; returns their number and their bytes.
 
     Args:
-        store: to clean.
+        store: store to clean.
         needed: addresses to keep.
-        dry_run: only count.
+        dry_run: count only, drop nothing.
     """
     runs, size, files = 0, 0, set()
-    for found in store.entries():
-        if found.digest not in needed:
-            runs, size = runs + 1, size + found.size
-            files.add(found.file)
+    for entry in store.entries():
+        if entry.digest not in needed:
+            runs, size = runs + 1, size + entry.size
+            files.add(entry.file)
     for file in files if not dry_run else ():
         store.keep(file, needed)
     return runs, size
@@ -91,18 +91,18 @@ def collect(store: FeatureStore, needed: Collection[str], *, dry_run: bool = Fal
 
 @dataclass
 class Statistics:
-    """What a store holds.
+    """Counts of a store's contents.
 
     Attributes:
-        runs: stored runs.
-        frames: frames of media that they describe.
-        bytes: of their tensors.
-        media: distinct media.
-        shards: files.
-        provenance: device and versions of each shard, counted.
-        references: runs that annotations ask for, repeats included,
-        needed: how many of them are different,
-        covered: and how many of those are stored.
+        runs: number of stored runs.
+        frames: number of media frames that they describe.
+        bytes: size of their tensors in bytes.
+        media: number of distinct media.
+        shards: number of shard files.
+        provenance: number of shards for each device and versions.
+        references: number of runs that annotations need, repeats included.
+        needed: number of distinct runs that annotations need.
+        covered: number of distinct needed runs that are stored.
     """
 
     runs: int = 0
@@ -117,24 +117,24 @@ class Statistics:
 
     @property
     def sharing(self) -> float:
-        """How often a stored run is asked for, on average."""
+        """Mean number of references to a needed run."""
         return self.references / self.needed if self.needed else 0.0
 
 
 def statistics(store: FeatureStore, asked: Iterable[str] = ()) -> Statistics:
-    """Count what a store holds, and how much of what is asked for.
+    """Count the contents of a store, and the needed runs among them.
 
     Args:
-        store: whose headers are read.
-        asked: addresses, repeats included.
+        store: store to count; only headers are read.
+        asked: needed addresses, repeats included.
     """
     result, media, described, files = Statistics(), set(), set(), set()
-    for found in store.entries():
-        key = found.info["key"]
-        result.runs, result.bytes = result.runs + 1, result.bytes + found.size
+    for entry in store.entries():
+        key = entry.info["key"]
+        result.runs, result.bytes = result.runs + 1, result.bytes + entry.size
         media.add(key["media"])
         described |= {(key["media"], frame) for frame in key["frames"]}
-        files.add(found.file)
+        files.add(entry.file)
     result.media, result.frames, result.shards = len(media), len(described), len(files)
     for file in files:
         result.provenance[store.provenance_of(file)] += 1
@@ -145,4 +145,4 @@ def statistics(store: FeatureStore, asked: Iterable[str] = ()) -> Statistics:
 
 
 def _marks(info: Mapping[str, Any]) -> tuple[Marks, ...]:
-    return tuple(parse_marks(own) for own in info.get("marks", ()))
+    return tuple(parse_marks(drawn) for drawn in info.get("marks", ()))

@@ -1,7 +1,7 @@
-"""Features on disk: the frozen branch is paid for once.
+"""Features on disk, so that the frozen branch runs once for each clip.
 
-A store is a folder. ``store.json`` says whose features it holds and in which form; every other file is a
-shard that is written once, under a name of its own, and never changed. So there is no server and no lock:
+A store is a folder. ``store.json`` names its generator and the form of its features; every other file is a
+shard that is written once, under a unique name, and never changed. So there is no server and no lock:
 many processes read, several write, on one machine or on one file system.
 """
 

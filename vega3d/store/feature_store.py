@@ -2,7 +2,7 @@
 
 The store's identity (whose features, in which form) is written once. Shards have unique names and never
 change, so a reader's index only grows; a shard that was merged away is noticed when it is opened. This
-module knows neither media nor generators: it is given keys and maps.
+module takes keys and maps; media and generators are outside of it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ SMALL_BYTES = SHARD_BYTES // 8  # smaller shards are joined
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """Something that ``verify`` found.
+    """Damage that ``verify`` reports.
 
     Attributes:
-        file: the shard.
-        problem: what is wrong.
+        file: path of the shard.
+        problem: description of the damage.
         digest: address of the lost feature; None if the whole shard cannot be read.
-        info: what the shard says about it: its key and its files.
+        info: the run's entry in the shard's header, with its key and its files; empty if it is lost.
     """
 
     file: Path
@@ -80,14 +80,14 @@ class FeatureStore:
         form: FeatureFormat | None = None,
         identity: IdentityPolicy = "content",
     ) -> FeatureStore:
-        """Make a store, or open the one that is there if it holds just the same.
+        """Create a store, or open an existing one of the same generator and form.
 
         Args:
-            path: folder; made if it is not there.
-            fingerprint: of the generator.
-            backbone: its settings as ``Vega3DConfig.to_dict()["backbone"]`` gives them.
-            form: grid and precision.
-            identity: how media files are identified.
+            path: folder of the store; created if missing.
+            fingerprint: fingerprint of the generator.
+            backbone: settings of the generator, as in ``Vega3DConfig.to_dict()["backbone"]``.
+            form: grid and precision; None takes the defaults of ``FeatureFormat``.
+            identity: policy by which media files are identified.
 
         Raises:
             StoreError: the folder holds another store, or cannot be written.
@@ -108,7 +108,7 @@ class FeatureStore:
     # ---------------------------------------------------------------- whose features
 
     def require_fingerprint(self, fingerprint: str, backbone: Mapping[str, Any]) -> None:
-        """Refuse another generator, by the names of what differs.
+        """Refuse another generator; the error names the settings that differ.
 
         Raises:
             StoreError: the fingerprints differ.
@@ -125,7 +125,7 @@ class FeatureStore:
         )
 
     def require_settings(self, backbone: Mapping[str, Any]) -> None:
-        """Refuse settings under which the generator would compute other features; weights are not looked at.
+        """Refuse settings under which the generator would compute other features; weights are not compared.
 
         Raises:
             StoreError: a setting differs.
@@ -144,7 +144,7 @@ class FeatureStore:
 
     def _foreign(self, got: str, expected: str) -> StoreError:
         return StoreError(
-            f"The store {self.path} holds features of another generator.",
+            f"Invalid store {self.path}: it holds features of another generator.",
             got=got,
             expected=expected,
             fix="use the generator and settings that it was built with, or build another store",
@@ -153,7 +153,7 @@ class FeatureStore:
     def _require_form(self, form: FeatureFormat, identity: IdentityPolicy) -> None:
         if (form, identity) != (self.form, self.identity):
             raise StoreError(
-                f"The store {self.path} keeps its features in another form.",
+                f"Invalid store {self.path}: its features have another form.",
                 got=f"{form}, identity {identity!r}",
                 expected=f"{self.form}, identity {self.identity!r}",
                 fix="open it as it is, or build another store",
@@ -168,12 +168,12 @@ class FeatureStore:
         return len(self.digests())
 
     def digests(self) -> Set[str]:
-        """The addresses of all that is stored now."""
+        """Addresses of all features that are stored now."""
         self.refresh()
         return self._index.keys()
 
     def refresh(self) -> None:
-        """Learn of shards that others wrote since the last look."""
+        """Index the shards that other processes wrote since the last refresh."""
         while (
             not self._look()
         ):  # one that was listed is gone: what it held lies in one that may not be listed
@@ -213,29 +213,29 @@ class FeatureStore:
         while True:
             files = [self._file_of(key.digest) for key in keys]
             try:
-                found = [
+                entries = [
                     _header(file)[key.digest]
                     for key, file in zip(keys, files, strict=True)
                     if file is not None
                 ]
-                return self._as_map(found, runs or _counted(keys)) if len(found) == len(keys) else None
+                return self._as_map(entries, runs or _counted(keys)) if len(entries) == len(keys) else None
             except FileNotFoundError:  # joined with others since the last look
                 self._forget_all()
 
-    def _as_map(self, found: Sequence[shards.Found], runs: Sequence[Sequence[int]]) -> FeatureMap:
-        features = self.form.unpack(shards.read(found))
+    def _as_map(self, entries: Sequence[shards.Found], runs: Sequence[Sequence[int]]) -> FeatureMap:
+        features = self.form.unpack(shards.read(entries))
         steps = tuple(
-            tuple(run[at] for at in step)
-            for one, run in zip(found, runs, strict=True)
-            for step in one.info["steps"]
+            tuple(run[position] for position in step)
+            for entry, run in zip(entries, runs, strict=True)
+            for step in entry.info["steps"]
         )
-        return FeatureMap(features, steps, found[0].info["resampling"])
+        return FeatureMap(features, steps, entries[0].info["resampling"])
 
     def _file_of(self, digest: str) -> Path | None:
         if digest not in self._index:
             self.refresh()
-        place = self._index.get(digest)
-        return self._files[place] if place is not None else None
+        number = self._index.get(digest)
+        return self._files[number] if number is not None else None
 
     # ---------------------------------------------------------------- keeping
 
@@ -248,7 +248,7 @@ class FeatureStore:
                 continue
 
     def entries_of(self, file: Path) -> list[shards.Found]:
-        """What one shard holds.
+        """Runs in one shard.
 
         Raises:
             StoreError: its header is damaged.
@@ -260,7 +260,7 @@ class FeatureStore:
         return _provenance(file)
 
     def verify(self) -> Iterator[Damage | shards.Found]:
-        """Read everything: each run as it is found, or what is wrong with it."""
+        """Read every run; yields the run, or its damage."""
         for file in sorted(self.path.glob(PATTERN)):
             try:
                 yield from _verified(file)
@@ -273,9 +273,9 @@ class FeatureStore:
             held = shards.read_header(file)
         except StoreError:
             held = []
-        kept = [found for found in held if found.digest in digests]
-        if len(kept) < len(held) or not held:
-            self._replace([file], kept)
+        remaining = [entry for entry in held if entry.digest in digests]
+        if len(remaining) < len(held) or not held:
+            self._replace([file], remaining)
 
     def compact(self, files: Collection[Path] | None = None) -> int:
         """Join small shards of one device and version into few, and sweep up what killed writers left.
@@ -297,7 +297,7 @@ class FeatureStore:
 
     def _join(self, files: list[Path]) -> int:
         try:
-            held = {found.digest: found for file in files for found in shards.read_header(file)}
+            held = {entry.digest: entry for file in files for entry in shards.read_header(file)}
             if len(files) > 1:
                 self._replace(files, list(held.values()))
                 return len(files) - 1
@@ -305,11 +305,11 @@ class FeatureStore:
             pass
         return 0
 
-    def _replace(self, files: list[Path], kept: list[shards.Found]) -> None:
-        """The new shard is in place before the old ones go: for a moment both hold the same features."""
-        if kept:
-            entries = [shards.Entry(found.digest, shards.read([found]), _bare(found.info)) for found in kept]
-            shards.write(self.new_shard(), entries, shards.provenance(kept[0].file))
+    def _replace(self, files: list[Path], runs: list[shards.Found]) -> None:
+        """Write one shard in place of several; it exists before the old ones are removed."""
+        if runs:
+            entries = [shards.Entry(run.digest, shards.read([run]), _bare(run.info)) for run in runs]
+            shards.write(self.new_shard(), entries, shards.provenance(runs[0].file))
         for file in files:
             file.unlink(missing_ok=True)
         self._forget_all()
@@ -318,11 +318,11 @@ class FeatureStore:
         self._files, self._index, self._seen = [], {}, set()
 
     def new_shard(self) -> Path:
-        """A name that nobody else uses, later ones last."""
+        """A unique name; names sort by time."""
         return self.path / f"{time.time_ns():016x}-{uuid.uuid4().hex[:12]}.safetensors"
 
     def writer(self, provenance: Mapping[str, str] | None = None) -> StoreWriter:
-        """A context in which features are added; ``provenance`` is kept in each shard."""
+        """Context manager that adds features; ``provenance`` is written into each shard."""
         return StoreWriter(self, provenance)
 
 
@@ -334,7 +334,7 @@ def _counted(keys: Sequence[FeatureKey]) -> list[range]:
 @lru_cache(maxsize=512)
 def _header(file: Path) -> dict[str, shards.Found]:
     """Headers of shards that were read lately; shards never change under a name."""
-    return {found.digest: found for found in shards.read_header(file)}
+    return {entry.digest: entry for entry in shards.read_header(file)}
 
 
 def _verified(file: Path) -> Iterator[Damage | shards.Found]:
@@ -343,12 +343,12 @@ def _verified(file: Path) -> Iterator[Damage | shards.Found]:
     except StoreError as error:
         yield Damage(file, str(error.got))
         return
-    for found in entries:
+    for entry in entries:
         try:
-            shards.read([found])
-            yield found
+            shards.read([entry])
+            yield entry
         except StoreError as error:
-            yield Damage(file, str(error.got), found.digest, found.info)
+            yield Damage(file, str(error.got), entry.digest, entry.info)
 
 
 def _provenance(file: Path) -> str:

@@ -1,10 +1,10 @@
-"""In which form features are kept: on which grid, in which precision.
+"""Form of stored features: their grid and their precision.
 
 ``native`` keeps the generator's own grid, ``pooled`` k x k cells; both serve every host. Numbers are kept as
 bfloat16, or as int8 with one scale a token. A live feature passes through the same cast, so a model gets the
 same numbers whether they come from the store or from the generator.
 
-This module knows no files.
+This module handles tensors only; files are outside of it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class FeatureFormat:
-    """How features are stored.
+    """Form of stored features.
 
     Attributes:
-        grid: ``native`` or ``pooled``.
+        grid: ``native`` (the generator's own grid) or ``pooled`` (``cells`` x ``cells``).
         precision: ``bfloat16``, ``int8`` (one float32 scale a token), or ``float32`` for comparison.
-        cells: cells on a side under ``pooled``.
+        cells: number of cells on a side under ``pooled``; 1 or more.
     """
 
     grid: Grid = "native"
@@ -55,7 +55,10 @@ class FeatureFormat:
                 raise unknown_choice(kind, value, get_args(choices))
         if self.cells < 1:
             raise ConfigError(
-                "cells is not positive.", got=self.cells, expected="1 or more", fix="use 14 or leave it out"
+                f"Invalid cells: {self.cells}.",
+                got=self.cells,
+                expected="1 or more",
+                fix="use 14 or leave it out",
             )
 
     def reduce(self, feature_map: FeatureMap) -> FeatureMap:
@@ -68,11 +71,11 @@ class FeatureFormat:
             return feature_map
         side = self.cells
         steps = range(feature_map.features.shape[1])
-        # each step on its own: as if the host saw one frame a step
+        # each step on its own, as for a host with one frame a step
         alone = replace(feature_map, frames=tuple((step,) for step in steps))
-        place = TokenGrid(tuple((step,) for step in steps), side, side)
-        placed = resample(alone, place, [(step,) for step in steps], 1)  # (T * side * side, 1, C)
-        features = placed.reshape(len(steps), side, side, -1).permute(3, 0, 1, 2)  # (C, T, side, side)
+        grid = TokenGrid(tuple((step,) for step in steps), side, side)
+        pooled = resample(alone, grid, [(step,) for step in steps], 1)  # (T * side * side, 1, C)
+        features = pooled.reshape(len(steps), side, side, -1).permute(3, 0, 1, 2)  # (C, T, side, side)
         return FeatureMap(features.contiguous(), feature_map.frames)
 
     def pack(self, features: Tensor) -> Packed:
@@ -85,14 +88,14 @@ class FeatureFormat:
         return {"values": levels.round().clamp(-127, 127).to(torch.int8), "scale": scale}
 
     def unpack(self, packed: Packed) -> Tensor:
-        """What was written as (C, T, h, w): float32, or bfloat16 as it was stored."""
+        """Stored tensors as (C, T, h, w): float32, or bfloat16 as it was stored."""
         values = packed["values"]
         if self.precision == "int8":
             values = values.float().mul_(packed["scale"][..., None])
         return values.permute(3, 0, 1, 2)
 
     def cast(self, feature_map: FeatureMap) -> FeatureMap:
-        """What a reader would get if ``feature_map`` were stored: for features that are computed live."""
+        """A live map after the round trip through storage: equal to the map that a reader would get."""
         reduced = self.reduce(feature_map)
         features = self.unpack(self.pack(reduced.features)).to(feature_map.features.device)
         return replace(reduced, features=features)

@@ -1,8 +1,8 @@
-"""What a stored feature is the feature of: an address made of contents, not of names.
+"""Addresses of stored features, made of the contents of media and not of their names.
 
 A frame that a hundred questions ask about has one address. A file that was replaced by another has a new
-one, so an old feature is never found for it. What the generator was, and how it was run, is not part of the
-address: one store holds the features of one fingerprint.
+one, so an old feature is never found for it. The generator and its settings are not part of the address: one
+store holds the features of one fingerprint.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def identify(source: str | os.PathLike[str] | bytes | Tensor, policy: IdentityPo
         return _of_file(path, policy)
     except (OSError, ValueError) as error:
         raise MediaNotFoundError(
-            f"{source} cannot be identified.",
+            f"Cannot read the media file {str(source)!r}.",
             got=getattr(error, "strerror", None) or str(error),
             expected="a media file that can be read",
             fix="check the path",

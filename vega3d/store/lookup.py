@@ -20,9 +20,9 @@ class CacheHit:
     """Features of a clip that a store holds.
 
     Attributes:
-        feature_map: as it was stored.
-        fingerprint: of the generator that the store belongs to.
-        store: its folder.
+        feature_map: stored features of all runs.
+        fingerprint: fingerprint of the store's generator.
+        store: folder of the store.
     """
 
     def __init__(self, feature_map: FeatureMap, fingerprint: str, store: str) -> None:
@@ -31,13 +31,13 @@ class CacheHit:
 
 @dataclass(frozen=True)
 class CacheMiss:
-    """Stands for the features of a clip that a store does not hold.
+    """Cache miss of a clip.
 
     Attributes:
-        format: what live features are cast to, so that they equal stored ones.
-        fingerprint: of the generator that the store belongs to.
-        store: its folder.
-        source: what a message calls the media.
+        format: form that live features are cast to, so that they equal stored ones.
+        fingerprint: fingerprint of the store's generator.
+        store: folder of the store.
+        source: name of the media in messages.
         key: address of the first missing run.
     """
 
@@ -55,13 +55,13 @@ CacheLookup = CacheHit | CacheMiss | None
 def look_up(
     store: FeatureStore, plan: FramePlan, keys: Sequence[FeatureKey], source: str
 ) -> CacheHit | CacheMiss:
-    """The features of a clip from all of its runs; if one is missing, none is taken.
+    """Look up the features of a clip; it is a hit if all of its runs are stored.
 
     Args:
-        store: where to look.
-        plan: of the clip.
-        keys: address of each of its runs.
-        source: what a message calls the media.
+        store: store to read.
+        plan: frame plan of the clip.
+        keys: address of each run of the plan.
+        source: name of the media in messages.
 
     Raises:
         StoreError: a feature is damaged.

@@ -1,6 +1,6 @@
-"""``store.json``: whose features a store holds, and in which form. Written once, never changed.
+"""``store.json``: the generator of a store and the form of its features. Written once, never changed.
 
-This module knows no shards.
+This module handles the description only; shards are outside of it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FORMAT = (1, 0)  # major, minor
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is a store."""
+    """True if a folder holds a store."""
     return (folder / ABOUT).exists()
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
-    """Make a store: its folder and its description. A description that is there, or that comes first, stays.
+    """Create a store: its folder and its description. An existing description is kept.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -38,10 +38,10 @@ def write(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What a store's description says.
+    """Read the description of a store.
 
     Raises:
-        StoreError: there is none, it is damaged, or of a newer format.
+        StoreError: the description is missing, damaged, or of a newer format.
     """
     try:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ def _refuse_gone(folder: Path, about: Mapping[str, Any]) -> None:
 
 def _no_store(folder: Path, got: str) -> StoreError:
     return StoreError(
-        f"There is no feature store at {folder} that this version can read.",
+        f"Cannot read the feature store {folder}.",
         got=got,
         expected=f"a folder made by `vega3d cache build`, format {FORMAT[0]}.x",
         fix="check the path; a newer format needs `pip install -U vega3d`",

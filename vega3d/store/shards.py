@@ -1,10 +1,10 @@
-"""One shard: a safetensors file with the features of some runs, and what each of them is.
+"""One shard: a safetensors file with the features of some runs and a description of each.
 
 The header holds, for every run, its address, its meaning and a checksum of its bytes. A shard is written
 beside its place and renamed into it, and never changed. Reading checks the sum of what was read: a flipped
 bit is an error, not a feature.
 
-This module knows no store and no media.
+This module handles one file at a time; stores and media are outside of it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Entry:
     """One run to write.
 
     Attributes:
-        digest: its address.
-        tensors: by name, contiguous.
-        info: its meaning, plain JSON types.
+        digest: address of the run.
+        tensors: contiguous tensors by name.
+        info: description of the run, plain JSON types.
     """
 
     digest: str
@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where one tensor lies in a shard."""
+    """Position of one tensor in a shard: its bytes ``start`` to ``end``, and their checksum."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -59,13 +59,13 @@ class Placed:
 
 @dataclass(frozen=True)
 class Found:
-    """One run that a shard says it holds.
+    """One run in the header of a shard.
 
     Attributes:
-        file: the shard.
-        digest: its address.
-        info: its meaning.
-        tensors: where they lie.
+        file: path of the shard.
+        digest: address of the run.
+        info: description of the run.
+        tensors: positions of its tensors, by name.
     """
 
     file: Path
@@ -75,21 +75,21 @@ class Found:
 
     @property
     def source(self) -> str:
-        """The media that it describes, for messages."""
+        """Name of the run's media, for messages."""
         files = self.info.get("files") or [self.digest]
         return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
 
     @property
     def size(self) -> int:
-        """Bytes of its tensors."""
+        """Size of the run's tensors in bytes."""
         return sum(tensor.end - tensor.start for tensor in self.tensors.values())
 
 
 def write(file: Path, entries: Sequence[Entry], provenance: Mapping[str, str]) -> Path:
-    """Write one shard, whole or not at all.
+    """Write one shard, completely or not at all.
 
     Raises:
-        StoreError: it cannot be written: a full disk, no right to.
+        StoreError: the shard cannot be written: a full disk, a missing permission.
     """
     tensors = {f"{e.digest}.{name}": tensor for e in entries for name, tensor in e.tensors.items()}
     about = {entry.digest: _described(entry) for entry in entries}
@@ -98,7 +98,7 @@ def write(file: Path, entries: Sequence[Entry], provenance: Mapping[str, str]) -
 
 
 def _described(entry: Entry) -> str:
-    """The meaning of a run, the sums of its tensors, and before both the sum of this text."""
+    """Description of a run with the checksums of its tensors, after the checksum of this text."""
     sums = {name: checksum(tensor) for name, tensor in entry.tensors.items()}
     shapes = {name: list(tensor.shape) for name, tensor in entry.tensors.items()}
     text = json.dumps({**entry.info, "sums": sums, "shapes": shapes})
@@ -108,7 +108,7 @@ def _described(entry: Entry) -> str:
 def _understood(digest: str, described: str) -> dict[str, Any]:
     total, _, text = described.partition(" ")
     if total != _sum_of(digest, text):
-        raise ValueError(f"what it says about {digest} differs from what was written")
+        raise ValueError(f"the description of {digest} differs from what was written")
     info: dict[str, Any] = json.loads(text)
     return info
 
@@ -123,11 +123,11 @@ def checksum(tensor: Tensor) -> str:
 
 
 def read_header(file: Path) -> list[Found]:
-    """What a shard says it holds; nothing of its tensors is read.
+    """Read the header of a shard; its tensors are not read.
 
     Raises:
         FileNotFoundError: the shard is gone (it was joined with others).
-        StoreError: the header is cut off or is none.
+        StoreError: the header is cut off or invalid.
     """
     header, data = _read_json(file)
     try:
@@ -148,7 +148,7 @@ def provenance(file: Path) -> dict[str, str]:
 
 
 def _read_json(file: Path) -> tuple[dict[str, Any], int]:
-    """The header as it stands, and where the bytes of the tensors begin."""
+    """The header as it stands, and the offset of the first tensor byte."""
     try:
         with file.open("rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
@@ -165,19 +165,19 @@ def _no_header(file: Path, error: Exception) -> StoreError:
 
 def _parse(file: Path, header: dict[str, Any], data: int) -> list[Found]:
     about = header.pop("__metadata__", {})
-    found: dict[str, Found] = {}
+    runs: dict[str, Found] = {}
     for full, tensor in header.items():
         digest, name = full.split(".")
-        if digest not in found:
-            found[digest] = Found(file, digest, _understood(digest, about[digest]))
+        if digest not in runs:
+            runs[digest] = Found(file, digest, _understood(digest, about[digest]))
         start, end = tensor["data_offsets"]
-        shape, sums = tuple(tensor["shape"]), found[digest].info["sums"]
-        if list(shape) != found[digest].info["shapes"][name]:
+        shape, sums = tuple(tensor["shape"]), runs[digest].info["sums"]
+        if list(shape) != runs[digest].info["shapes"][name]:
             raise ValueError(f"the shape of {full} differs from what was written")
-        found[digest].tensors[name] = Placed(
+        runs[digest].tensors[name] = Placed(
             DTYPES[tensor["dtype"]], shape, data + start, data + end, sums[name]
         )
-    return list(found.values())
+    return list(runs.values())
 
 
 def read(runs: Sequence[Found]) -> dict[str, Tensor]:
@@ -189,17 +189,17 @@ def read(runs: Sequence[Found]) -> dict[str, Tensor]:
         FileNotFoundError: a shard is gone (it was joined with others).
         StoreError: a file is cut off, or a byte differs from what was written.
     """
-    steps = {name: sum(found.tensors[name].shape[0] for found in runs) for name in runs[0].tensors}
+    steps = {name: sum(run.tensors[name].shape[0] for run in runs) for name in runs[0].tensors}
     whole = {
         name: _empty((steps[name], *placed.shape[1:]), placed.dtype)
         for name, placed in runs[0].tensors.items()
     }
     done = dict.fromkeys(whole, 0)
-    for found in runs:
-        with found.file.open("rb", buffering=0) as opened:
-            for name, placed in found.tensors.items():
+    for run in runs:
+        with run.file.open("rb", buffering=0) as opened:
+            for name, placed in run.tensors.items():
                 first, done[name] = done[name], done[name] + placed.shape[0]
-                _fill(whole[name][first : done[name]], opened, found, placed)
+                _fill(whole[name][first : done[name]], opened, run, placed)
     return whole
 
 
@@ -209,28 +209,28 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(raw).view(dtype).view(shape)
 
 
-def _fill(tensor: Tensor, opened: FileIO, found: Found, placed: Placed) -> None:
+def _fill(tensor: Tensor, opened: FileIO, run: Found, placed: Placed) -> None:
     view, total = memoryview(tensor.view(-1).view(torch.uint8).numpy().data), xxhash.xxh3_64()
     if len(view) != placed.end - placed.start:
-        raise damaged(found.file, f"{placed.end - placed.start} bytes for {tuple(placed.shape)}", found)
+        raise damaged(run.file, f"{placed.end - placed.start} bytes for {tuple(placed.shape)}", run)
     opened.seek(placed.start)
     done = 0
     while done < len(view):
         part = view[done : done + CHUNK]
         count = opened.readinto(part)
         if not count:
-            raise damaged(found.file, f"it ends {len(view) - done} bytes too early", found)
+            raise damaged(run.file, f"it ends {len(view) - done} bytes too early", run)
         total.update(part[:count])
         done += count
     if total.hexdigest() != placed.sum:
-        raise damaged(found.file, "its bytes differ from what was written", found)
+        raise damaged(run.file, "its bytes differ from what was written", run)
 
 
-def damaged(file: Path, problem: str, found: Found | None = None) -> StoreError:
+def damaged(file: Path, problem: str, run: Found | None = None) -> StoreError:
     """The error for a shard that cannot be trusted; names the media whose feature is lost."""
-    whose = f", with features of {found.source}" if found else ""
+    whose = f", with features of {run.source}" if run else ""
     return StoreError(
-        f"{file.name} is damaged{whose}.",
+        f"Cannot read {file.name}: it is damaged{whose}.",
         got=problem,
         expected="the bytes that were written; the feature is not used",
         fix=f"vega3d cache repair {file.parent}",

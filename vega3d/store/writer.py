@@ -1,6 +1,6 @@
-"""Adding features to a store: what waits in memory becomes one shard at a time.
+"""Write features to a store: they collect in memory and become one shard at a time.
 
-This module knows neither how features are found again nor where they come from.
+Lookup and computation of features are outside of this module.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MANY_SHARDS = 64  # of one writer: then the small ones are joined
 
 
 class StoreWriter:
-    """Adds features, shard by shard; leaving the context writes the rest.
+    """Adds features shard by shard; leaving the context writes the rest.
 
     Args:
-        store: where to.
-        provenance: device and versions, kept in each shard.
+        store: store that the features are added to.
+        provenance: device and versions, written into each shard.
     """
 
     def __init__(self, store: FeatureStore, provenance: Mapping[str, str] | None = None) -> None:
@@ -49,11 +49,11 @@ class StoreWriter:
         """Add the features of one run, in the store's form.
 
         Args:
-            key: their address.
-            feature_map: of this run alone, as computed; ``frames`` are positions in the run.
-            files: where the media lie, for messages and for ``repair``.
-            kind: whether they are one video or single pictures.
-            marks: what was drawn on each of the pictures, plain JSON types; empty for nothing.
+            key: address of the run.
+            feature_map: computed map of this run alone; ``frames`` are positions in the run.
+            files: paths of the media, for messages and for ``repair``.
+            kind: one video, or single pictures.
+            marks: marks drawn on each picture, plain JSON types; empty if there are none.
         """
         reduced = self.store.form.reduce(feature_map)
         tensors = self.store.form.pack(reduced.features)
@@ -61,7 +61,7 @@ class StoreWriter:
             "key": key.to_dict(),
             "files": list(files),
             "kind": kind,
-            "marks": [list(own) for own in marks],
+            "marks": [list(drawn) for drawn in marks],
             "steps": [list(step) for step in reduced.frames],
             "resampling": reduced.resampling,
         }
@@ -71,10 +71,10 @@ class StoreWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting as one shard: from here on a killed process does not lose it.
+        """Write the collected features as one shard, so that a killed process does not lose them.
 
         Raises:
-            StoreError: it cannot be written; the store is as before.
+            StoreError: the shard cannot be written; the store is unchanged.
         """
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         if waiting:
