@@ -44,10 +44,10 @@ def require(condition: bool, what: str, got: object, expected: str, fix: str) ->
 
 
 def require_choice(kind: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of ``choices``.
+    """Refuse a value that is not among ``choices``.
 
     Raises:
-        ConfigError: it is none of them.
+        ConfigError: the value is not among ``choices``.
     """
     if value not in choices:
         raise unknown_choice(kind, value, choices)
@@ -55,7 +55,7 @@ def require_choice(kind: str, value: object, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How generative tokens meet the host's visual tokens.
+    """Fusion of generative tokens with the host's visual tokens.
 
     Attributes:
         type: name of a registered fusion. Built in: ``gated_residual`` (the default: starts as the
@@ -69,7 +69,7 @@ class FusionConfig:
     def __post_init__(self) -> None:
         require(
             self.hidden is None or self.hidden >= 1,
-            "The projector's hidden width is not positive.",
+            f"Invalid hidden width of the projector: {self.hidden}.",
             self.hidden,
             "a positive integer or None",
             "leave it at None",
@@ -78,14 +78,14 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class HostConfig:
-    """Which host a checkpoint belongs to; filled in by the adapter, checked when it is loaded.
+    """Host of a checkpoint; filled in by the adapter, checked when the checkpoint is loaded.
 
     Attributes:
-        path: hub id or folder of the host. Never copied.
-        revision: hub revision of ``path``.
+        path: hub id or folder of the host, which is never copied; None if it is not filled in.
+        revision: hub revision of ``path``; None for the main branch.
         model_type: the host's own ``config.model_type``.
         hidden_size: width D of the host's language model.
-        digest: of the host's checkpoint (``vega3d.checkpoint.host_digest``); None if it cannot be computed.
+        digest: digest of the host's weights (``vega3d.checkpoint.host_digest``); None if not computable.
     """
 
     path: str | None = None
@@ -103,16 +103,16 @@ def _default_backbone() -> Any:
 
 @dataclass(frozen=True)
 class Vega3DConfig:
-    """Everything that makes a wrapped model: its generative branch, its fusion, its host.
+    """Settings of a wrapped model: its generative branch, its fusion, its host.
 
     Attributes:
         backbone: settings of the frozen generator; ``WanConfig`` or a plug-in's own dataclass.
         fusion: settings of projector and fusion.
         semantic_streams: settings of further frozen encoders beside the host's own: ``SiglipConfig`` or
             a plug-in's dataclass.
-        marks: who sees what a message draws on pictures: ``host``, so that the generator's features do not
-            depend on it, or ``both``, as in the released code.
-        host: filled in by the adapter.
+        marks: receivers of marks that a message draws on pictures: ``host`` alone, so that the generator's
+            features do not depend on them, or ``both``, as in the released code.
+        host: identity of the host; filled in by the adapter.
     """
 
     backbone: Any = field(default_factory=_default_backbone)
@@ -154,25 +154,25 @@ class Vega3DConfig:
         """Inverse of ``to_dict``.
 
         Args:
-            record: what ``to_dict`` gave.
+            record: result of ``to_dict``.
             ignored: if given, unknown keys are dropped and their dotted names appended here
                 (a file of a newer minor version); if None they are an error.
 
         Raises:
-            ConfigError: a key is unknown, or a value makes no sense.
+            ConfigError: a key is unknown, or a value is invalid.
         """
         parts = dict(record) if isinstance(record, Mapping) else {"config": record}
         parts["backbone"] = _encoder(parts.get("backbone", {}), "backbone.", ignored)
         parts["semantic_streams"] = [
-            _encoder(stream, f"semantic_streams.{at}.", ignored)
-            for at, stream in enumerate(parts.get("semantic_streams") or ())
+            _encoder(stream, f"semantic_streams.{index}.", ignored)
+            for index, stream in enumerate(parts.get("semantic_streams") or ())
         ]
         return from_mapping(cls, parts, ignored=ignored)
 
 
-def _encoder(values: Any, place: str, ignored: list[str] | None) -> Any:
+def _encoder(values: Any, prefix: str, ignored: list[str] | None) -> Any:
     """Settings of a frozen encoder, of the class that ``type`` names."""
     from vega3d.registry import backbone_config_class
 
     settings = dict(values)
-    return from_mapping(backbone_config_class(settings.pop("type", "wan")), settings, place, ignored)
+    return from_mapping(backbone_config_class(settings.pop("type", "wan")), settings, prefix, ignored)

@@ -1,9 +1,9 @@
 """Names of hosts, backbones, fusions and benchmarks: ours by import path, third parties by entry point.
 
-Nothing is imported before it is asked for. A plug-in is one entry point in the group
+Nothing is imported before it is resolved. A plug-in is one entry point in the group
 ``vega3d.hosts``, ``vega3d.backbones``, ``vega3d.fusions`` or ``vega3d.benchmarks``; its name is the name
 that users write. A backbone class carries ``config_class``, so that its settings can be read back.
-What is not installed can be registered for one process.
+A class that is not installed can be registered for one process.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ def names(kind: Kind) -> list[str]:
 
 
 def register(kind: Kind, name: str, path: str) -> None:
-    """Add a name in this process alone, for code that is not installed: a study, a notebook.
+    """Register a name for this process only, for code that is not installed: a study, a notebook.
 
     Args:
-        kind: what it is.
-        name: what users write.
-        path: ``package.module:Class``; imported when it is asked for.
+        kind: group of the name.
+        name: name that users write.
+        path: ``package.module:Class``; imported when it is resolved.
 
     Raises:
-        ConfigError: the name is taken by something else.
+        ConfigError: the name is registered for another path.
     """
     if _known(kind).get(name, path) != path:
         raise ConfigError(
-            f"The {kind.removesuffix('s')} {name!r} is registered already.",
+            f"Invalid {kind.removesuffix('s')} name {name!r}: it is registered already.",
             got=path,
             expected=f"a name other than {', '.join(names(kind))}",
             fix="choose another name",
@@ -91,7 +91,7 @@ def resolve(kind: Kind, name: str) -> Any:
     """The object registered under ``name``; imports its module now.
 
     Raises:
-        ConfigError: nobody registered that name; lists the names and the nearest one.
+        ConfigError: unknown name; the error lists the names and the nearest one.
     """
     if name in _known(kind):
         return _load(_known(kind)[name])
@@ -114,7 +114,7 @@ def backbone_name(config: object) -> str:
         if type(config) is backbone_config_class(name):
             return name
     raise ConfigError(
-        f"No registered backbone uses a config of type {type(config).__name__}.",
+        f"Unknown backbone config {type(config).__name__}: no registered backbone uses it.",
         got=type(config).__name__,
         expected="a config class of " + ", ".join(names("backbones")),
         fix="register the backbone under the entry-point group 'vega3d.backbones'",

@@ -28,7 +28,7 @@ _KINDS = {float: "a number", int: "a whole number", str: "text", bool: "true or 
 
 
 class SettingError(ConfigError):
-    """A setting that is wrong, with its place.
+    """Invalid setting with its dotted name.
 
     Args:
         place: dotted name of the setting; without it the rest of the record can be checked. Empty if nothing
@@ -43,7 +43,7 @@ class SettingError(ConfigError):
 
     def inside(self, place: str) -> SettingError:
         """The same error of a dataclass that is the value of ``place``, which ends with a dot."""
-        what = f"{self.what.rstrip('.')} in {place.rstrip('.')!r}." if place else self.what
+        what = self.what.rstrip(".") + f" in {place.rstrip('.')!r}." if place else self.what
         name = f"{place}{self.place}".rstrip(".")
         return SettingError(what, got=self.got, expected=self.expected, fix=self.fix, place=name)
 
@@ -51,20 +51,20 @@ class SettingError(ConfigError):
 # ---------------------------------------------------------------- a mapping
 
 
-def from_mapping(cls: type[T], record: Any, place: str = "", ignored: list[str] | None = None) -> T:
+def from_mapping(cls: type[T], record: Any, prefix: str = "", ignored: list[str] | None = None) -> T:
     """Build a dataclass from nested plain values.
 
     Args:
         cls: the dataclass.
         record: its fields; inner dataclasses as mappings. An integer is accepted for a float.
-        place: dotted name of the record, with a dot at its end; empty for the whole.
+        prefix: dotted name of the record, with a dot at its end; empty for the whole.
         ignored: if given, unknown keys are dropped and their dotted names appended here.
 
     Raises:
         ConfigError: a key is unknown or missing, a value is of the wrong kind, or settings contradict; lists
             all faults.
     """
-    settings, faults = read(cls, record, place, ignored)
+    settings, faults = read(cls, record, prefix, ignored)
     if len(faults) == 1:
         raise faults[0]
     if settings is None or faults:
@@ -74,15 +74,15 @@ def from_mapping(cls: type[T], record: Any, place: str = "", ignored: list[str] 
 
 
 def read(
-    cls: type[T], record: Any, place: str = "", ignored: list[str] | None = None
+    cls: type[T], record: Any, prefix: str = "", ignored: list[str] | None = None
 ) -> tuple[T | None, list[ConfigError]]:
     """Build a dataclass without the settings that are wrong; None if nothing can be built.
 
     Args:
-        cls: see ``from_mapping``, as for the rest.
-        record: is not changed.
-        place: of the record.
-        ignored: takes unknown keys.
+        cls: dataclass, as for ``from_mapping``.
+        record: nested plain values; not changed.
+        prefix: dotted name of the record.
+        ignored: receives the names of unknown keys.
 
     Returns:
         The settings, and every fault.
@@ -91,18 +91,18 @@ def read(
     faults: list[ConfigError] = []
     while len(faults) < _FAULTS:
         try:
-            return _built(cls, record, place, ignored), faults
+            return _built(cls, record, prefix, ignored), faults
         except ConfigError as fault:
             faults.append(fault)
-            name = getattr(fault, "place", "").removeprefix(place)
+            name = getattr(fault, "place", "").removeprefix(prefix)
             if not name or not _left_out(record, name.split(".")):
                 break
     return None, faults
 
 
-def _built(cls: type[T], record: Any, place: str, ignored: list[str] | None) -> T:
+def _built(cls: type[T], record: Any, prefix: str, ignored: list[str] | None) -> T:
     if not isinstance(record, Mapping):
-        raise _wrong_kind(place.rstrip("."), record, "keys with values")
+        raise _wrong_kind(prefix.rstrip("."), record, "keys with values")
     if (upgraded := getattr(cls, "upgraded", None)) is not None:  # settings of an earlier version
         record = upgraded(record)
     fields = {entry.name: entry for entry in dataclasses.fields(cls) if entry.init}  # type: ignore[arg-type]
@@ -112,58 +112,58 @@ def _built(cls: type[T], record: Any, place: str, ignored: list[str] | None) -> 
         hints = dict.fromkeys(fields, Any)
     for name in record:
         if name not in fields and ignored is None:
-            raise _unknown_key(f"{place}{name}", str(name), fields, place)
+            raise _unknown_key(f"{prefix}{name}", str(name), fields, prefix)
     if ignored is not None:
-        ignored.extend(f"{place}{name}" for name in sorted(set(record) - set(fields)))
+        ignored.extend(f"{prefix}{name}" for name in sorted(set(record) - set(fields)))
     values = {
-        name: _checked(value, hints[name], f"{place}{name}", ignored)
+        name: _checked(value, hints[name], f"{prefix}{name}", ignored)
         for name, value in record.items()
         if name in fields
     }
     for name, entry in fields.items():
         if name not in values and entry.default is entry.default_factory is dataclasses.MISSING:
-            raise SettingError(f"Missing value for {place + name!r}.", got="nothing", expected="a value")
+            raise SettingError(f"Missing value for {prefix + name!r}.", got="nothing", expected="a value")
     try:
         return cls(**values)
     except SettingError as error:
-        raise error.inside(place) from None
+        raise error.inside(prefix) from None
 
 
-def _checked(value: Any, hint: Any, place: str, ignored: list[str] | None) -> Any:
+def _checked(value: Any, hint: Any, name: str, ignored: list[str] | None) -> Any:
     """A value of the kind that a hint asks for; an integer is left as it is where a float is asked for."""
     origin, inner = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         is_made = isinstance(hint, type) and isinstance(value, hint)
-        return value if is_made else _built(hint, value, f"{place}.", ignored)  # type: ignore[arg-type]
+        return value if is_made else _built(hint, value, f"{name}.", ignored)  # type: ignore[arg-type]
     if origin is Literal:
-        return _choice(value, inner, place)
+        return _choice(value, inner, name)
     if origin in (Union, types.UnionType):
-        return _one_of(value, inner, place, ignored)
+        return _one_of(value, inner, name, ignored)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_checked(item, inner[0], f"{place}.{at}", ignored) for at, item in enumerate(value))
+        return tuple(_checked(item, inner[0], f"{name}.{index}", ignored) for index, item in enumerate(value))
     kind = origin or hint
     if kind is Any or not isinstance(kind, type) or (kind is float and type(value) is int):
         return value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _wrong_kind(place, value, _kind_name(hint))
+        raise _wrong_kind(name, value, _kind_name(hint))
     return value
 
 
-def _choice(value: Any, choices: tuple[Any, ...], place: str) -> Any:
+def _choice(value: Any, choices: tuple[Any, ...], name: str) -> Any:
     if value in choices:
         return value
-    wrong = unknown_choice(place, value, choices)
-    raise SettingError(wrong.what, got=wrong.got, expected=wrong.expected, fix=wrong.fix, place=place)
+    wrong = unknown_choice(name, value, choices)
+    raise SettingError(wrong.what, got=wrong.got, expected=wrong.expected, fix=wrong.fix, place=name)
 
 
-def _one_of(value: Any, hints: tuple[Any, ...], place: str, ignored: list[str] | None) -> Any:
+def _one_of(value: Any, hints: tuple[Any, ...], name: str, ignored: list[str] | None) -> Any:
     for hint in hints:
         try:
-            return _checked(value, hint, place, ignored)
+            return _checked(value, hint, name, ignored)
         except ConfigError as error:
             if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
                 raise error from None  # the fault is inside
-    raise _wrong_kind(place, value, " or ".join(_kind_name(hint) for hint in hints))
+    raise _wrong_kind(name, value, " or ".join(_kind_name(hint) for hint in hints))
 
 
 def _kind_name(hint: Any) -> str:
@@ -172,19 +172,19 @@ def _kind_name(hint: Any) -> str:
     return "a list" if get_origin(hint) is tuple else "keys with values"
 
 
-def _unknown_key(name: str, key: str, accepted: Iterable[str], place: str) -> SettingError:
+def _unknown_key(name: str, key: str, accepted: Iterable[str], prefix: str) -> SettingError:
     close = nearest(key, accepted)
     return SettingError(
         f"Unknown key {name!r}.",
         got=name,
         expected="one of " + ", ".join(sorted(accepted)),
-        fix=f"did you mean {place + close!r}?" if close else "remove it",
+        fix=f"did you mean {prefix + close!r}?" if close else "remove it",
         place=name,
     )
 
 
-def _wrong_kind(place: str, value: object, expected: str) -> SettingError:
-    return SettingError(f"Invalid value for {place!r}.", got=repr(value), expected=expected, place=place)
+def _wrong_kind(name: str, value: object, expected: str) -> SettingError:
+    return SettingError(f"Invalid value for {name!r}.", got=repr(value), expected=expected, place=name)
 
 
 def _left_out(record: Any, keys: list[str]) -> bool:
@@ -296,13 +296,13 @@ def _set(record: Any, keys: list[str], value: Any, override: str) -> None:
 
     if len(keys) > DEPTH:
         raise _no_place(override, f"{len(keys):,} levels")
-    for at, key in enumerate(keys):
-        is_last = at == len(keys) - 1
+    for level, key in enumerate(keys):
+        is_last = level == len(keys) - 1
         if isinstance(record, list):
             key = _index(record, key, override)  # type: ignore[assignment]
         elif not isinstance(record, dict):
             shown = MASK if any(map(is_secret, keys)) else repr(masked(record))[:SHOWN]
-            raise _no_place(override, f"what stands before {key[:SHOWN]!r} is the value {shown}")
+            raise _no_place(override, f"the value before {key[:SHOWN]!r} is {shown}, not keys")
         elif not is_last and record.get(key) is None:  # a section that the file leaves out
             record[key] = {}
         if is_last:

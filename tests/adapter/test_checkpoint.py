@@ -136,7 +136,7 @@ def test_a_pickle_where_safetensors_is_expected_is_refused(saved: Path) -> None:
 
 def test_a_pickle_under_the_name_of_safetensors_is_refused(saved: Path) -> None:
     torch.save({"x": torch.zeros(1)}, saved / checkpoint.WEIGHTS_FILE)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="Cannot read"):
         load(saved)
 
 

@@ -126,7 +126,7 @@ def test_an_unexpected_tensor_is_named(folders: dict[str, Path], tmp_path: Path)
 def test_a_truncated_file_is_named(layout: str, folders: dict[str, Path], tmp_path: Path) -> None:
     folder, home = copy(folders, layout, tmp_path)
     (home / DIT).write_bytes((home / DIT).read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=f"{DIT} cannot be read"):
+    with pytest.raises(CheckpointError, match=f"Cannot read .*{DIT}"):
         load(folder)
 
 
@@ -147,7 +147,7 @@ def test_code_hidden_in_the_vaes_pth_is_not_run(folders: dict[str, Path], tmp_pa
     folder, home = copy(folders, "original", tmp_path)
     (home / "Wan2.1_VAE.safetensors").unlink()
     torch.save({"x": Evil()}, home / "Wan2.1_VAE.pth")
-    with pytest.raises(CheckpointError, match=r"Wan2\.1_VAE\.pth cannot be read"):
+    with pytest.raises(CheckpointError, match=r"Cannot read .*Wan2\.1_VAE\.pth"):
         load(folder)
     assert not (tmp_path / "owned").exists()
 

@@ -320,7 +320,7 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     weights = save_siglip(tmp_path) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
+    with pytest.raises(CheckpointError, match=r"Cannot read .*model\.safetensors"):
         SiglipBackbone.from_pretrained(tmp_path)
 
 

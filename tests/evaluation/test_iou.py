@@ -205,7 +205,7 @@ def test_more_pairs_than_one_chunk_give_the_same_numbers() -> None:
 def test_lists_that_do_not_fit_are_an_input_error() -> None:
     with pytest.raises(InputError, match="differ in length"):
         oriented_iou(np.zeros((2, 9)), np.zeros((3, 9)))
-    with pytest.raises(InputError, match="nine numbers"):
+    with pytest.raises(InputError, match="Invalid boxes"):
         oriented_iou(np.zeros((2, 8)), np.zeros((2, 8)))
 
 

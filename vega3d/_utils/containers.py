@@ -36,6 +36,6 @@ def open_video(file: str | os.PathLike[str] | io.BytesIO) -> Any:
     # the thread that closes a decoder holds while it waits for the decoder's threads: a deadlock.
     av.logging.set_level(None)
     # An absolute path begins with no protocol: "concat:a|b" in the current folder is a file of that name.
-    place = file if isinstance(file, io.BytesIO) else os.path.abspath(file)
+    source = file if isinstance(file, io.BytesIO) else os.path.abspath(file)
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
-    return av.open(place, metadata_errors="replace", container_options=options)
+    return av.open(source, metadata_errors="replace", container_options=options)

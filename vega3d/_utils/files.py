@@ -1,8 +1,8 @@
-"""Reading and writing files so that nothing is lost and nothing that is read is run.
+"""Read and write files so that no data is lost and no code in them is run.
 
 A file is written beside its place, synchronised to disk and renamed into it: a killed process, or a power
-cut, leaves the old one or the new one. Files that cannot be read are named, and a pickle is never read where
-safetensors is expected. A path that a data set names stays inside the data set's folder.
+cut, leaves the old one or the new one. An error names the file. A pickle is never read where safetensors is
+expected. A path that a data set names stays inside the data set's folder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def write_whole(
     write: Callable[[Path], object],
     *,
     error: type[Vega3DError] = WriteError,
-    place: Callable[[Path, Path], object] | None = None,
+    move: Callable[[Path, Path], object] | None = None,
 ) -> Path:
     """Call ``write`` with a path beside ``file``, then rename the written file into place.
 
@@ -51,7 +51,7 @@ def write_whole(
         file: the final path.
         write: writes the file at the path that it is given.
         error: class of the error that is raised.
-        place: gives the written file its final name; None replaces an older file.
+        move: gives the written file its final name; None replaces an older file.
 
     Raises:
         Vega3DError: of class ``error``; the folder cannot be written; an older ``file`` is then still whole.
@@ -62,7 +62,7 @@ def write_whole(
             write(part)
             part.chmod(0o666 & ~_UMASK)  # safetensors makes its files readable for their owner only
             sync(part)
-            (place or os.replace)(part, file)
+            (move or os.replace)(part, file)
             sync(file.parent)
     finally:
         with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def write_first(
         Vega3DError: of class ``error``; the folder cannot be written.
     """
     if not file.exists():
-        write_whole(file, write, error=error, place=_link)
+        write_whole(file, write, error=error, move=_link)
 
 
 def _link(part: Path, file: Path) -> None:
@@ -105,7 +105,7 @@ def make_folder(folder: Path, *, error: type[Vega3DError] = WriteError) -> Path:
 
 
 def part_of(file: Path) -> Path:
-    """A hidden name beside ``file`` that no other writer uses; ``sweep_parts`` removes what stays of it."""
+    """A hidden unique name beside ``file``; ``sweep_parts`` removes a file that is left under it."""
     # A process id alone is not unique: two containers that share a folder both have a process 7.
     return file.with_name(f".{file.name}.{os.getpid()}-{machine()}{uuid.uuid4().hex[:8]}.part")
 
@@ -116,7 +116,7 @@ def sweep_parts(folder: Path, *, older: float = ABANDONED) -> int:
     A part is removed if its process ran on this machine and has ended, or if it is old.
 
     Args:
-        folder: whose own files are looked at; nothing below it, nothing if it is not there.
+        folder: folder whose own files are checked, without subfolders; may be missing.
         older: age in seconds at which a part goes whose writer cannot be looked up, or still runs.
 
     Returns:
@@ -156,11 +156,11 @@ def machine() -> str:
 
 
 @contextlib.contextmanager
-def writing(place: Path, *, error: type[Vega3DError] = WriteError) -> Iterator[None]:
+def writing(path: Path, *, error: type[Vega3DError] = WriteError) -> Iterator[None]:
     """Turn a failed write inside the block into one typed error.
 
     Args:
-        place: the file or folder that is written, for the message.
+        path: file or folder that is written, for the message.
         error: class of the error that is raised.
 
     Raises:
@@ -176,7 +176,7 @@ def writing(place: Path, *, error: type[Vega3DError] = WriteError) -> Iterator[N
         if isinstance(problem, RuntimeError) and not any(text in str(problem) for text in _TORCH_WRITER):
             raise
         raise error(
-            f"Cannot write {place}.",
+            f"Cannot write {path}.",
             got=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}",
             expected="a folder that can be written, on a disk with room",
             fix="free space or choose another folder, then run the same command again",
@@ -236,18 +236,18 @@ def read_json(file: Path, expected: str) -> dict[str, Any]:
 
 
 def missing(file: Path, expected: str, known: Collection[str] = ()) -> CheckpointError:
-    """The error for a file that is not there; names pickles that lie in its place, except ``known`` ones."""
-    pickles = sorted({found.name for pattern in PICKLES for found in file.parent.glob(pattern)} - {*known})
+    """The error for a missing file; names pickles beside it, except ``known`` ones."""
+    pickles = sorted({pickle.name for pattern in PICKLES for pickle in file.parent.glob(pattern)} - {*known})
     if pickles and file.suffix == ".safetensors":
         return CheckpointError(
-            f"{file.name} is missing; pickle files are not read, since they can run code.",
+            f"Missing {file.name}: pickle files are not read, since they can run code.",
             got=", ".join(pickles),
             expected=file.name,
             fix="get the safetensors version, or convert it where you trust it: "
             "safetensors.torch.save_file(state_dict, path)",
         )
     return CheckpointError(
-        f"{file.name} is missing.",
+        f"Missing {file.name}.",
         got=f"no such file in {file.parent}",
         expected=expected,
         fix="check the path, or get the files again",
@@ -255,9 +255,9 @@ def missing(file: Path, expected: str, known: Collection[str] = ()) -> Checkpoin
 
 
 def damaged(file: Path, error: Exception) -> CheckpointError:
-    """The error for a file that is there and cannot be read."""
+    """The error for an existing file that cannot be read."""
     return CheckpointError(
-        f"{file} cannot be read.",
+        f"Cannot read {file}.",
         got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
         expected="a whole file, as it was saved (a pickle under the name of safetensors is refused too)",
         fix="copy or download it again",
@@ -272,7 +272,7 @@ def inside(
     fix: str = "correct the record",
     error: type[Vega3DError] = InputError,
 ) -> Path:
-    """Path that a record of a data set names, checked to lie below the data set's folder.
+    """Path that a record of a data set names, checked to be below the data set's folder.
 
     ``root`` itself may be a link, and so may a folder directly below it: users keep media on another disk
     that way. A link further down may come with the data set, so it may not lead out. The hub's cache links
@@ -293,7 +293,7 @@ def inside(
     """
     try:
         relative = _relative(root, os.fspath(name))
-        place = root / relative
+        path = root / relative
         target = _target_outside(root, relative)
     except ValueError as problem:  # a null byte, or a character that file names cannot hold
         raise _outside(root, ascii(name), str(problem), fix, error) from None
@@ -301,7 +301,7 @@ def inside(
         raise _outside(root, repr(os.fspath(name)), "it leads out of the folder", fix, error)
     if target is not None and not follow_links:
         raise _outside(root, repr(os.fspath(name)), f"a link leads to {target}", fix, error)
-    return place
+    return path
 
 
 def _relative(root: Path, name: str) -> Path:

@@ -1,6 +1,6 @@
-"""Models by name: a folder as it is, or the wanted files of a repository on the hub; and the way back.
+"""Find models by name, in a folder or on the hub, and upload folders.
 
-This module knows no formats; whoever asks says which files are wanted and what was looked for.
+Formats are outside of this module: the caller names the files and the kind of model.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def find_folder(
 
     Args:
         path: folder or hub id.
-        revision: of the repository.
-        patterns: the files that are wanted of it.
-        error: raised if neither is there; ``what`` and ``expected`` say what was looked for.
-        what: for example ``Wan``.
-        expected: for example ``a diffusers folder``.
+        revision: revision of the repository; None takes its main branch.
+        patterns: patterns of the files to download.
+        error: class of the error if neither exists.
+        what: kind of model for the error, for example ``Wan``.
+        expected: expected layout for the error, for example ``a diffusers folder``.
     """
     if Path(path).is_dir():
         return Path(path)
@@ -40,7 +40,7 @@ def find_folder(
         return Path(snapshot_download(str(path), revision=revision, allow_patterns=list(patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
         raise error(
-            f"There is no {what} at {str(path)!r}.",
+            f"Missing {what} at {str(path)!r}.",
             got=f"no such folder, and the hub answered: {type(problem).__name__}",
             expected=expected,
             fix="check the spelling; offline, download it first and pass the folder",
@@ -59,10 +59,10 @@ def upload(
     """Upload a whole folder to the hub as one commit; returns the commit's address.
 
     Args:
-        repo: hub id; made if it is not there.
-        folder: what is uploaded.
-        private: of a repository that is made.
-        token: of the hub; None takes the one of ``hf auth login``.
+        repo: hub id; created if missing.
+        folder: folder to upload.
+        private: True makes a created repository private; None takes the hub's default.
+        token: token of the hub; None takes the one of ``hf auth login``.
         stale: pattern of files that are deleted in the repository if the folder does not have them.
         error: raised if the hub cannot be reached, or refuses.
     """
@@ -74,7 +74,7 @@ def upload(
         )
     except Exception as problem:  # the hub's client lets its network library's own errors through
         raise error(
-            f"The checkpoint could not be pushed to {repo!r}.",
+            f"Cannot push the checkpoint to {repo!r}.",
             got=f"{type(problem).__name__}: {problem}",
             expected="a hub that can be reached, and the right to write there",
             fix="check the network and `hf auth login`, or keep it with save_pretrained(folder)",

@@ -25,7 +25,7 @@ from vega3d.errors import ConfigError
 
 LOCK = ".lock"
 BEYOND = 1 << 30  # Windows locks bytes, not files; these are beyond the text, which stays readable
-_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # somebody else has it
+_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # another holder has it
 _held: set[int] = set()
 
 

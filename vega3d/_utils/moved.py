@@ -147,6 +147,6 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def warn(old: str, new: str) -> None:
-    """Tell whoever uses an old name which one to use."""
+    """Warn that an old name is used; the warning names the new one."""
     message = f"{old} is now {new}. The old name goes with version 0.3."
     warnings.warn(message, DeprecationWarning, stacklevel=3)

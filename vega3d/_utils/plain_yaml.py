@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
             raise
         except Exception as error:  # PyYAML lets whatever int, float and datetime raise through
             kind = _KINDS.get(node.tag.removeprefix(_TAG), "plain value")
-            raise _refused(f"this is no {kind} ({type(error).__name__})", node) from None
+            raise _refused(f"this is not a valid {kind} ({type(error).__name__})", node) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping; refuses a key that stands twice."""
@@ -79,7 +79,7 @@ def parsed(text: str) -> Any:
     """The value that a YAML text stands for.
 
     Raises:
-        ValueError: it is no YAML, uses a tag, or is too long, deep or large.
+        ValueError: it is not YAML, uses a tag, or is too long, deep or large.
     """
     if len(text) > LONGEST:
         raise ValueError(f"more than {LONGEST:,} bytes")
@@ -87,8 +87,8 @@ def parsed(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader: no tag makes an object
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        raise ValueError(f"{place}{error.problem}") from None
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        raise ValueError(f"{position}{error.problem}") from None
     except yaml.YAMLError as error:  # of the reader: a character that no YAML has
         raise ValueError(str(getattr(error, "reason", type(error).__name__))) from None
     except (ValueError, OverflowError, IndexError) as error:  # of the scanner: no such character
@@ -122,11 +122,11 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _require_plain(node: yaml.Node) -> None:
-    """Refuse tags, keys that are no text, and characters that no file or path can have."""
+    """Refuse tags, keys that are not text, and characters that no file or path can have."""
     if isinstance(node, yaml.MappingNode):
         for key, _ in node.value:
             if key.tag != f"{_TAG}str" or not isinstance(key, yaml.ScalarNode):
-                raise _refused("a key that is no text", key)
+                raise _refused("a key that is not text", key)
     if node.tag not in _PLAIN:
         raise _refused("a tag", node)
     if isinstance(node, yaml.ScalarNode):

@@ -146,14 +146,14 @@ class _Download:
                 self._check(target, ipaddress.ip_address(target))
             connection = socket.create_connection((host, port), timeout)
         else:
-            connection = _first([self._checked(host, place) for place in _lookup(host, port)], timeout)
+            connection = _first([self._checked(host, endpoint) for endpoint in _lookup(host, port)], timeout)
         with self._lock:
             self._sockets.append(connection.dup())  # TLS takes the original over
         return connection
 
-    def _checked(self, host: str, place: tuple[Any, ...]) -> tuple[Any, ...]:
-        self._check(host, ipaddress.ip_address(place[0]))
-        return place
+    def _checked(self, host: str, endpoint: tuple[Any, ...]) -> tuple[Any, ...]:
+        self._check(host, ipaddress.ip_address(endpoint[0]))
+        return endpoint
 
     def _check(self, host: str, address: Address) -> None:
         if refused(address) and not _allowed(host, address):
@@ -201,12 +201,12 @@ def _lookup(host: str, port: int) -> list[tuple[Any, ...]]:
     return [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def _first(places: list[tuple[Any, ...]], timeout: float | None) -> socket.socket:
+def _first(endpoints: list[tuple[Any, ...]], timeout: float | None) -> socket.socket:
     """A connection to the first of these addresses that answers."""
     problem: OSError = OSError("no address")
-    for place in places:
+    for endpoint in endpoints:
         try:
-            return socket.create_connection(place[:2], timeout)  # a number, which is not looked up again
+            return socket.create_connection(endpoint[:2], timeout)  # a number, which is not looked up again
         except OSError as error:
             problem = error
     raise problem
@@ -249,8 +249,8 @@ def _connecting(kind: Any, download: _Download, request: urllib.request.Request)
 
     def made(host: str, **settings: Any) -> Any:
         connection = kind(host, **settings)
-        connection._create_connection = lambda place, timeout, source: download.connect(
-            place[0], place[1], target, timeout
+        connection._create_connection = lambda endpoint, timeout, source: download.connect(
+            endpoint[0], endpoint[1], target, timeout
         )
         return connection
 

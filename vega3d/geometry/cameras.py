@@ -3,7 +3,7 @@
 Conventions, once for the whole library: camera axes are OpenCV's (x right, y down, z forward); a pose is
 camera-to-world, (4, 4); the world is right-handed with z up; lengths are metres. The *centre* of the pixel
 in column i and row j lies at (i + 0.5, j + 0.5). Depth is z-depth (along the optical axis), not range.
-This module knows no distortion and no rolling shutter.
+Distortion and rolling shutter are not modelled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[np.floating]
 def intrinsics(width: int, height: int, fov_x: float) -> Array:
     """(3, 3) matrix of a camera with square pixels; ``fov_x`` is the horizontal field of view in degrees."""
     if not 0 < fov_x < 180:
-        raise InputError("Field of view out of range.", got=fov_x, expected="degrees in (0, 180)")
+        raise InputError(f"Invalid field of view: {fov_x}.", got=fov_x, expected="degrees in (0, 180)")
     focal = 0.5 * width / np.tan(np.radians(fov_x) / 2)
     return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
@@ -72,6 +72,6 @@ def _unit(vector: Array) -> Array:
     norm = float(np.linalg.norm(vector))
     if norm < 1e-9:
         raise InputError(
-            "A camera direction has no length: eye and target (or up) coincide.", got=vector.tolist()
+            "Invalid camera direction of length 0: eye and target (or up) coincide.", got=vector.tolist()
         )
     return vector / norm

@@ -13,7 +13,7 @@ to about 1e-12 elsewhere.
 
 A row is ``(cx, cy, cz, sx, sy, sz, a, b, c)``: metres and radians, R = Rz(a) Rx(b) Ry(c) (intrinsic ZXY, the
 convention of EmbodiedScan's 9-DoF boxes). Negative sizes count by their absolute value; a box without volume,
-or with a number that is not finite, overlaps nothing. This module knows no files, labels or thresholds.
+or with a number that is not finite, overlaps nothing. This module handles numbers only.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def oriented_iou(a: ArrayLike, b: ArrayLike) -> Array:
     first, second = _nine(a), _nine(b)
     if len(first) != len(second):
         raise InputError(
-            "Boxes are compared pair by pair, and the two lists differ in length.",
+            "Invalid boxes: they are compared pair by pair, and the two lists differ in length.",
             got=f"{len(first)} and {len(second)}",
             expected="the same number of boxes",
             fix="call oriented_iou_matrix for all pairs",
@@ -110,11 +110,11 @@ def aligned_iou(a: ArrayLike, b: ArrayLike, *, epsilon: float = 0.0) -> Array:
         b: (..., 6) boxes.
         epsilon: added to the union, as published scorers do (so an exact 0.5 may be a miss).
     """
-    one, two = (np.asarray(boxes, dtype=getattr(boxes, "dtype", np.float64)) for boxes in (a, b))
+    first, second = (np.asarray(boxes, dtype=getattr(boxes, "dtype", np.float64)) for boxes in (a, b))
     with np.errstate(all="ignore"):
-        half_a, half_b = np.abs(one[..., 3:6]) / 2, np.abs(two[..., 3:6]) / 2
-        low = np.maximum(one[..., :3] - half_a, two[..., :3] - half_b)
-        high = np.minimum(one[..., :3] + half_a, two[..., :3] + half_b)
+        half_a, half_b = np.abs(first[..., 3:6]) / 2, np.abs(second[..., 3:6]) / 2
+        low = np.maximum(first[..., :3] - half_a, second[..., :3] - half_b)
+        high = np.minimum(first[..., :3] + half_a, second[..., :3] + half_b)
         shared = np.clip(high - low, 0, None).prod(axis=-1)
         volumes = (2 * half_a).prod(axis=-1) + (2 * half_b).prod(axis=-1)
         ratio = shared / (volumes - shared + np.asarray(epsilon, dtype=shared.dtype))
@@ -128,7 +128,7 @@ def _nine(boxes: ArrayLike) -> Array:
         return np.zeros((0, 9))
     if rows.ndim != 2 or rows.shape[1] not in (6, 9):
         raise InputError(
-            "A box is a row of nine numbers.",
+            f"Invalid boxes of shape {np.shape(boxes)}.",
             got=f"an array of shape {np.shape(boxes)}",
             expected="(n, 9): centre, size, ZXY angles; or (n, 6): centre, size",
             fix="reshape, or fill the angles with zeros",

@@ -1,7 +1,7 @@
-"""Where the embedded default models ("pico") lie.
+"""Paths of the embedded default models ("pico").
 
-Decision: this module only knows *paths*. The folders are ordinary `from_pretrained` folders of stock
-classes, so whoever wants a model loads it the way they load any other one. Nothing here imports torch.
+Decision: this module gives *paths* only. The folders are ordinary `from_pretrained` folders of stock classes,
+and are loaded like any other model. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def pico_path(part: Literal["host", "wan"]) -> Path:
     folder = PICO_DIR / part
     if not (folder / _PARTS[part]).is_file():
         raise CheckpointError(
-            f"The embedded pico {part} model is not in this installation.",
+            f"Missing pico {part} model in this installation.",
             got=str(folder),
             expected=f"a folder with {_PARTS[part]}",
             fix="reinstall vega3d, or build it again: train/pico/host.py, train/pico/wan.py",
