@@ -57,13 +57,13 @@ def test_ask_as_json_says_what_answered(room: str, capsys: pytest.CaptureFixture
 def test_pico_says_plainly_that_it_only_knows_rooms(other: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["ask", other, QUESTION])
     err = capsys.readouterr().err
-    assert "only know vega3d's rooms" in err
+    assert "trained on vega3d's rooms only" in err
     assert "--model Qwen/Qwen2.5-VL-3B-Instruct --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers" in err
 
 
 def test_pico_does_not_warn_about_a_rooms_video(room: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["ask", room, QUESTION])
-    assert "only know" not in capsys.readouterr().err
+    assert "rooms only" not in capsys.readouterr().err
 
 
 def test_quiet_leaves_standard_error_empty(room: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of ``vega3d cache`` share: rows, settings, generator, and what is said about them."""
+"""Shared parts of ``vega3d cache``: rows, settings, generator, and messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN = 20  # problems that are listed
 
 
 def require_media(arguments: argparse.Namespace) -> None:
-    """Fail before anything is made if no media are named.
+    """Refuse a command without media, before anything is written.
 
     Raises:
         ConfigError: neither annotations nor media.
@@ -35,7 +35,7 @@ def require_media(arguments: argparse.Namespace) -> None:
 
     if not arguments.annotations and not arguments.media:
         raise ConfigError(
-            "No media are named.",
+            "Missing media: annotation files or --media.",
             got="no annotation file and no --media",
             expected="at least one of them",
             fix="vega3d cache ... train.json, or --media a.mp4 b.mp4",
@@ -54,7 +54,7 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row | Vega3DError]:
 
 
 def needs_of(arguments: argparse.Namespace, settings: Any, identity: Any) -> JobPlanner:
-    """What rows need under some settings; without ``identity`` files are not read."""
+    """Planner of the jobs that rows need; without ``identity``, files are not read."""
     from vega3d.cache import JobPlanner
 
     if arguments.host is not None:
@@ -67,36 +67,36 @@ def asked_by(arguments: argparse.Namespace, store: FeatureStore) -> tuple[list[P
     """Media that cannot be used, and the jobs that the options ask of a store."""
     settings = stored_config(store, None).backbone
     needs = needs_of(arguments, settings, store.identity)
-    return parted([one for row in tracked(needs.of(rows_of(arguments)), "reading", "row") for one in row])
+    return parted([job for row in tracked(needs.of(rows_of(arguments)), "reading", "row") for job in row])
 
 
-def parted(found: Iterable[Any]) -> tuple[list[Problem], list[EncodeJob]]:
-    """Problems and jobs."""
+def parted(results: Iterable[Any]) -> tuple[list[Problem], list[EncodeJob]]:
+    """Separate problems from jobs."""
     from vega3d.cache import Problem
 
     problems: list[Problem] = []
     jobs: list[EncodeJob] = []
-    for one in found:
-        (problems if isinstance(one, Problem) else jobs).append(one)
+    for result in results:
+        (problems if isinstance(result, Problem) else jobs).append(result)
     return problems, jobs
 
 
 def checked(store: FeatureStore, *, media: bool) -> tuple[list[Damage], int]:
-    """What is wrong with a store, and how many runs are whole."""
+    """Damages of a store, and the number of its intact runs."""
     from vega3d.cache.maintenance import check
     from vega3d.store.feature_store import Damage
 
     damages, sound = [], 0
-    for one in tracked(check(store, media=media), "reading", "run"):
-        if isinstance(one, Damage):
-            damages.append(one)
+    for result in tracked(check(store, media=media), "reading", "run"):
+        if isinstance(result, Damage):
+            damages.append(result)
         else:
             sound += 1
     return damages, sound
 
 
 def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
-    """The settings that the options name."""
+    """Settings that the options name."""
     import dataclasses
 
     from vega3d.checkpoint import load
@@ -107,7 +107,7 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
 
     if arguments.model is None and arguments.backbone is None:
         raise ConfigError(
-            "No generator is named.",
+            "Missing generator: --backbone or --model.",
             got="neither --backbone nor --model",
             expected="a Wan2.1, or a vega3d checkpoint that names one",
             fix="--backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers, or --backbone pico to try it out",
@@ -120,7 +120,7 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
 
 
 def stored_config(store: FeatureStore, path: str | None) -> Vega3DConfig:
-    """The settings that a store was built with, with the generator at another place if one is given."""
+    """Settings that a store was built with; ``path`` replaces the generator's path if given."""
     from vega3d.config import Vega3DConfig
 
     record = {**store.backbone} if path is None else {**store.backbone, "path": pico_or(path, "wan")}
@@ -128,7 +128,7 @@ def stored_config(store: FeatureStore, path: str | None) -> Vega3DConfig:
 
 
 def refuse_other_settings(arguments: argparse.Namespace, store: FeatureStore) -> None:
-    """Settings that an existing store contradicts are an error."""
+    """Refuse settings that contradict an existing store."""
     if arguments.model is not None or arguments.set:
         from vega3d.registry import backbone_record
 
@@ -138,7 +138,7 @@ def refuse_other_settings(arguments: argparse.Namespace, store: FeatureStore) ->
 
 
 def load_generator(arguments: argparse.Namespace, config: Vega3DConfig) -> Backbone:
-    """The generator of a config on the device that the options name."""
+    """Load the generator of a config on the device that the options name."""
     from vega3d.backbones.loading import load_backbone
     from vega3d.pipeline import device_of
 
@@ -163,14 +163,14 @@ def provenance_of(backbone: Any) -> dict[str, str]:
 
 
 def pico_or(name: str, part: Literal["host", "wan"]) -> str:
-    """A path, or the shipped one."""
+    """Path of a model; ``pico`` gives the shipped one."""
     from vega3d.pico import pico_path
 
     return str(pico_path(part)) if name == "pico" else name
 
 
 def is_store(path: str) -> bool:
-    """Whether there is a store."""
+    """True if a path holds a store."""
     from pathlib import Path
 
     from vega3d.store import manifest
@@ -179,7 +179,7 @@ def is_store(path: str) -> bool:
 
 
 def say_problems(problems: list[Problem]) -> int:
-    """List what could not be used; returns the exit code."""
+    """Print the media that could not be used; returns the exit code."""
     for problem in problems[:SHOWN]:
         print(f"{problem.where}: {problem.error}", file=sys.stderr)
     if problems:
@@ -189,7 +189,7 @@ def say_problems(problems: list[Problem]) -> int:
 
 
 def in_bytes(count: float) -> str:
-    """A size for people."""
+    """A size in bytes as readable text."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

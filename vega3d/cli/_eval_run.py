@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     samples = [p.samples(root, follow_links=arguments.follow_links)[: arguments.limit] for p in protocols]
     share, assistant = _share(arguments.device), _load(arguments)
     errors = sum(
-        _run_task(arguments, protocol, own, assistant, share)
-        for protocol, own in zip(protocols, samples, strict=True)
+        _run_task(arguments, protocol, task_samples, assistant, share)
+        for protocol, task_samples in zip(protocols, samples, strict=True)
     )
     if share.rank == 0 and len(protocols) > 1:
         from vega3d.evaluation.run.report import write_overview

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from vega3d.pipeline import Pipeline
 
 ONLY_ROOMS = (
-    "note: the shipped pico models only know vega3d's rooms, and this video is not one of them:\n"
+    "note: the shipped pico models are trained on vega3d's rooms only, and this video is not one of them:\n"
     "      do not trust the answer. For real videos pass real models, for example\n"
     "        --model Qwen/Qwen2.5-VL-3B-Instruct --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers\n"
 )
 PICO_WORLD = 2
 OTHER_WORLD = (
     "note: the shipped pico host was trained on world 2 of vega3d's rooms, and this is another one:\n"
-    "      do not trust the answer. `vega3d rooms make` makes rooms that it knows.\n"
+    "      do not trust the answer. `vega3d rooms make` makes rooms of its world.\n"
 )
 UNTRAINED = (
     "note: projector and fusion are untrained, so the answer is the host's own (no checkpoint was given).\n"
@@ -60,15 +60,15 @@ def notes(pipeline: Pipeline, video: str) -> list[str]:
     """Notes without which an answer is easily misread."""
     from vega3d.rooms import rooms_source
 
-    found = []
+    lines = []
     seed_and_version = rooms_source(video)
     if pipeline.name == "pico" and seed_and_version is None:
-        found.append(ONLY_ROOMS)
+        lines.append(ONLY_ROOMS)
     elif pipeline.name == "pico" and seed_and_version and seed_and_version[1] != PICO_WORLD:
-        found.append(OTHER_WORLD)
+        lines.append(OTHER_WORLD)
     if not pipeline.trained:
-        found.append(UNTRAINED)
-    return found
+        lines.append(UNTRAINED)
+    return lines
 
 
 def require_video(path: str) -> None:

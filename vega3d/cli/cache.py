@@ -135,8 +135,8 @@ def _estimate(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     form = FeatureFormat(arguments.grid, arguments.precision, arguments.cells)
     settings = config.backbone
-    found = [one for row in needs_of(arguments, settings, None).of(rows_of(arguments)) for one in row]
-    problems, asked = parted(found)
+    planned = [job for row in needs_of(arguments, settings, None).of(rows_of(arguments)) for job in row]
+    problems, asked = parted(planned)
     jobs = list({job.key.digest: job for job in asked}.values())
     cost = cost_of(jobs, settings, form)
     device, dtype = device_of(arguments.device), getattr(torch, getattr(settings, "dtype", "float32"))
@@ -174,8 +174,8 @@ def _build(arguments: argparse.Namespace) -> int:
     store.require_fingerprint(backbone.fingerprint(), backbone_record(backbone.spec.config))
     needs = needs_of(arguments, backbone.spec.config, store.identity)
     rank = os.environ.get("RANK")
-    found = [one for row in tracked(needs.of(rows_of(arguments)), "planning", "row") for one in row]
-    problems, asked = parted(found)
+    planned = [job for row in tracked(needs.of(rows_of(arguments)), "planning", "row") for job in row]
+    problems, asked = parted(planned)
     jobs = list({job.key.digest: job for job in asked}.values())
     with bar("computing" if rank is None else f"computing, rank {rank}", "run") as progress:
         report = build(store, backbone, jobs, provenance=provenance_of(backbone), progress=progress)
@@ -218,9 +218,7 @@ def _repair(arguments: argparse.Namespace) -> int:
         problems, computed = report.problems, report.computed
     print(f"{len(damages):,} dropped, {computed:,} computed again, {sound:,} were whole")
     if len(jobs) < len(damages):
-        print(
-            "the rest is stale, or nobody can say what it was: `vega3d cache build` computes what is needed"
-        )
+        print("the rest is stale, or its description is lost: `vega3d cache build` computes what is needed")
     return say_problems(problems)
 
 
@@ -230,19 +228,19 @@ def _stats(arguments: argparse.Namespace) -> int:
 
     store = FeatureStore(arguments.store)
     problems, asked = asked_by(arguments, store) if arguments.annotations or arguments.media else ([], [])
-    found = statistics(store, (job.key.digest for job in asked))
+    totals = statistics(store, (job.key.digest for job in asked))
     print(
         f"{store.backbone['type']}, mode {store.backbone.get('mode', '-')}, fingerprint {store.fingerprint}"
     )
     print(f"grid {store.form.grid}, {store.form.precision}, files identified by {store.identity}")
-    print(f"{found.runs:,} runs of {found.frames:,} frames of {found.media:,} media")
-    print(f"{in_bytes(found.bytes)} in {found.shards:,} shards")
-    for line, count in found.provenance.most_common():
+    print(f"{totals.runs:,} runs of {totals.frames:,} frames of {totals.media:,} media")
+    print(f"{in_bytes(totals.bytes)} in {totals.shards:,} shards")
+    for line, count in totals.provenance.most_common():
         print(f"{count:,} shards: {line}")
     if asked:
-        each = f"{found.sharing:.2f} times each"
-        print(f"{found.references:,} runs asked for, {found.needed:,} different ({each})")
-        print(f"{found.covered:,} of them are stored, {found.needed - found.covered:,} are not")
+        each = f"{totals.sharing:.2f} times each"
+        print(f"{totals.references:,} runs asked for, {totals.needed:,} different ({each})")
+        print(f"{totals.covered:,} of them are stored, {totals.needed - totals.covered:,} are not")
     return say_problems(problems)
 
 

@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         gpus=arguments.gpus,
         device=arguments.device,
     )
-    found = estimate(setup)
-    print(json.dumps(found.to_dict(), indent=2) if arguments.json else as_text(found))
+    costs = estimate(setup)
+    print(json.dumps(costs.to_dict(), indent=2) if arguments.json else as_text(costs))
     return 0
 
 

@@ -103,15 +103,15 @@ def run_compare(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "Invalid --draws.", got=arguments.draws, expected="100 or more", fix="leave --draws out"
         )
-    found = compare(Path(arguments.first), Path(arguments.second), draws=arguments.draws)
+    result = compare(Path(arguments.first), Path(arguments.second), draws=arguments.draws)
     if arguments.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(result, indent=1))
         return 0
-    print(f"{found['task']}: {found['paired']} paired questions in {found['scenes']} scenes", end="")
-    print(f", {found['left_out']} left out")
+    print(f"{result['task']}: {result['paired']} paired questions in {result['scenes']} scenes", end="")
+    print(f", {result['left_out']} left out")
     for name in ("macro", "micro"):
-        print(f"{name:8} {_line(found[name])}")
-    for kind, difference in found["kinds"].items():
+        print(f"{name:8} {_line(result[name])}")
+    for kind, difference in result["kinds"].items():
         print(f"  {_printable(kind):32} {100 * difference:+.2f}")
     return 0
 
@@ -172,11 +172,11 @@ def _printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _line(found: dict[str, Any]) -> str:
-    if found["difference"] is None:
+def _line(result: dict[str, Any]) -> str:
+    if result["difference"] is None:
         return "nothing to compare"
-    line = f"{100 * found['first']:.2f} -> {100 * found['second']:.2f}   {100 * found['difference']:+.2f}"
-    if found["interval_95"] is None:
+    line = f"{100 * result['first']:.2f} -> {100 * result['second']:.2f}   {100 * result['difference']:+.2f}"
+    if result["interval_95"] is None:
         return line + "   (one scene: no interval)"
-    low, high = (100 * edge for edge in found["interval_95"])
+    low, high = (100 * edge for edge in result["interval_95"])
     return line + f"   95 % interval {low:+.2f} to {high:+.2f}"

@@ -1,4 +1,4 @@
-"""``vega3d export CHECKPOINT OUT``: what a run trained, for others to load."""
+"""``vega3d export CHECKPOINT OUT``: write the trained parts of a run as a loadable checkpoint."""
 
 from __future__ import annotations
 

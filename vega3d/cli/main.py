@@ -35,7 +35,7 @@ EPILOG = """examples:
   vega3d ask out/rooms/NAME.mp4 "How many chairs are there?"
   vega3d look out/rooms/NAME.mp4 -o out/look     what the generator sees, where the gate looks
 
-Without --model the tiny shipped models answer ("pico"); they only know rooms.
+Without --model the tiny shipped models answer ("pico"); they are trained on rooms only.
 """
 
 

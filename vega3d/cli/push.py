@@ -1,4 +1,4 @@
-"""``vega3d push CHECKPOINT REPO``: what a run trained, on the hub."""
+"""``vega3d push CHECKPOINT REPO``: upload the trained parts of a run to the hub."""
 
 from __future__ import annotations
 

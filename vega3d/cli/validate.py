@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, print, and say by the exit code whether a run can start."""
+    """Check, print, and return 1 if a run cannot start."""
     from vega3d.training.validation import Options, validate
     from vega3d.training.validation.text import as_text
 
