@@ -106,5 +106,5 @@ def test_files_of_no_processor_are_refused(published: Path) -> None:
     tokens = json.loads((published / "tokenizer_config.json").read_text())
     tokens.pop("processor_class", None)
     (published / "tokenizer_config.json").write_text(json.dumps(tokens))
-    with pytest.raises(HostError, match="name no processor class"):
+    with pytest.raises(HostError, match="Missing processor class"):
         Vega3DProcessor.from_pretrained(published, image_only=True)

@@ -1,6 +1,6 @@
-"""The arguments of a direct processor call as requests: flat lists of pictures, videos and groups.
+"""Convert the arguments of a direct processor call to requests: flat lists of pictures, videos and groups.
 
-This module decodes nothing and knows no host.
+Nothing is decoded here, and nothing depends on a host.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from vega3d.inputs.messages import VideoRequest, limits_of, named_groups, sampli
 
 
 def require_text(text: Any) -> None:
-    """Refuse what is neither text nor None.
+    """Refuse arguments that are neither text nor None.
 
     Raises:
-        InputError: it is something else, for example a picture.
+        InputError: the argument is of another type, for example a picture.
     """
     if text is None or isinstance(text, str):
         return
@@ -35,31 +35,31 @@ def require_text(text: Any) -> None:
 
 
 def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> None:
-    """Count the media tokens of rendered text: one that somebody wrote would take another's medium.
+    """Count the media tokens of rendered text: a token typed by a user would take the medium of another.
 
     Args:
         text: one prompt or several; None checks nothing.
-        media: for each media token, how many media there are.
+        media: number of media for each media token.
 
     Raises:
         InputError: tokens and media do not agree, or the text cannot be written as UTF-8.
     """
     texts = [text] if isinstance(text, str) else text or []
     for token, count in media.items():
-        found = sum(prompt.count(token) for prompt in texts)
-        if texts and found != count:
+        written = sum(prompt.count(token) for prompt in texts)
+        if texts and written != count:
             raise InputError(
-                f"The text holds {token} {found} times, for {count} media.",
-                got=f"{found} of {token}",
+                f"Invalid text: it has {token} {written} times, for {count} media.",
+                got=f"{written} of {token}",
                 expected=f"{count}, one for each medium",
-                fix=f"take {token} out of what a message says, or give one placeholder for each medium",
+                fix=f"remove {token} from the text of the message, or give one placeholder for each medium",
             )
     for prompt in texts:
         try:
             prompt.encode()
         except UnicodeEncodeError as error:
             raise InputError(
-                "The text holds half of a character.",
+                "Invalid text: it has half of a character.",
                 got=ascii(prompt[error.start : error.end]),
                 expected="text that can be written as UTF-8",
                 fix="remove the lone surrogate",
@@ -67,7 +67,7 @@ def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> No
 
 
 def flat_images(images: Any) -> list[Any]:
-    """Pictures of the whole batch in order, from one, a list, or a list for each row."""
+    """Pictures of the whole batch in order, from one picture, a list, or a list for each row."""
     if images is None:
         return []
     if not isinstance(images, (list, tuple)):
@@ -104,7 +104,7 @@ def video_requests(
     for name, values in (("video_metadata", described), ("fps", rates)):
         if len(values) != len(sources):
             raise InputError(
-                f"{name} is not one entry a video.",
+                f"Invalid {name}: it must have one entry for each video.",
                 got=f"{len(values)} entries for {len(sources)} videos",
                 expected=f"{len(sources)} entries",
                 fix="pass one entry for each video, in order",
@@ -140,7 +140,7 @@ def _is_described(video: Any) -> bool:
 def _apart(sources: list[Any], metadata: Any) -> tuple[list[Any], list[Any]]:
     if metadata is not None:
         raise InputError(
-            "A video is described twice.",
+            "Invalid video_metadata: a video is described twice.",
             got="pairs of frames and metadata, and video_metadata",
             expected="one of the two",
             fix="leave video_metadata out, or split the pairs: videos, video_metadata = zip(*videos)",
@@ -160,7 +160,7 @@ def image_groups(
         names: clips as a name (or None) for each image; instead of ``groups``.
 
     Raises:
-        InputError: both are given, a group is empty, names an image twice or one that does not exist.
+        InputError: both are given, a group is empty, or it names an image twice or a missing one.
     """
     if groups is not None and names is not None:
         raise _bad_groups("both image_groups and clips", "one of the two")

@@ -1,4 +1,4 @@
-"""Arguments of a call to the adapter: which are media, and which of them need each other.
+"""Arguments of a call to the adapter: the media among them, and their dependencies.
 
 This module reads names, presence and lengths only; it encodes nothing.
 """

@@ -33,7 +33,7 @@ class Clip:
 
     Attributes:
         frames: (T, 3, H, W) decoded frames of the generator; uint8, or float in [0, 1]. T is 0 where
-            nobody needs them: ``cached`` is a hit, and there is no further stream.
+            they are not needed: ``cached`` is a hit, and there is no further stream.
         plan: how the frames belong to the host's.
         items: index of the video among the batch's videos; or, for each frame of the host, of the image among
             the batch's images.
@@ -116,14 +116,12 @@ def flat_clips(clips: Any) -> list[Clip]:
     Raises:
         InputError: something else is among them.
     """
-    found: list[Clip] = []
+    flat: list[Clip] = []
     for sample in clips if clips is not None else ():
         if isinstance(sample, Clip):
-            found.append(sample)
+            flat.append(sample)
             continue
-        counts = {
-            kind: sum(len(clip.items) for clip in found if clip.modality == kind) for kind in MODALITIES
-        }
+        counts = {kind: sum(len(clip.items) for clip in flat if clip.modality == kind) for kind in MODALITIES}
         if not isinstance(sample, (list, tuple)) or not all(isinstance(clip, Clip) for clip in sample):
             raise InputError(
                 "Invalid generative_clips.",
@@ -131,8 +129,8 @@ def flat_clips(clips: Any) -> list[Clip]:
                 expected="clips as Vega3DProcessor returned them",
                 fix="pass the batch as it is; the key holds no tensors",
             )
-        found += [clip.renumbered(counts[clip.modality]) for clip in sample]
-    return found
+        flat += [clip.renumbered(counts[clip.modality]) for clip in sample]
+    return flat
 
 
 def clips_from_tensors(
@@ -211,5 +209,5 @@ def _of_images(planner: Planner, images: Sequence[Tensor], group: Sequence[int])
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     require_one_size(group, sizes)
     plan = planner(range(len(group)))
-    frames = torch.stack([images[group[at]] for at in plan.generative])
+    frames = torch.stack([images[group[position]] for position in plan.generative])
     return Clip(frames, plan, tuple(group), sizes[group[0]], modality="image")

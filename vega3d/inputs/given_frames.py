@@ -4,7 +4,7 @@ A script from a Qwen model card calls it, and hands the frames to the host's pro
 the host's inputs have to stay what they were, so the host's processor gets such frames untouched, together
 with the times that it assumes if none are given. The generator gets them as uint8.
 
-This module knows no clips and no messages.
+Clips and messages are outside of this module.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def assumed_metadata(host: Any, count: int, sampled: bool) -> dict[str, Any]:
     """
     metadata = VideoMetadata(total_num_frames=count, frames_indices=list(range(count)))
     if host.video_processor.do_sample_frames and not sampled:
-        metadata.frames_indices = [int(at) for at in host.video_processor.sample_frames(metadata=metadata)]
+        metadata.frames_indices = [
+            int(index) for index in host.video_processor.sample_frames(metadata=metadata)
+        ]
     taken = len(metadata.frames_indices)
     if type(host).__name__ not in WITHOUT_TIMES:
         warnings.warn(

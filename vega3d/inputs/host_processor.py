@@ -1,11 +1,11 @@
-"""How a transformers processor is driven: a size for each medium, one spare frame, no torchvision.
+"""Calls of a transformers processor: a size for each medium, one spare frame, no torchvision.
 
-A host's processor takes one size for all media of a call; people give limits for each of them. So where
-limits are given, its own image or video processor is called once a medium, each time with that medium's size,
-and what comes back is joined. Without torchvision there is no video processor at all; a stand-in keeps its
-settings on disk and says what to install when a video really comes.
+A host's processor takes one size for all media of a call, while users set limits for each medium. So where
+limits are given, its image or video processor is called once for each medium with that medium's size, and the
+results are joined. Without torchvision there is no video processor. A stand-in keeps its settings on disk and
+refuses videos with an error that names the package to install.
 
-Nothing about the time of a video's frames is left to a default of the host's.
+The times of a video's frames are never left to a default of the host.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def videos_need_torchvision() -> DependencyError:
     """The error for a video in an environment without torchvision: names the matching release."""
     minor = int(torch.__version__.split(".")[1]) + 15  # torch 2.n belongs to torchvision 0.(n + 15)
     return DependencyError(
-        "The host's video processor needs torchvision, which is not installed or does not load.",
+        "Missing torchvision: the host's video processor needs it, and it is not installed or does not load.",
         got=f"torch {torch.__version__}, no usable torchvision",
         expected=f"torchvision 0.{minor}",
         fix=f'pip install --no-deps "torchvision==0.{minor}.*"; or pass the frames as images declared one'
@@ -65,7 +65,7 @@ def videos_need_torchvision() -> DependencyError:
 
 
 class NoVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]  # transformers is untyped here
-    """Stands where the host's video processor would be; keeps its settings, refuses videos."""
+    """Stand-in for the host's video processor; keeps its settings, refuses videos."""
 
     merge_size = 2
     temporal_patch_size = 2
@@ -127,7 +127,7 @@ def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, video
     name = next((entry["processor_class"] for entry in stated if entry.get("processor_class")), None)
     if name is None or not hasattr(transformers, name):
         raise HostError(
-            f"The files of {path!r} name no processor class of transformers.",
+            f"Missing processor class: the files of {path!r} name none of transformers.",
             got=name,
             expected="for example Qwen2_5_VLProcessor, in processor_config.json or preprocessor_config.json",
             fix="pass the folder of a Qwen-VL, or build its processor yourself and pass that",
@@ -136,14 +136,14 @@ def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, video
 
 
 def check_aspect(width: int, height: int, name: str) -> None:
-    """Raise what a host would raise for a strip, but before anything is computed, and naming the medium.
+    """Refuse a strip as a host would, but before anything is computed, and with the name of the medium.
 
     Raises:
         MediaError: one side is more than 200 times the other.
     """
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise MediaError(
-            f"{name} is too long and thin for the host.",
+            f"Invalid size: {name} is too long and thin for the host.",
             got=f"{width}x{height}, {max(width, height) / min(width, height):.0f} : 1",
             expected=f"at most {MAX_ASPECT} : 1, the limit of Qwen-VL",
             fix="crop or pad it",
@@ -151,10 +151,10 @@ def check_aspect(width: int, height: int, name: str) -> None:
 
 
 def check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
-    """Raise if a picture is a strip, or if pictures of one clip differ in size.
+    """Refuse pictures that are strips, and pictures of one clip that differ in size.
 
     Raises:
-        MediaError: as above.
+        MediaError: a picture is a strip, or sizes differ.
     """
     for number, picture in enumerate(pictures):
         check_aspect(picture.shape[2], picture.shape[1], f"Image {number}")
@@ -272,9 +272,9 @@ class _Sized:
 
     def _bounds(self, limits: Limits, call: Mapping[str, Any]) -> tuple[int, int]:
         """Smallest and largest area; a side that is not given is the host's own, moved only if they cross."""
-        own = dict(self._own("size", call))
-        low = limits.min_pixels or min(own["shortest_edge"], limits.max_pixels or math.inf)
-        high = limits.max_pixels or max(own["longest_edge"], limits.min_pixels or 0)
+        defaults = dict(self._own("size", call))
+        low = limits.min_pixels or min(defaults["shortest_edge"], limits.max_pixels or math.inf)
+        high = limits.max_pixels or max(defaults["longest_edge"], limits.min_pixels or 0)
         return int(low), int(high)
 
     def _resized(self, frames: Tensor, size: tuple[int, int], call: Mapping[str, Any]) -> Tensor:
@@ -282,7 +282,7 @@ class _Sized:
         factor = self._own("patch_size", call) * self._own("merge_size", call)
         low, high = (tokens * factor**2 for tokens in RESIZED_TOKENS)
         height, width = max(size[0], factor), max(size[1], factor)
-        check_aspect(width, height, "The size that is asked for")
+        check_aspect(width, height, "the requested size")
         sides = smart_resize(height, width, factor, low, high)
         return F.interpolate(frames, size=sides, mode="bicubic", antialias=True)
 
@@ -292,7 +292,7 @@ class SizedImages(_Sized):
 
     def __call__(self, images: Any, **call: Any) -> BatchFeature:
         """As the host's own, for a list of uint8 (3, H, W)."""
-        parts = [self._one(image, at, call) for image, at in zip(images, self._limits, strict=True)]
+        parts = [self._one(image, limits, call) for image, limits in zip(images, self._limits, strict=True)]
         return _joined(parts)
 
     def _one(self, image: Tensor, limits: Limits, call: Mapping[str, Any]) -> BatchFeature:
@@ -332,9 +332,9 @@ class SizedVideos(_Sized):
 
     def _clip_wide(self, limits: Limits, frames: int, merged: int, call: Mapping[str, Any]) -> dict[str, Any]:
         """Limits are areas of one frame; here they must bound the clip, so they are multiplied out."""
-        own = dict(self._own("size", call))
-        low = limits.min_pixels * frames if limits.min_pixels else own["shortest_edge"]
-        high = limits.max_pixels * frames if limits.max_pixels else own["longest_edge"]
+        defaults = dict(self._own("size", call))
+        low = limits.min_pixels * frames if limits.min_pixels else defaults["shortest_edge"]
+        high = limits.max_pixels * frames if limits.max_pixels else defaults["longest_edge"]
         if limits.total_pixels is not None:
             high = max(min(high, limits.total_pixels * merged), int(low * 1.05))
         size = {"shortest_edge": min(low, high), "longest_edge": high}

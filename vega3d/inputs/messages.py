@@ -1,10 +1,10 @@
-"""Conversations as pictures and videos to load, and the messages that are left for the chat template.
+"""Parse conversations into pictures and videos to load, and messages for the chat template.
 
-Reads transformers' form and qwen-vl-utils' form of a media entry. A key that nobody reads is an error that
-names the nearest one: a misspelt ``nframes`` would otherwise silently change what the model sees. A key whose
-value is None is as good as absent: a table has every key of its rows in every row.
+Reads transformers' form and qwen-vl-utils' form of a media entry. An unknown key is an error that names the
+nearest one: a misspelt ``nframes`` would otherwise silently change the model's input. A key whose value is
+None counts as absent: a table has every key of its rows in every row.
 
-This module knows no host and decodes nothing.
+Nothing is decoded here, and nothing depends on a host.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ MAX_NUMBER = 10**12  # of any limit or sampling key
 
 @dataclass(frozen=True)
 class Limits:
-    """How large the host may see a picture, or each frame of a video; the generator is not bound by it.
+    """Limits of a picture, or of each frame of a video, for the host; they do not apply to the generator.
 
     Attributes:
-        min_pixels: area in pixels that a smaller picture is enlarged to.
-        max_pixels: area in pixels that a larger picture is reduced to.
-        total_pixels: qwen-vl-utils' budget of a whole video, in pixels of frames.
-        resized: height and width, taken instead of the areas; rounded to the host's token size.
+        min_pixels: area in pixels that a smaller picture is enlarged to; None takes the host's.
+        max_pixels: area in pixels that a larger picture is reduced to; None takes the host's.
+        total_pixels: qwen-vl-utils' budget of a whole video, in pixels of frames; None for no budget.
+        resized: height and width that replace the areas, rounded to the host's token size; None to use areas.
     """
 
     min_pixels: int | None = None
@@ -80,13 +80,13 @@ class VideoRequest:
 
 @dataclass(frozen=True)
 class Conversations:
-    """What a batch of conversations asks for.
+    """Parsed batch of conversations.
 
     Attributes:
         messages: the conversations with bare media entries, for the chat template.
         images: pictures in order of appearance over the whole batch.
         videos: videos in order of appearance over the whole batch.
-        batched: whether several conversations were given.
+        batched: True if a list of conversations was given.
     """
 
     messages: list[list[dict[str, Any]]]
@@ -108,8 +108,8 @@ def parse(conversation: Any, defaults: Mapping[str, Any] | None = None) -> Conve
         defaults: values for keys of media entries that do not set them.
 
     Raises:
-        InputError: something is not a message, a medium has no source or several, a limit makes no sense.
-        UnknownKeywordError: a media entry has a key that nobody reads.
+        InputError: an item is not a message, a medium has no source or several, a limit is invalid.
+        UnknownKeywordError: a media entry has an unknown key.
     """
     if not isinstance(conversation, Sequence) or isinstance(conversation, str) or not conversation:
         raise _not_messages(conversation)
@@ -132,7 +132,7 @@ def named_groups(names: Sequence[Any]) -> list[list[int]]:
 
 def _not_messages(got: object) -> InputError:
     return InputError(
-        "A conversation is a list of messages.",
+        "Invalid conversation: it must be a list of messages.",
         got=f"{type(got).__name__}: {str(got)[:80]}",
         expected='[{"role": "user", "content": [{"type": "image", "image": …}, …]}], or a list of such lists',
         fix="for plain text call the processor itself: processor(text=…)",
@@ -174,7 +174,7 @@ def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, A
 
 def _no_content(got: Any) -> InputError:
     return InputError(
-        "A message holds an entry that is neither text nor a medium.",
+        "Invalid entry of a message: it is neither text nor a medium.",
         got=f"{type(got).__name__}: {str(got)[:80]}",
         expected='text, or a list of {"type": "text", "text": …} and {"type": "image", "image": …}',
         fix="correct the message",
@@ -190,7 +190,7 @@ def _kind(entry: Mapping[str, Any]) -> str:
     if declared == "video" or (declared is None and "video" in entry):
         return "video"
     raise InputError(
-        f"A message holds an entry of type {declared!r}.",
+        f"Unknown entry type {declared!r} in a message.",
         got=f"keys {sorted(map(str, entry))}",
         expected="type 'text', 'image' or 'video'",
         fix='write for example {"type": "image", "image": "photo.jpg"}',
@@ -223,20 +223,20 @@ def sampling_of(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     """The sampling keys of a video, its own before those of the call; ``num_frames`` means ``nframes``."""
 
     def pick(values: Mapping[str, Any]) -> dict[str, Any]:
-        found = {key: values[key] for key in (*SAMPLING, *RATES) if values.get(key) is not None}
+        picked = {key: values[key] for key in (*SAMPLING, *RATES) if values.get(key) is not None}
         if values.get("num_frames") is not None:
-            found["nframes"] = values["num_frames"]
-        return found
+            picked["nframes"] = values["num_frames"]
+        return picked
 
-    own, general = pick(entry), pick(defaults)
-    for name, value in {**general, **own}.items():
+    specific, general = pick(entry), pick(defaults)
+    for name, value in {**general, **specific}.items():
         if not _is_number(value) and not (name == "video_end" and value == float("inf")):
-            raise _bad_limit(f"Invalid {name}", f"{name}={_short(value)}", "a number")
+            raise _bad_limit(f"Invalid {name}.", f"{name}={_short(value)}", "a number")
         if name in (*RATES, "fps") and not value > 0:
-            raise _bad_limit(f"Invalid {name}", f"{name}={value}", "a positive number of frames a second")
-    if "fps" in own or "nframes" in own:  # the two exclude each other
+            raise _bad_limit(f"Invalid {name}.", f"{name}={value}", "a positive number of frames a second")
+    if "fps" in specific or "nframes" in specific:  # the two exclude each other
         general = {key: value for key, value in general.items() if key not in ("fps", "nframes")}
-    return {**general, **own}
+    return {**general, **specific}
 
 
 def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
@@ -249,17 +249,19 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
     given = {name: values[name] for name in names if values.get(name) is not None}
     for name, value in given.items():
         if not _is_number(value) or not value >= 1:
-            raise _bad_limit(f"{name} is no positive number", f"{name}={_short(value)}", "a number of pixels")
+            raise _bad_limit(f"Invalid {name}.", f"{name}={_short(value)}", "a positive number of pixels")
     if given.get("min_pixels", 0) > given.get("max_pixels", float("inf")):
-        raise _bad_limit("min_pixels is above max_pixels", given, "min_pixels <= max_pixels")
+        raise _bad_limit("Invalid min_pixels: it is above max_pixels.", given, "min_pixels <= max_pixels")
     sides = given.get("resized_height"), given.get("resized_width")
     if (sides[0] is None) != (sides[1] is None):
-        raise _bad_limit("One side of a size is missing", given, "resized_height and resized_width together")
+        raise _bad_limit("Missing side of a size.", given, "resized_height and resized_width together")
     most = MAX_ENLARGED // 4 if video else MAX_ENLARGED
     if given.get("min_pixels", 0) > most:
-        raise _bad_limit("min_pixels is too large", f"min_pixels={given['min_pixels']}", f"at most {most}")
+        raise _bad_limit(
+            "Invalid min_pixels: it is too large", f"min_pixels={given['min_pixels']}", f"at most {most}"
+        )
     if video and (sides[0] or 0) * (sides[1] or 0) > most:  # of a picture, qwen-vl-utils bounds it
-        raise _bad_limit("A frame would become too large", sides, f"at most {most} pixels")
+        raise _bad_limit("Invalid size: a frame would become too large.", sides, f"at most {most} pixels")
     areas = {name: int(value) for name, value in given.items() if name.endswith("_pixels")}
     resized = None if sides[0] is None or sides[1] is None else (int(sides[0]), int(sides[1]))
     return Limits(resized=resized, **areas)
@@ -280,7 +282,7 @@ def _short(value: object) -> str:
 
 
 def _bad_limit(what: str, got: object, expected: str) -> InputError:
-    return InputError(f"{what}.", got=got, expected=expected, fix="correct or remove it")
+    return InputError(what, got=got, expected=expected, fix="correct or remove it")
 
 
 def _source(kind: str, entry: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -288,7 +290,7 @@ def _source(kind: str, entry: Mapping[str, Any], names: Sequence[str]) -> Any:
     if len(given) == 1:
         return entry[given[0]]
     raise InputError(
-        f"A message's {kind} names {'several sources' if given else 'no source'}.",
+        f"Invalid {kind} of a message: {'several sources' if given else 'no source'}.",
         got=f"keys {sorted(map(str, entry))}",
         expected=f"exactly one of {', '.join(names)}",
         fix=f'write {{"type": "{kind}", "{kind}": …}}',
@@ -300,7 +302,7 @@ def _check_keys(kind: str, entry: Mapping[str, Any], accepted: Sequence[str]) ->
         if key not in accepted:
             close = nearest(str(key), accepted)
             raise UnknownKeywordError(
-                f"Nobody reads the key {key!r} of a message's {kind}.",
+                f"Unknown key {key!r} in a message's {kind}.",
                 got=f"keys {sorted(map(str, entry))}",
                 expected="only " + ", ".join(accepted),
                 fix=f"did you mean {close!r}?" if close else "remove it",

@@ -1,11 +1,11 @@
-"""Media of one clip, sampled and planned: which frames either side needs, and how to read them.
+"""Media of one clip, sampled and planned: the frames that either side needs, and how to read them.
 
 A clip's *plan* counts frames of the source; its *metadata* is what transformers calls ``VideoMetadata`` and
-tells the host where in time those frames lie. It is always made here: without it a host's processor takes
+gives the host the times of those frames. It is always made here: without it a host's processor takes
 frames for 24 a second. Frames are decoded when they are asked for, all at once.
 
 Floating-point frames in 0..255 are what qwen-vl-utils returns. The host's processor gets them as they are, so
-that it makes of them what it would have made without us; the generator gets them as uint8.
+that its inputs stay the same as without vega3d; the generator gets them as uint8.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Frames:
     """Decoded frames of a source.
 
     Attributes:
-        indices: their numbers in the source.
+        indices: numbers of the frames in the source.
         pixels: uint8 (N, 3, H, W), in that order.
     """
 
@@ -57,8 +57,8 @@ class Frames:
         """uint8 (n, 3, H, W): the frames with these numbers."""
         if indices == self.indices:
             return self.pixels  # shared, not copied
-        place = {index: at for at, index in enumerate(self.indices)}
-        return self.pixels[[place[index] for index in indices]]
+        positions = {index: position for position, index in enumerate(self.indices)}
+        return self.pixels[[positions[index] for index in indices]]
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,16 @@ class ClipSource:
     """Media of one clip, planned and not decoded.
 
     Attributes:
-        plan: which of its frames the host sees, which the generator encodes.
-        size: height and width of its frames.
+        plan: frames of the host and of the generator.
+        size: height and width of its frames in pixels.
         media: the path of a video or of a folder of frames; a video in memory; or its frames, each as a path
             or as pixels (3, H, W).
-        name: what a message calls it.
-        address: under which a video can be opened again; None if it is in memory.
-        marks: for each picture what the generator sees drawn on it; empty for nothing on any.
+        name: name in messages.
+        address: path or address under which a video can be opened again; None if it is in memory.
+        marks: marks that the generator gets drawn on each picture; empty if there are none.
         metadata: transformers' ``VideoMetadata`` of the host's frames, as a dict.
-        limits: how large the host may see them.
-        given: its frames (T, 3, H, W) as the host's processor gets them, if they are floating in 0..255.
+        limits: limits of the frames' size for the host.
+        given: frames (T, 3, H, W) for the host's processor if they are floating in 0..255; else None.
     """
 
     plan: FramePlan
@@ -99,7 +99,7 @@ class ClipSource:
 
     def frames_of(self, run: Sequence[int]) -> tuple[int, ...]:
         """Source frame numbers of a run of the plan."""
-        return tuple(self.plan.generative[at] for at in run)
+        return tuple(self.plan.generative[position] for position in run)
 
     def keys(
         self, policy: IdentityPolicy | None = "content", runs: Collection[int] | None = None
@@ -107,7 +107,7 @@ class ClipSource:
         """The address of runs of the plan in a store.
 
         Args:
-            policy: how files are identified; None takes their path for it.
+            policy: policy by which files are identified; None uses their paths.
             runs: numbers of the runs; None takes all. Files of others are not read.
         """
         chosen = self.plan.runs if runs is None else [self.plan.runs[number] for number in runs]
@@ -118,16 +118,16 @@ class ClipSource:
             video: Any = self.media.getvalue() if isinstance(self.media, io.BytesIO) else self.media
             media = str(self.address) if policy is None else identify(video, policy)
             return tuple(FeatureKey(media, frames, self.size) for frames in numbers)
-        identities = {at: self._picture_identity(at, policy) for at in sorted({*sum(numbers, ())})}
-        return tuple(picture_key([identities[at] for at in frames], self.size) for frames in numbers)
+        identities = {index: self._picture_identity(index, policy) for index in sorted({*sum(numbers, ())})}
+        return tuple(picture_key([identities[index] for index in frames], self.size) for frames in numbers)
 
     def clip(self, modality: Modality, items: Sequence[int], store: FeatureStore | None = None) -> Clip:
-        """The clip with what a store holds of it; its frames are still to be added by ``with_frames``.
+        """The clip with its cache lookup; ``with_frames`` adds the frames later.
 
         Args:
-            modality: what the host sees it as.
+            modality: modality of the clip for the host.
             items: see ``Clip``.
-            store: None looks nothing up.
+            store: store to look up features in; None skips the lookup.
         """
         keys = self.keys(store.identity) if store is not None else ()
         cached = look_up(store, self.plan, keys, self.name) if store is not None else None
@@ -145,7 +145,9 @@ class ClipSource:
             every = Frames(tuple(range(len(self.media))), self.media)
             return Frames(wanted, every.pick(wanted))
         if isinstance(self.media, tuple):
-            return Frames(wanted, stack_frames([load_image(self.media[at]) for at in wanted], self.name))
+            return Frames(
+                wanted, stack_frames([load_image(self.media[index]) for index in wanted], self.name)
+            )
         return Frames(wanted, read_frames(self.media, wanted))
 
     def for_host(self, frames: Frames) -> Tensor:
@@ -159,11 +161,11 @@ class ClipSource:
         frames_indices = list(self.metadata["frames_indices"])
         return {**self.metadata, "height": height, "width": width, "frames_indices": frames_indices}
 
-    def _picture_identity(self, at: int, policy: IdentityPolicy | None) -> str:
+    def _picture_identity(self, index: int, policy: IdentityPolicy | None) -> str:
         assert self.pictures is not None
-        picture = self.pictures[at]
+        picture = self.pictures[index]
         media = str(picture) if policy is None else identify(picture, policy)
-        return identify_drawn(media, self.marks[at] if self.marks else ())
+        return identify_drawn(media, self.marks[index] if self.marks else ())
 
 
 def plan_images(
@@ -178,8 +180,8 @@ def plan_images(
     Args:
         requests: the images.
         planner: makes the plan from the frames that the host sees.
-        drawn: the generator sees what is drawn on them.
-        pixels: their decoded pixels (3, H, W), without marks; they identify images that are no files.
+        drawn: True if the generator gets the marks drawn on them.
+        pixels: their decoded pixels (3, H, W), without marks; they identify images that are not files.
 
     Raises:
         MediaError: the first image cannot be read.
@@ -189,7 +191,7 @@ def plan_images(
         size = image_size(sources[0])
     else:
         size = (pixels[0].shape[1], pixels[0].shape[2])
-        sources = [_file_of(source) or own for source, own in zip(sources, pixels, strict=True)]
+        sources = [_file_of(source) or decoded for source, decoded in zip(sources, pixels, strict=True)]
     marks = tuple(request.marks for request in requests) if drawn else ()
     plan = planner(range(len(requests)))
     return ClipSource(plan, size, tuple(sources), shown(requests[0].source), marks=marks)
@@ -283,15 +285,15 @@ def _rated_metadata(sampling: Mapping[str, Any], count: int, name: str) -> dict[
             expected="positive numbers of frames a second",
             fix="pass the rate at which the frames were taken",
         )
-    return _metadata([round(at * raw / fps) for at in range(count)], count / fps * raw, raw)
+    return _metadata([round(number * raw / fps) for number in range(count)], count / fps * raw, raw)
 
 
-def _metadata(places: Sequence[int], total: float, fps: float) -> dict[str, Any]:
+def _metadata(indices: Sequence[int], total: float, fps: float) -> dict[str, Any]:
     return {
         "total_num_frames": total,
         "fps": fps,
         "duration": total / fps,
-        "frames_indices": list(places),
+        "frames_indices": list(indices),
         "video_backend": "pyav",
     }
 
@@ -299,26 +301,26 @@ def _metadata(places: Sequence[int], total: float, fps: float) -> dict[str, Any]
 def _given_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
     given = {key: value for key, value in dict(metadata).items() if value is not None}
     try:
-        places = [int(at) for at in given.get("frames_indices", range(count))]
+        indices = [int(index) for index in given.get("frames_indices", range(count))]
         fps = float(given.get("fps", 0.0))
     except (TypeError, ValueError, OverflowError):
-        places, fps = [], 0.0
-    if len(places) != count or not 0 < fps < math.inf:
+        indices, fps = [], 0.0
+    if len(indices) != count or not 0 < fps < math.inf:
         raise InputError(
             "Invalid video_metadata: it does not describe the frames.",
-            got=f"fps {given.get('fps')}, {len(places)} frames_indices for {count} frames",
+            got=f"fps {given.get('fps')}, {len(indices)} frames_indices for {count} frames",
             expected="fps of the source and the number in it of every frame",
             fix='pass {"fps": 30.0, "total_num_frames": 300, "frames_indices": [...]}, or fps= instead',
         )
-    return {"total_num_frames": count, **given, "frames_indices": places}
+    return {"total_num_frames": count, **given, "frames_indices": indices}
 
 
 def _paths(source: Any) -> tuple[str, ...] | None:
     """Local files of a clip's frames, all of which exist; they are read when they are needed."""
     is_list = isinstance(source, (list, tuple))
-    if not is_list or not all(isinstance(one, (str, os.PathLike)) for one in source):
+    if not is_list or not all(isinstance(item, (str, os.PathLike)) for item in source):
         return None
-    opened = [open_source(one) for one in source if not str(one).startswith(("http", "data:"))]
+    opened = [open_source(item) for item in source if not str(item).startswith(("http", "data:"))]
     return tuple(map(str, opened)) if len(opened) == len(source) and opened else None
 
 

@@ -1,9 +1,9 @@
-"""Videos as uint8 frames: sequential PyAV, where a frame's number is its place in presentation order.
+"""Decode videos to uint8 frames with sequential PyAV; a frame's number is its position in presentation order.
 
-A header is believed only where it agrees with the packets that are really there; otherwise frames are counted
-by decoding. A file that holds less than its header says is an error, never a shorter video.
+A header is trusted only where it agrees with the packets in the file; otherwise frames are counted by
+decoding. A file that holds less than its header states is an error, never a shorter video.
 
-This module knows nothing of sampling, hosts or generators.
+Sampling, hosts and generators are outside of this module.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class VideoInfo:
     """Properties of a video, measured rather than read from its header.
 
     Attributes:
-        path: where it lies, for messages.
-        n_frames: frames in presentation order that it decodes to.
+        path: path or address, for messages.
+        n_frames: number of decoded frames in presentation order.
         fps: mean frames a second.
-        width: pixels, upright.
-        height: pixels, upright.
+        width: width of an upright frame in pixels.
+        height: height of an upright frame in pixels.
     """
 
     path: str
@@ -109,17 +109,17 @@ def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
         )
     if (folder := _folder(source)) is not None:
         files = pictures_of(folder)
-        found = {index: load_image(files[index]) for index in wanted if index < len(files)}
+        frames = {index: load_image(files[index]) for index in wanted if index < len(files)}
     else:
-        found = _decode_wanted(source, wanted)
-    if missing := sorted(wanted - set(found)):
+        frames = _decode_wanted(source, wanted)
+    if missing := sorted(wanted - set(frames)):
         raise MediaError(
             f"Cannot decode {shown(source)}: it ends before frame {missing[0]}.",
             got=f"{len(missing)} of {len(wanted)} wanted frames missing",
             expected=f"at least {max(wanted) + 1} frames",
             fix="the file may be truncated: copy or download it again",
         )
-    return stack_frames([found[int(index)] for index in indices], shown(source))
+    return stack_frames([frames[int(index)] for index in indices], shown(source))
 
 
 def stack_frames(frames: Sequence[Tensor], name: str = "the clip") -> Tensor:
@@ -162,7 +162,7 @@ def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
             f"Cannot decode {shown(source)} as a video" + ("." if size else ": the file is empty."),
             got=f"{size} bytes; {getattr(error, 'strerror', None) or error}",
             expected="a complete video file (mp4, mkv, webm, avi, mov, ...), no list of other files",
-            fix="it may be truncated or no video at all: copy, download or export it again",
+            fix="it may be truncated or not a video: copy, download or export it again",
         ) from error
 
 
@@ -231,10 +231,10 @@ def _rate(stated: float, count: int, span: float) -> float:
     return stated if abs(measured - stated) <= 0.02 * stated else measured
 
 
-def _truncated(source: Source, found: int, claimed: int) -> MediaError:
+def _truncated(source: Source, listed: int, claimed: int) -> MediaError:
     return MediaError(
         f"Cannot decode {shown(source)}: it is truncated.",
-        got=f"{found} frames" + (", the last one damaged" if claimed and found >= claimed else ""),
+        got=f"{listed} frames" + (", the last one damaged" if claimed and listed >= claimed else ""),
         expected=f"the {claimed} frames that its header lists" if claimed else "the length in its header",
         fix="copy or download the file again",
     )
@@ -246,14 +246,14 @@ def _count_decoded(source: Source) -> int:
 
 
 def _decode_wanted(source: Source, wanted: set[int]) -> dict[int, Tensor]:
-    found: dict[int, Tensor] = {}
+    frames: dict[int, Tensor] = {}
     with _opened(source) as (container, stream):
         for number, frame in enumerate(container.decode(stream)):
             if number in wanted:
-                found[number] = _pixels(frame)
-            if len(found) == len(wanted):
+                frames[number] = _pixels(frame)
+            if len(frames) == len(wanted):
                 break
-    return found
+    return frames
 
 
 def _pixels(frame: Any) -> Tensor:

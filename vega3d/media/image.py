@@ -1,11 +1,11 @@
-"""One picture, from wherever it comes, as uint8 (3, H, W) in RGB: what both sides of a wrapped model see.
+"""Load one picture of any source as uint8 (3, H, W) in RGB, the input of both sides of a wrapped model.
 
 Follows transformers in turning a picture upright by its EXIF tag, and qwen-vl-utils in laying a transparent
-one over white. Never resizes: a size is a matter of whoever encodes the picture.
+one over white. Never resizes: the encoder of the picture chooses its size.
 
 Memory is bounded: a file is decoded once, in at most ``MAX_PIXELS`` pixels, and converted strip by strip.
 
-This module knows no host, no processor and no video.
+Hosts, processors and videos are outside of this module.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Points and boxes drawn on a picture, as data sets such as SPAR refer to things.
 
-A mark is part of a request, not of a file: the same picture is asked about with many marks. Whether the
-generator sees them too is a setting (``Vega3DConfig.marks``), because then its features differ from mark to
-mark and cannot be shared. This module knows no data set.
+A mark is part of a request, not of a file: many questions about one picture have different marks. The setting
+``Vega3DConfig.marks`` decides if the generator gets them too, because then its features differ from mark to
+mark and cannot be shared. Data sets are outside of this module.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Mark:
     unit: str = "pixels"
 
     def to_dict(self) -> dict[str, Any]:
-        """As a message has it."""
+        """The mark as an entry of a message."""
         stated = {} if self.unit == UNITS[0] else {"unit": self.unit}
         return {self.shape: list(self.at), "colour": self.colour, **stated}
 
@@ -51,7 +51,7 @@ class Mark:
         """``at`` in pixels of a picture of this size."""
         if self.unit == UNITS[0]:
             return self.at
-        return tuple(one * (height if odd % 2 else width) / 1000 for odd, one in enumerate(self.at))
+        return tuple(value * (height if odd % 2 else width) / 1000 for odd, value in enumerate(self.at))
 
 
 Marks = tuple[Mark, ...]
@@ -61,7 +61,7 @@ def parse_marks(entries: Any) -> Marks:
     """Marks of a media entry: ``[{"point": [x, y], "colour": "red"}, {"box": [l, t, r, b]}]``.
 
     Raises:
-        InputError: an entry is none of these.
+        InputError: an entry has another form.
     """
     if entries is None:
         return ()
@@ -77,11 +77,11 @@ def draw(picture: Tensor, marks: Sequence[Mark]) -> Tensor:
     image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
     pen, brush = ImageDraw.Draw(image), max(1, round(min(image.size) / 120))
     for mark in marks:
-        place = mark.place(*image.size)
+        corners = mark.place(*image.size)
         if mark.shape == "box":
-            pen.rectangle(place, outline=mark.colour, width=brush)
+            pen.rectangle(corners, outline=mark.colour, width=brush)
         else:
-            x, y = place
+            x, y = corners
             pen.ellipse((x - 2 * brush, y - 2 * brush, x + 2 * brush, y + 2 * brush), fill=mark.colour)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
@@ -104,10 +104,10 @@ def _parsed(entry: Any) -> Mark:
         raise _bad_mark(entry)
     if len(shapes) != 1 or not _is_point_list(entry[shapes[0]], SHAPES[shapes[0]]) or not _is_colour(colour):
         raise _bad_mark(entry)
-    at = tuple(float(value) for value in entry[shapes[0]])
-    if shapes[0] == "box" and not (at[0] <= at[2] and at[1] <= at[3]):
+    coordinates = tuple(float(value) for value in entry[shapes[0]])
+    if shapes[0] == "box" and not (coordinates[0] <= coordinates[2] and coordinates[1] <= coordinates[3]):
         raise _bad_mark(entry)
-    return Mark(shapes[0], at, colour, unit)
+    return Mark(shapes[0], coordinates, colour, unit)
 
 
 def _is_point_list(values: Any, count: int) -> bool:
@@ -129,8 +129,8 @@ def _is_colour(value: Any) -> bool:
 
 def _bad_mark(entry: Any) -> InputError:
     return InputError(
-        "Cannot draw this on a picture.",
+        f"Cannot draw {str(entry)[:80]} on a picture.",
         got=entry,
         expected='a list of {"point": [x, y]} or {"box": [left, top, right, bottom]}, each with a "colour"',
-        fix='give pixels of the decoded picture (or "unit": "thousandths"), and a colour that Pillow knows',
+        fix='give pixels of the decoded picture (or "unit": "thousandths"), and a colour that Pillow accepts',
     )

@@ -21,7 +21,7 @@ def frame_range(info: VideoInfo, start: float | None = None, end: float | None =
     last = min(last, info.n_frames - 1)
     if first > last:
         raise InputError(
-            f"No frame of {info.path} lies between the given times.",
+            f"Invalid start and end: no frame of {info.path} lies between them.",
             got=f"start {start} s, end {end} s",
             expected=f"times within 0..{info.duration:.2f} s, a frame ({1 / info.fps:.3f} s) apart or more",
             fix="widen the range",
@@ -80,4 +80,4 @@ def sample_indices(
 
 
 def _bad_sampling(got: str, expected: str, fix: str) -> InputError:
-    return InputError("Frames cannot be sampled this way.", got=got, expected=expected, fix=fix)
+    return InputError(f"Invalid sampling: {got}.", got=got, expected=expected, fix=fix)
