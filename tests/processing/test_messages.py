@@ -243,20 +243,20 @@ def test_what_is_no_conversation_is_refused(qwen: Vega3DProcessor, conversation:
 
 @pytest.mark.parametrize("key", ["nframes", "min_frames", "video_start"])
 def test_sampling_keys_do_not_apply_to_a_list_of_frames(qwen: Vega3DProcessor, key: str) -> None:
-    with pytest.raises(InputError, match=f"{key} does not apply to a clip of 2 frames"):
+    with pytest.raises(InputError, match=f"Invalid {key}: it does not apply to a clip of 2 frames"):
         qwen.apply_chat_template(user(video([media.photo(), media.photo()], fps=2.0, **{key: 2}), "?"))
 
 
 def test_a_rate_of_given_frames_does_not_apply_to_a_file(qwen: Vega3DProcessor, clip: str) -> None:
-    with pytest.raises(InputError, match="sample_fps does not apply"):
+    with pytest.raises(InputError, match="Invalid sample_fps: it does not apply"):
         qwen.apply_chat_template(user(video(clip, sample_fps=2.0), "?"))
-    with pytest.raises(InputError, match="video_metadata does not apply"):
+    with pytest.raises(InputError, match="Invalid video_metadata: it does not apply"):
         qwen("<|video_pad|>", videos=clip, video_metadata={"fps": 2.0})
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 5, 6), np.uint8), np.zeros((2, 5, 6, 7), np.uint8)])
 def test_an_array_that_is_no_video_is_refused(qwen: Vega3DProcessor, array: Any) -> None:
-    with pytest.raises(InputError, match="no video"):
+    with pytest.raises(InputError, match="Invalid video array"):
         qwen.apply_chat_template(user(video(array, fps=1.0), "?"))
 
 
