@@ -150,7 +150,7 @@ def test_an_array_of_another_shape_is_no_picture(shape: tuple[int, ...]) -> None
     ],
 )
 def test_values_that_are_no_pixels_are_refused(array: np.ndarray[Any, Any]) -> None:
-    with pytest.raises(MediaError, match="not pixels"):
+    with pytest.raises(MediaError, match="Invalid values of an array of pixels"):
         load_image(array)
 
 

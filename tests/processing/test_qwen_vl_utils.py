@@ -245,7 +245,7 @@ def test_a_clip_that_could_be_black_or_white_is_taken_for_black_with_a_warning(q
 
 @pytest.mark.parametrize("values", [(-1.0, 3.0), (256.0,), (float("nan"),)])
 def test_values_that_are_no_pixels_are_refused(qwen: Vega3DProcessor, values: tuple[float, ...]) -> None:
-    with pytest.raises(MediaError, match="not pixels"):
+    with pytest.raises(MediaError, match="Invalid values of an array of pixels"):
         pixels(qwen, dark(*values))
 
 

@@ -175,7 +175,7 @@ def test_a_feature_that_nobody_will_compute_is_found(store: Path, annotations: P
     [
         ({"trainer": {"eval_strategy": "steps", "eval_steps": 2}}, "Missing eval_data"),
         ({"model": {"host": "nowhere/host", "backbone": {"path": "pico"}}}, "nowhere/host"),
-        ({"model": {"host": "pico", "backbone": {"path": "nowhere/wan"}}}, "Missing Wan"),
+        ({"model": {"host": "pico", "backbone": {"path": "nowhere/wan"}}}, "Unknown Wan"),
         ({"model": {"host": "pico", "backbone": {"path": "pico", "block": 99}}}, "Invalid block 99"),
         ({"lora": {"targets": "no_such_layer"}}, "Invalid lora.targets"),
         ({"store": {"path": "nowhere"}}, "Cannot read the feature store"),
