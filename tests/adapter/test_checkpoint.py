@@ -109,7 +109,7 @@ def test_a_newer_major_version_is_an_error(saved: Path) -> None:
 
 def test_a_file_without_a_version_is_an_error(saved: Path) -> None:
     edit(saved, format=None)
-    with pytest.raises(CheckpointError, match="does not say its format"):
+    with pytest.raises(CheckpointError, match="Invalid format of"):
         load(saved)
 
 

@@ -175,7 +175,7 @@ def test_a_lora_folder_that_is_not_part_of_the_checkpoint_is_refused(
 ) -> None:
     folder = shutil.copytree(checkpoints["align"], tmp_path / "folder")
     shutil.copytree(checkpoints["lora"] / "lora", folder / "lora")
-    with pytest.raises(CheckpointError, match="lora is not part of"):
+    with pytest.raises(CheckpointError, match="lora: not part of"):
         load(folder, backbone)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: what they hold, what they belong to, and the checks before they are used."""
+"""Checkpoints on disk: their files, the host that they belong to, and the checks before they are used."""
 
 from vega3d.checkpoint.folder import (
     CARD_FILE,

@@ -48,7 +48,7 @@ def require_settings(record: Mapping[str, Any], file: Path) -> None:
         )
     elif record[CHECKSUM] != checksum(record):
         raise CheckpointError(
-            f"{file} does not match its checksum.",
+            f"Invalid settings {file}: their checksum differs.",
             got=f"a content of sum {checksum(record)}",
             expected=f"sum {record[CHECKSUM]}, as it was saved",
             fix=f'if you edited it, remove the key "{CHECKSUM}" from it and load again; '
@@ -74,15 +74,15 @@ def require_files(folder: Path, sums: Mapping[str, str], prefix: str = "") -> No
 
 def _require_file(file: Path, name: str, expected: str) -> None:
     try:
-        found = files.digest(file)
+        digest = files.digest(file)
     except FileNotFoundError:
         raise files.missing(file, f"{name}, which belongs to the checkpoint") from None
     except OSError as error:
         raise files.damaged(file, error) from error
-    if found != expected:
+    if digest != expected:
         raise CheckpointError(
-            f"{file} does not match its checksum.",
-            got=f"a file of sum {found}",
+            f"Invalid file {file}: its checksum differs.",
+            got=f"a file of sum {digest}",
             expected=f"sum {expected}, as it was saved",
             fix=f'get the file again; if you changed it on purpose, remove it from "{FILES}" in the '
             f'settings beside it, and remove the key "{CHECKSUM}" there',

@@ -123,7 +123,7 @@ def lora_of(path: str | os.PathLike[str], revision: str | None = None) -> Path |
         return folder
     if any((folder / name).exists() for name in (ADAPTER_FILE, ADAPTER_CONFIG)):
         raise CheckpointError(
-            f"{folder} is not part of the checkpoint beside it.",
+            f"Invalid folder {folder}: not part of the checkpoint beside it.",
             got=f"{LORA_FOLDER}/, which {CONFIG_FILE} does not list",
             expected="the files that were saved together",
             fix=f"delete {LORA_FOLDER}/; or, if it belongs to it, remove "
@@ -152,7 +152,7 @@ def require_own_host(
     is_whole = (folder / "config.json").is_file() or HOST_CONFIG in sums
     if is_there and not (is_whole and (given or config.host.path == str(folder.absolute()))):
         raise CheckpointError(
-            "The checkpoint also holds tensors of a fully trained host.",
+            f"Invalid checkpoint {path}: it also holds tensors of a fully trained host.",
             got=f"{folder}, and {'another' if given else repr(config.host.path)} as the host",
             expected="a checkpoint that names the trained host",
             fix=f"vega3d export {path} OUT, then load OUT",
@@ -215,7 +215,7 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
     try:
         hf_hub_download(str(path), CONFIG_FILE)
     except (EntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
-        return False  # a host, or nothing that can be reached: whoever loads it next says so
+        return False  # a host, or nothing that can be reached: loading it raises the error
     return True
 
 
@@ -235,7 +235,7 @@ def push(
     """
     if trained_host(config) is not None:
         raise CheckpointError(
-            "The host of this model was trained itself, and a push to the hub would leave it behind.",
+            "Cannot push this model: its host was trained, and the push would not include it.",
             got=f"{config.host.path} as the host",
             expected="a host that others can load",
             fix=f"model.save_pretrained(FOLDER), then vega3d push FOLDER {repo} --host ID_FOR_THE_HOST",
@@ -264,6 +264,7 @@ def require_same_host(saved: HostConfig, given: HostConfig) -> None:
     """
     if (saved.model_type, saved.hidden_size) != (given.model_type, given.hidden_size):
         raise _other_host(
+            given,
             f"a host of type {given.model_type!r}, width {given.hidden_size}",
             f"type {saved.model_type!r}, width {saved.hidden_size} (it was {saved.path!r})",
             "pass the host that it was trained on, or leave host out to load that one",
@@ -278,6 +279,7 @@ def require_same_host(saved: HostConfig, given: HostConfig) -> None:
         )
     elif saved.digest != given.digest:
         raise _other_host(
+            given,
             f"other weights of the same type and width: {given.path!r}, digest {given.digest}",
             f"digest {saved.digest} (it was {saved.path!r})",
             "pass the host that it was trained on; to use this one all the same, set host.digest to null and "
@@ -285,8 +287,9 @@ def require_same_host(saved: HostConfig, given: HostConfig) -> None:
         )
 
 
-def _other_host(got: str, expected: str, fix: str) -> CheckpointError:
-    return CheckpointError("The checkpoint belongs to another host.", got=got, expected=expected, fix=fix)
+def _other_host(given: HostConfig, got: str, expected: str, fix: str) -> CheckpointError:
+    title = f"Invalid host {given.path!r}: the checkpoint belongs to another host."
+    return CheckpointError(title, got=got, expected=expected, fix=fix)
 
 
 def require_real(tensors: Mapping[str, Tensor]) -> None:
@@ -298,7 +301,7 @@ def require_real(tensors: Mapping[str, Tensor]) -> None:
     names = sorted(name for name, tensor in tensors.items() if tensor.is_meta)
     if names:
         raise CheckpointError(
-            "Tensors are on the device meta, which holds no data.",
+            f"Invalid tensor {names[0]!r}: it is on the device meta, which holds no data.",
             got=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
             expected="tensors on a CPU or a GPU",
             fix="load the host with its weights (from_pretrained) before it is wrapped; "
@@ -306,18 +309,18 @@ def require_real(tensors: Mapping[str, Tensor]) -> None:
         )
 
 
-def require_same_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def require_same_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights that do not fill projector and fusion exactly.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, of another shape, or has no memory to be copied to.
     """
     require_real(expected)
-    missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    shapes = [n for n in expected if n in found and expected[n].shape != found[n].shape]
+    missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    shapes = [n for n in expected if n in tensors and expected[n].shape != tensors[n].shape]
     if missing or unexpected or shapes:
         raise CheckpointError(
-            "The weights do not fit projector and fusion.",
+            "Invalid weights: their names or shapes are not those of the model.",
             got=f"missing {missing}, unexpected {unexpected}, other shape {shapes}",
             expected=", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in expected.items()),
             fix="use the vega3d_config.json that was saved with these weights",
@@ -339,9 +342,9 @@ def _has(sums: Mapping[str, str], folder: str) -> bool:
     return any(name.startswith(f"{folder}/") for name in sums)
 
 
-def _same_files(one: Path, other: Path) -> bool:
-    names, others = ([file.relative_to(folder) for file in _files(folder)] for folder in (one, other))
-    return names == others and all(cmp(one / name, other / name, shallow=False) for name in names)
+def _same_files(folder: Path, other: Path) -> bool:
+    names, others = ([file.relative_to(path) for file in _files(path)] for path in (folder, other))
+    return names == others and all(cmp(folder / name, other / name, shallow=False) for name in names)
 
 
 def _parts(folder: Path, lora: bool, host: bool) -> list[str]:
@@ -361,7 +364,7 @@ def _files(folder: Path) -> list[Path]:
 def _require_no_host(folder: Path) -> None:
     if (folder / HOST_FOLDER).is_dir():
         raise CheckpointError(
-            f"{folder} holds another checkpoint's trained host.",
+            f"Cannot save to {folder}: it holds another checkpoint's trained host.",
             got=f"{folder / HOST_FOLDER}",
             expected="a folder without it",
             fix="save to another folder, or delete that one first",
@@ -369,8 +372,8 @@ def _require_no_host(folder: Path) -> None:
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    files.write_whole(file, lambda part: save_file(own, part, metadata={"format": "pt"}))
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    files.write_whole(file, lambda part: save_file(copies, part, metadata={"format": "pt"}))
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

@@ -65,9 +65,11 @@ class Lora:
         settings = {**self.settings, "inference_mode": True}
         plain = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
         text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"
-        own = {name: apart(tensor.detach().cpu()).contiguous() for name, tensor in self.tensors.items()}
+        copies = {name: apart(tensor.detach().cpu()).contiguous() for name, tensor in self.tensors.items()}
         files.write_whole(
-            folder / ADAPTER_FILE, lambda part: save_file(own, part, metadata={"format": "pt"}), error=error
+            folder / ADAPTER_FILE,
+            lambda part: save_file(copies, part, metadata={"format": "pt"}),
+            error=error,
         )
         files.write_whole(
             folder / ADAPTER_CONFIG, lambda part: part.write_text(text, encoding="utf-8"), error=error
@@ -94,7 +96,7 @@ def carried_lora(model: Any, tensors: Mapping[str, Tensor]) -> Lora | None:
         return None
     if len(holder.peft_config) > 1:
         raise CheckpointError(
-            "The host carries several adapters, and a checkpoint holds one.",
+            "Invalid host: it carries several adapters, and a checkpoint holds one.",
             got=", ".join(sorted(holder.peft_config)),
             expected="one adapter",
             fix="model.host.delete_adapter(NAME) for the others, or PEFT's add_weighted_adapter",
@@ -116,10 +118,10 @@ def _adapter_tensors(holder: Any, name: str, tensors: Mapping[str, Tensor]) -> d
 
     prefix = "host."
     of_host = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    own = tensors if hasattr(holder, "host") else of_host
-    found = get_peft_model_state_dict(holder, own, name, save_embedding_layers=False)
+    given = tensors if hasattr(holder, "host") else of_host
+    adapter = get_peft_model_state_dict(holder, given, name, save_embedding_layers=False)
     start = prefix if hasattr(holder, "host") else ""
-    return {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
+    return {key.removeprefix(start): value for key, value in adapter.items() if key.startswith(start)}
 
 
 def _of_host(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     adapted = sorted(name for name in tensors if ".base_layer." in name or ".lora_" in name)
     if adapted:
         raise CheckpointError(
-            "Projector and fusion hold adapters of PEFT, and a checkpoint holds whole weights of them.",
+            "Invalid adapters in projector or fusion: a checkpoint holds whole weights of both.",
             got=", ".join(adapted[:3]),
             expected="adapters in the host alone",
             fix="merge_and_unload() of the PEFT model, or target_modules=adapter.family.lora_targets",
@@ -162,7 +164,10 @@ def load_lora(host: Any, folder: Path | None) -> None:
         host.load_adapter(str(folder))
     except ImportError as error:
         raise DependencyError(
-            "The checkpoint holds LoRA.", got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
+            f"Missing peft: the checkpoint holds LoRA, {folder}.",
+            got=str(error),
+            expected="peft",
+            fix="pip install 'vega3d[train]'",
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError) as error:
         raise _not_put_in(
@@ -185,7 +190,7 @@ def _require_put_in(host: nn.Module, folder: Path) -> None:
 
 def _not_put_in(folder: Path, got: str) -> CheckpointError:
     return CheckpointError(
-        f"The LoRA in {folder} cannot be put into the host.",
+        f"Cannot load the LoRA in {folder} into the host.",
         got=got,
         expected="a PEFT folder of this host, put in once, before any weights are offloaded",
         fix="pass a freshly loaded host, or load the one that the checkpoint names; "

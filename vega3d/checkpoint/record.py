@@ -1,4 +1,4 @@
-"""The settings of a checkpoint as a file: its format, its version, and what it says about other files.
+"""The settings of a checkpoint as a file: its format, its version, and its statements about other files.
 
 Paths that differ from one machine to the next are written by name: the shipped models, and a host that lies
 beside the file. This module reads and writes JSON; it does not depend on tensors.
@@ -31,11 +31,11 @@ SUMS = (1, 2)  # since this format
 
 
 def with_pico(record: Mapping[str, Any], *, by_name: bool) -> dict[str, Any]:
-    """The shipped models are written by name: where they lie differs from one installation to the next."""
+    """Name the shipped models in place of their paths, which differ from one installation to the next."""
     changed = dict(record)
     for part, section in _PICO.items():
-        given, place = record.get(section), str(PICO_DIR / part)
-        before, after = (place, PICO) if by_name else (PICO, place)
+        given, path = record.get(section), str(PICO_DIR / part)
+        before, after = (path, PICO) if by_name else (PICO, path)
         if isinstance(given, dict) and given.get("path") == before:
             changed[section] = {**given, "path": after}
     return changed
@@ -72,7 +72,7 @@ def config_of(record: Mapping[str, Any], file: Path) -> Vega3DConfig:
     """Settings as they were saved; a wrong key or value is reported as such before the checksum is.
 
     Raises:
-        CheckpointError: a key or a value makes no sense, the checksum differs, or the format is too new.
+        CheckpointError: a key is unknown, a value is invalid, the checksum differs, or the format is too new.
     """
     version = _version(record.get("format"), file)
     ignored: list[str] | None = [] if version > FORMAT else None
@@ -80,7 +80,7 @@ def config_of(record: Mapping[str, Any], file: Path) -> Vega3DConfig:
         config = Vega3DConfig.from_dict(_settings_of(record, file.parent), ignored)
     except (ConfigError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{file.name} cannot be understood.",
+            f"Invalid settings in {file}.",
             got=str(error),
             expected=f"the keys of format {FORMAT[0]}.{FORMAT[1]}",
             fix="correct the file, or save the checkpoint again",
@@ -97,7 +97,7 @@ def config_of(record: Mapping[str, Any], file: Path) -> Vega3DConfig:
 
 
 def _settings_of(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings of a file without what is said about the file."""
+    """The settings of a file without the keys that describe the file itself."""
     about = ("format", "vega3d_version", checksums.FILES, checksums.CHECKSUM)
     settings = {name: value for name, value in with_pico(record, by_name=False).items() if name not in about}
     host = settings.get("host") or {}
@@ -111,14 +111,14 @@ def _version(text: object, file: Path) -> tuple[int, int]:
         major, minor = (int(part) for part in str(text).split("."))
     except ValueError:
         raise CheckpointError(
-            f"{file.name} does not say its format.",
+            f"Invalid format of {file.name}: {text!r}.",
             got=f"format = {text!r}",
             expected=f"'major.minor', for example '{FORMAT[0]}.{FORMAT[1]}'",
-            fix="was this file written by vega3d? Save the checkpoint again",
+            fix="check that vega3d wrote this file, or save the checkpoint again",
         ) from None
     if major > FORMAT[0]:
         raise CheckpointError(
-            f"{file} is of a newer format.",
+            f"Unknown format {major}.{minor} of {file}.",
             got=f"format {major}.{minor}, written by a newer vega3d",
             expected=f"format {FORMAT[0]}.x",
             fix="pip install -U vega3d",
