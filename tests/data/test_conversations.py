@@ -86,7 +86,7 @@ def test_placeholders_and_media_have_to_agree(asked: int, given_: int) -> None:
         (message,) = messages_of(row, BASE)
         assert [entry["type"] for entry in message["content"]] == ["image"] * asked + ["text"]
     else:
-        with pytest.raises(InputError, match="more images than"):
+        with pytest.raises(InputError, match=r"more (images|placeholders) than"):
             messages_of(row, BASE)
 
 
@@ -117,7 +117,7 @@ def test_addresses_and_absolute_paths_stay_as_they_are(address: str) -> None:
     ids=str,
 )
 def test_a_row_that_cannot_be_understood_is_an_error(row: Any) -> None:
-    with pytest.raises(InputError, match="The row"):
+    with pytest.raises(InputError, match=r"(Invalid|Missing|Unknown) "):
         messages_of(row, BASE)
 
 
@@ -145,7 +145,7 @@ def test_image_stands_for_the_video_of_a_row_that_has_no_picture() -> None:
 
 def test_a_row_with_picture_and_video_still_says_which_is_meant() -> None:
     turns = [{"from": "human", "value": "<image> Where?"}, {"from": "gpt", "value": "left"}]
-    with pytest.raises(InputError, match="more videos than it asks about"):
+    with pytest.raises(InputError, match="more videos than placeholders"):
         messages_of({"video": "a.mp4", "image": "a.png", "conversations": turns}, Path("/base"))
 
 
@@ -183,14 +183,14 @@ PLACES = [
 def test_a_row_names_no_address_unless_addresses_are_allowed(
     tmp_path: Path, place: Callable[[str], Any], address: str
 ) -> None:
-    with pytest.raises(InputError, match=r"row 0[\s\S]*names an address[\s\S]*allow_urls"):
+    with pytest.raises(InputError, match=r"row 0[\s\S]*an address that is not allowed[\s\S]*allow_urls"):
         rows(tmp_path, place(address))
     assert len(rows(tmp_path, place(address), allow_urls=True)) == 1
 
 
 @pytest.mark.parametrize("address", ["ftp://a.org/a.png", "s3://a/b.png", "concat://a", "rtsp://a"])
 def test_a_row_names_no_address_of_another_kind(tmp_path: Path, address: str) -> None:
-    with pytest.raises(InputError, match="names an address"):
+    with pytest.raises(InputError, match="an address that is not allowed"):
         rows(tmp_path, {"image": address}, allow_urls=True)
 
 
@@ -233,7 +233,7 @@ def test_a_row_that_is_nested_deeply_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["5", '"text"', '{"data": 5}', '{"data": {"a": 1}}', "null"])
 def test_an_annotation_file_without_rows_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "train.json").write_text(content)
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="no rows"):
         list(read_rows(tmp_path / "train.json"))
 
 

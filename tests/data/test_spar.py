@@ -59,7 +59,7 @@ def test_numbers_of_pictures_follow_what_the_settings_say(tmp_path: Path) -> Non
 
 
 def test_a_row_with_marks_is_refused_until_somebody_says_how_to_read_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"row 0.*nobody said") as caught:
+    with pytest.raises(InputError, match=r"row 0.*Missing setting 'spar'") as caught:
         rows(tmp_path, INFO, None)
     assert "spar:" in str(caught.value)
 

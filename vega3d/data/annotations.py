@@ -123,7 +123,7 @@ def tried_row(
     spar: SparMarks | None = None,
     allowed: Allowed = LOCAL,
 ) -> Row | InputError:
-    """One record as a row, or why it is none.
+    """One record as a row, or as the error that makes it unusable.
 
     Args:
         record: as a file holds it; an error of the file itself is named and given back.

@@ -64,31 +64,31 @@ def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
     if isinstance(record, list):
         record = {"messages": record}
     if not isinstance(record, Mapping):
-        raise _bad_row("is no object", type(record).__name__, "an object", "check the file")
+        raise _bad_row("Invalid record: not an object.", type(record).__name__, "an object", "check the file")
     record = without_none(record)  # a table has every key of its rows in every row
     media = {kind: iter(_media(record, kind)) for kind in ("image", "video")}
     for name in ("messages", "conversations"):
         if name in record and not isinstance(record[name], list):
             raise _bad_row(
-                f"has no list under {name!r}", type(record[name]).__name__, "a list", "check the row"
+                f"Invalid key {name!r}: not a list.", type(record[name]).__name__, "a list", "check the row"
             )
     if "messages" in record:
-        found = [_filled(message, media) for message in record["messages"]]
+        messages = [_filled(message, media) for message in record["messages"]]
     elif "conversations" in record:
-        found = [_turn(turn, media) for turn in _turns(record)]
+        messages = [_turn(turn, media) for turn in _turns(record)]
     else:
-        found = [
+        messages = [
             {"role": "user", "content": [{"type": kind, kind: one} for kind in media for one in media[kind]]}
         ]
     for kind, left in media.items():
         if rest := list(left):
             raise _bad_row(
-                f"has more {kind}s than it asks about",
+                f"Missing <{kind}>: the row has more {kind}s than placeholders.",
                 f"{len(rest)} {kind}(s) without a <{kind}>",
                 f"one <{kind}> for each {kind}",
                 f"put <{kind}> where it belongs in the text, or leave the {kind} out",
             )
-    return [_resolved(message, base, allowed) for message in found]
+    return [_resolved(message, base, allowed) for message in messages]
 
 
 def with_sampling(messages: Messages, defaults: Mapping[str, Any]) -> Messages:
@@ -120,14 +120,14 @@ def _sampled(entry: Any, defaults: Mapping[str, Any]) -> Any:
 
 def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
     """Sources of one kind; a list of pictures under ``video`` is one video by its frames."""
-    found: list[Any] = []
+    sources: list[Any] = []
     for name in (kind, f"{kind}s"):
         value = record.get(name, [])
         if kind == "video" and isinstance(value, list) and _are_pictures(value):
-            found.append(value)
+            sources.append(value)
         else:
-            found += value if isinstance(value, list) else [value]
-    return found
+            sources += value if isinstance(value, list) else [value]
+    return sources
 
 
 def _are_pictures(values: list[Any]) -> bool:
@@ -150,7 +150,8 @@ def _turns(record: Mapping[str, Any]) -> list[Any]:
 def _turn(turn: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
     """A turn of LLaVA's: text with placeholders."""
     if not isinstance(turn, Mapping) or not isinstance(turn.get("value"), str):
-        raise _bad_row("has a turn without text", turn, '{"from": "human", "value": "..."}', "check the row")
+        expected = '{"from": "human", "value": "..."}'
+        raise _bad_row("Missing text in a turn.", turn, expected, "check the row")
     return {"role": _role(turn.get("from")), "content": _content(turn["value"], media)}
 
 
@@ -158,7 +159,7 @@ def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
     """A message whose media without a source take the next one of the row's own column."""
     if not isinstance(message, Mapping) or message.get("content") is None:
         raise _bad_row(
-            "has a message without content", message, '{"role": ..., "content": ...}', "check the row"
+            "Missing content in a message.", message, '{"role": ..., "content": ...}', "check the row"
         )
     message = without_none(message)
     content, role = message["content"], _role(message.get("role"))
@@ -167,7 +168,7 @@ def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
         return {**message, "role": role, "content": _content(content, media) if has_media else content}
     if not isinstance(content, list):
         raise _bad_row(
-            "has a message without content", type(content).__name__, "text or a list", "check the row"
+            "Invalid content of a message.", type(content).__name__, "text or a list", "check the row"
         )
     return {**message, "role": role, "content": [_entry(entry, media) for entry in content]}
 
@@ -182,13 +183,13 @@ def _entry(entry: Any, media: Mapping[str, Iterator[Any]]) -> Any:
 
 
 def _content(text: str, media: Mapping[str, Iterator[Any]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    place = 0
+    entries: list[dict[str, Any]] = []
+    end = 0
     for hit in PLACEHOLDER.finditer(text):
-        found += _text(text[place : hit.start()])
-        found.append({"type": hit[1], hit[1]: _next(hit[1], media)})
-        place = hit.end()
-    return found + _text(text[place:])
+        entries += _text(text[end : hit.start()])
+        entries.append({"type": hit[1], hit[1]: _next(hit[1], media)})
+        end = hit.end()
+    return entries + _text(text[end:])
 
 
 def _text(text: str) -> list[dict[str, Any]]:
@@ -199,7 +200,7 @@ def _next(kind: str, media: Mapping[str, Iterator[Any]]) -> Any:
     source = next(media[kind], None)
     if source is None:
         raise _bad_row(
-            f"asks about more {kind}s than it has",
+            f"Missing {kind}: the row has more placeholders than {kind}s.",
             f"a <{kind}> without {kind}",
             f"one {kind} for each <{kind}>",
             f"name the missing one under {kind!r}, or take the <{kind}> out of the text",
@@ -209,7 +210,7 @@ def _next(kind: str, media: Mapping[str, Iterator[Any]]) -> Any:
 
 def _role(name: Any) -> str:
     if not isinstance(name, str) or name not in ROLES:
-        raise _bad_row("has an unknown role", name, "one of " + ", ".join(ROLES), "rename the role")
+        raise _bad_row(f"Unknown role {name!r}.", name, "one of " + ", ".join(ROLES), "rename the role")
     return ROLES[name]
 
 
@@ -253,12 +254,12 @@ def _address(source: str, allowed: Allowed) -> str:
     if is_url(source) and allowed.urls:
         return source
     raise _bad_row(
-        "names an address",
+        "Invalid source: an address that is not allowed.",
         source[:200],
         "a path, or an http(s) address where addresses are allowed",
         "download the file, or, if you trust the data: allow_urls",
     )
 
 
-def _bad_row(problem: str, got: Any, expected: str, fix: str) -> InputError:
-    return InputError(f"The row {problem}.", got=got, expected=expected, fix=fix)
+def _bad_row(title: str, got: Any, expected: str, fix: str) -> InputError:
+    return InputError(title, got=got, expected=expected, fix=fix)

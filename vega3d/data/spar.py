@@ -2,10 +2,10 @@
 
 A row has ``spar_info``, JSON such as ``{"red_point": [[395, 89]], "blue_point": [[494, 620]],
 "point_img_idx": [[0, 2]], "type": ...}`` (the README of LaVi-Lab/VG-LLM shows one). Neither there nor in the
-data does it say whether coordinates are pixels or thousandths of the picture, nor whether ``point_img_idx``
-follows the order of the keys or that of the colours; two public readers of the data differ in the second.
-So nothing is guessed: whoever has the data looks at a few pictures and says it once, in the settings, and a
-row with marks is refused until then. Without marks its question would point at nothing.
+data is it documented whether coordinates are pixels or thousandths of the picture, nor whether
+``point_img_idx`` follows the order of the keys or that of the colours. Two public readers of the data differ
+in the second. So nothing is guessed: the settings state both, after a look at a few pictures. Until then a
+row with marks is refused. Without marks its question would point at nothing.
 
 This module opens no media.
 """
@@ -48,29 +48,29 @@ def with_marks(messages: Messages, record: Any, settings: SparMarks | None) -> M
         settings: None refuses a record with marks.
 
     Raises:
-        InputError: the field cannot be understood, or nobody said how.
+        InputError: the field is invalid, or ``settings`` is None and the record has marks.
     """
     info = _info(record)
     if not any(key.endswith(tuple(f"_{shape}" for shape in SHAPES)) for key in info):
         return messages
     if settings is None:
         raise InputError(
-            "The row points at something in its pictures, and nobody said how to read that.",
+            f"Missing setting 'spar': the row has marks in {FIELD!r}.",
             got=f"{FIELD} with {', '.join(sorted(info))}",
             expected="spar: {unit: pixels or thousandths, order: keys or colours} beside the file",
-            fix="draw a few rows both ways, look which one hits what the question names, and set that",
+            fix="draw a few rows both ways, and set the one that hits what the question names",
         )
     marks: dict[int, list[dict[str, Any]]] = {}
     for ending, shape in SHAPES.items():
-        for place, mark in _of_shape(info, ending, shape, settings):
-            marks.setdefault(place, []).append(mark)
+        for number, mark in _of_shape(info, ending, shape, settings):
+            marks.setdefault(number, []).append(mark)
     return _marked(messages, marks)
 
 
 def _info(record: Any) -> dict[str, Any]:
-    found = record.get(FIELD) if isinstance(record, Mapping) else None
+    value = record.get(FIELD) if isinstance(record, Mapping) else None
     try:
-        info = json.loads(found or "null") if isinstance(found, str) else found
+        info = json.loads(value or "null") if isinstance(value, str) else value
     except ValueError as error:
         raise _bad(f"{error}") from error
     if info is not None and not isinstance(info, Mapping):
@@ -91,9 +91,9 @@ def _of_shape(
     if len(numbers) < len(keys) or not all(isinstance(one, int) for one in numbers[: len(keys)]):
         raise _bad(f"{len(keys)} marks for {ending}_img_idx={numbers}")
     return [
-        (number, {shape: at, "colour": key.removesuffix(f"_{ending}"), "unit": settings.unit})
+        (number, {shape: coordinates, "colour": key.removesuffix(f"_{ending}"), "unit": settings.unit})
         for key, number in zip(keys, numbers, strict=False)
-        for at in info[key]
+        for coordinates in info[key]
     ]
 
 
@@ -104,27 +104,27 @@ def _flat(values: Any) -> list[Any]:
 
 def _marked(messages: Messages, marks: Mapping[int, list[dict[str, Any]]]) -> Messages:
     """The same messages; the n-th picture carries the n-th marks."""
-    left, number, found = dict(marks), 0, []
+    left, number, marked = dict(marks), 0, []
     for message in messages:
         content = message["content"]
         if isinstance(content, list):
             entries = []
             for entry in content:
                 if isinstance(entry, Mapping) and entry.get("type") == "image":
-                    own = left.pop(number, None)
-                    entry, number = ({**entry, "marks": own} if own else entry), number + 1
+                    drawn = left.pop(number, None)
+                    entry, number = ({**entry, "marks": drawn} if drawn else entry), number + 1
                 entries.append(entry)
             content = entries
-        found.append({**message, "content": content})
+        marked.append({**message, "content": content})
     if left:
         raise _bad(f"marks on picture {min(left)} of {number}")
-    return found
+    return marked
 
 
 def _bad(got: str) -> InputError:
     return InputError(
-        f"The field {FIELD} cannot be understood.",
+        f"Invalid field {FIELD!r}.",
         got=got,
         expected='{"red_point": [[x, y]], "blue_bbox": [[l, t, r, b]], "point_img_idx": [[picture]], ...}',
-        fix="mend the row, or leave the field out if its question needs no marks",
+        fix="correct the row, or leave the field out if its question needs no marks",
     )

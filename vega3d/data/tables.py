@@ -60,10 +60,10 @@ class TableRows(LazyRows):
         """
         return _unless_error(self.tried(index))
 
-    def tried(self, place: int) -> Row | InputError:
-        """A row, or why it is none."""
-        where = f"{self.where}, row {place}"
-        record = plain(self.table[place])
+    def tried(self, index: int) -> Row | InputError:
+        """A row, or the error that makes it unusable."""
+        where = f"{self.where}, row {index}"
+        record = plain(self.table[index])
         return tried_row(record, self.base, where, self.defaults, self.spar, self.allowed)
 
 
