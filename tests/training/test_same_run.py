@@ -278,7 +278,7 @@ def test_a_damaged_checkpoint_and_another_run_are_named_before_the_model_is_load
     refused(settings_of(rows, run_folder, trainer={"seed": 4}))
     for path in checkpoints(run_folder):
         flip(path / "optimizer.pt")
-    with pytest.raises(ValueError, match="No checkpoint in"):
+    with pytest.raises(ValueError, match="Cannot resume from"):
         train(settings_of(rows, run_folder))
 
 

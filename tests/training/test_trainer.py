@@ -290,7 +290,7 @@ def test_half_written_checkpoints_do_not_push_out_whole_ones(tmp_path: Path) -> 
 def test_a_new_run_does_not_write_into_the_folder_of_another(annotations: Path, tmp_path: Path) -> None:
     settings = config(annotations, tmp_path, "align", trainer={"max_steps": 2})
     train(settings)
-    with pytest.raises(ConfigError, match="earlier one"):
+    with pytest.raises(ConfigError, match="an earlier run"):
         train(config(annotations, tmp_path, "align", resume=False))
 
 

@@ -94,13 +94,13 @@ FAULTS = (
     r"row 6.*short\.mp4.*truncated",
     r"row 7.*Cannot decode .*words\.mp4",
     # rows
-    "row 8.*asks about more images than it has",
-    "row 9.*has more images than it asks about",
-    "row 10.*unknown role",
+    "row 8.*Missing image: the row has more placeholders",
+    "row 9.*Missing <image>: the row has more images",
+    "row 10.*Unknown role",
     "row 11.*nothing to train on",
-    "row 12.*is too long",
+    "row 12.*Invalid length",
     "row 13.*nframs",
-    "row 14.*nobody said",
+    "row 14.*Missing setting 'spar'",
     # store
     "features of another generator",
     # memory

@@ -116,14 +116,14 @@ def _no_such_reporter(name: str) -> SettingError:
 
 
 def _no_such_argument(name: str, known: set[str]) -> SettingError:
-    place = f"trainer.{name}"
+    setting = f"trainer.{name}"
     if name in OURS:
         return SettingError(
-            f"Invalid {place}: it cannot be changed.",
-            got=place,
+            f"Invalid {setting}: it cannot be changed.",
+            got=setting,
             expected=OURS[name][1],
             fix="leave it out",
-            place=place,
+            place=setting,
         )
     close = nearest(str(name), known)
     return SettingError(
@@ -131,5 +131,5 @@ def _no_such_argument(name: str, known: set[str]) -> SettingError:
         got=f"trainer.{name}",
         expected="a field of transformers.TrainingArguments",
         fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
-        place=place,
+        place=setting,
     )

@@ -7,7 +7,7 @@ deleted before the newer one is whole.
 Reading tens of gigabytes takes a while, so checksums are compared once, before a run is resumed; while a run
 goes on, sizes decide. Marks of version 0.1 have sizes alone.
 
-This module knows no model and no optimizer.
+This module does not depend on models and optimizers.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def checkpoint_to_resume(folder: str | os.PathLike[str]) -> Path | None:
     damaged = {path: reason for path, reason in skipped.items() if is_marked(path)}
     if newest is None and damaged:
         raise CheckpointError(
-            f"No checkpoint in {folder} is whole.",
+            f"Cannot resume from {folder}: every finished checkpoint is damaged.",
             got="; ".join(f"{path.name}: {reason}" for path, reason in damaged.items()),
             expected="a checkpoint whose files are as they were written",
             fix="restore the file from a copy; to start anew, delete these checkpoints or choose another "

@@ -2,9 +2,9 @@
 
 Media are opened here, in the data workers, and nothing is kept between calls: a worker's memory does not grow
 over an epoch. A conversation that is too long is an error, or loses the end of its text; it never loses part
-of a picture, because host and generator would then disagree.
+of a picture, because host and generator would then receive different media.
 
-This module knows no model and no optimizer.
+This module does not depend on models and optimizers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Collator:
 
     Args:
         processor: of the wrapped model; with a store, features are read here.
-        max_length: most tokens of a conversation, media included; None is no limit.
+        max_length: most tokens of a conversation, media included; None sets no limit.
         overlong: ``error`` refuses a longer one, ``truncate`` cuts off the end of its text.
         sampling: of media that do not state it: ``nframes``, ``fps``, ``max_pixels``, and others.
         allow_urls: records may name ``http(s)://`` addresses; rows of ``read_rows`` were checked there.
@@ -83,7 +83,7 @@ class Collator:
         return batch
 
     def cut(self, batch: dict[str, Any], rows: Sequence[Row]) -> None:
-        """Bring a batch to ``max_length`` in place, as ``overlong`` says.
+        """Bring a batch to ``max_length`` in place, by ``overlong``.
 
         Raises:
             InputError: a row is too long, and must not or cannot be cut.
@@ -138,7 +138,7 @@ def require_own_batches(accelerator: Any, dataset: Any) -> None:
 
 def _too_long(row: Row, length: int, longest: int, media: int) -> InputError:
     return InputError(
-        f"{row.where} is too long.",
+        f"Invalid length of {row.where}: {length} tokens.",
         got=f"{length} tokens, of which {media} up to the end of its last picture or video",
         expected=f"at most {longest}, with an answer among them",
         fix="raise max_length, lower max_pixels or the number of frames, or leave the row out; "

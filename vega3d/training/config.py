@@ -94,7 +94,7 @@ class SparSettings:
 
     Attributes:
         unit: of coordinates.
-        order: what numbers of pictures follow: the keys of the row, or the order of the colours.
+        order: of the numbers of pictures: by the keys of the row, or by the colours.
     """
 
     unit: Literal["pixels", "thousandths"]
@@ -185,19 +185,19 @@ class TrainConfig:
     """A training run.
 
     Attributes:
-        model: what is trained.
+        model: settings of the model to train.
         recipe: ``align`` trains projector and fusion, ``lora`` these and LoRA on the language model, ``full``
             these and the whole language model. Vision tower and generator are always frozen.
         data: annotation files.
-        eval_data: annotation files of what is only answered; ``trainer.eval_strategy`` says when.
+        eval_data: annotation files for evaluation, at the times of ``trainer.eval_strategy``.
         epoch_rows: rows of an epoch that ``share`` divides up; None is as many as all files hold.
         batch_by: ``random``, or ``length`` for batches of about equally long rows.
         lora: settings of the recipe ``lora``.
-        store: where features come from.
+        store: source of stored features.
         new_modules_lr: learning rate of projector and fusion; None is ``trainer.learning_rate``.
         sampling: of media that do not state it: ``nframes``, ``fps``, ``max_frames``, ``max_pixels``, ...
         max_length: most tokens of a conversation, media included.
-        overlong: what happens to a longer one: ``error``, or ``truncate`` the end of its text.
+        overlong: treatment of a longer one: ``error``, or ``truncate`` the end of its text.
         resume: continue from the last whole checkpoint in ``trainer.output_dir`` if there is one.
         trainer: fields of ``TrainingArguments``.
     """

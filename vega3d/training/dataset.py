@@ -25,9 +25,9 @@ OnError = Callable[[InputError], None]
 
 
 class PackedRows(LazyRows):
-    """Rows as one piece of memory, from which each is made when it is asked for.
+    """Rows as one piece of memory, from which each is made on access.
 
-    Data workers are forks: to look at a Python object writes its count of references, and so copies its page.
+    Data workers are forks: reading a Python object writes its reference count, and so copies its page.
     A list of rows would be copied into every worker bit by bit over an epoch.
 
     Args:

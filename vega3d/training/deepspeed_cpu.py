@@ -1,8 +1,8 @@
 """DeepSpeed on a CPU, where two of its assumptions do not hold.
 
-transformers starts torch's processes itself when it is told to stay on the CPU, and DeepSpeed then sees a
-world of one; so DeepSpeed has to start them first. It also compiles an operator for shared memory at its
-first use, which takes most of a minute and a compiler; gloo does the same work without.
+With ``use_cpu`` transformers starts torch's processes itself, and DeepSpeed then counts a world of one. So
+DeepSpeed has to start them first. It also compiles an operator for shared memory at its first use, which
+takes most of a minute and a compiler; gloo does the same work without.
 
 This is for tests and trials; on GPUs nothing here is called.
 """
@@ -28,7 +28,7 @@ def start() -> None:
         deepspeed: Any = importlib.import_module("deepspeed")
     except ImportError as error:
         raise DependencyError(
-            "trainer.deepspeed needs deepspeed.",
+            "Missing deepspeed: trainer.deepspeed needs it.",
             got=str(error),
             expected="deepspeed",
             fix="pip install 'vega3d[train]'",

@@ -2,10 +2,10 @@
 
 ``export`` splits: a vega3d checkpoint (projector and fusion), ``lora/`` as a plain PEFT folder for the bare
 host, ``host/`` where the host itself was trained. ``merge`` adds LoRA's products to the host's weights, so
-that one folder serves whatever knows no LoRA. Names are the host's own module names, whatever DDP, PEFT or
-ZeRO-3 put before them, and each is checked against the model before anything is written.
+that one folder also serves programs without LoRA. Names are the host's own module names, without the
+prefixes of DDP, PEFT or ZeRO-3. Each is checked against the model before anything is written.
 
-This module knows no optimizer; a run's own state (optimizer, random numbers) is never copied.
+This module does not depend on optimizers; a run's own state (optimizer, random numbers) is never copied.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """
     source, folder = Path(run), Path(out)
     config, _ = checkpoint.load(source)
-    found = load_trained(source)
-    if found.host:
+    trained = load_trained(source)
+    if trained.host:
         host = load_host(config.host)
-        _fill(host, found.host)
+        _fill(host, trained.host)
         _save_host(host, str(config.host.path), folder / HOST)
         config = _with_host(config, folder)
     lora = checkpoint.lora_of(source)
     named = None if lora is None else Lora.read(lora).named(config.host.path)
-    checkpoint.save(folder, config, found.own, lora=named, host=bool(found.host))
+    checkpoint.save(folder, config, trained.own, lora=named, host=bool(trained.host))
     return folder
 
 
@@ -66,14 +66,14 @@ def merge(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """
     source, folder = Path(run), Path(out)
     config, _ = checkpoint.load(source)
-    found = load_trained(source)
+    trained = load_trained(source)
     host = load_host(config.host)
-    _fill(host, found.host)
+    _fill(host, trained.host)
     lora = checkpoint.lora_of(source)
     if lora is not None:
-        merge_lora(host, found.lora, Lora.read(lora).settings)
+        merge_lora(host, trained.lora, Lora.read(lora).settings)
     _save_host(host, str(config.host.path), folder / HOST)
-    checkpoint.save(folder, _with_host(config, folder), found.own, host=True)
+    checkpoint.save(folder, _with_host(config, folder), trained.own, host=True)
     return folder
 
 
@@ -123,13 +123,13 @@ def _with_host(config: Vega3DConfig, folder: Path) -> Vega3DConfig:
     """The same settings with the host that lies beside them."""
     record = config.to_dict()
     path = str((folder / HOST).absolute())
-    own = HostConfig(path, None, config.host.model_type, config.host.hidden_size, host_digest(path))
-    return Vega3DConfig.from_dict(json.loads(json.dumps({**record, "host": vars(own)})))
+    host = HostConfig(path, None, config.host.model_type, config.host.hidden_size, host_digest(path))
+    return Vega3DConfig.from_dict(json.loads(json.dumps({**record, "host": vars(host)})))
 
 
 def _not_ours(got: str, expected: str) -> CheckpointError:
     return CheckpointError(
-        "The trained tensors do not belong to this host.",
+        "Invalid trained tensors: they do not belong to this host.",
         got=got,
         expected=expected,
         fix="use the host that the run was trained on, and the same version of transformers",

@@ -1,10 +1,10 @@
-"""Which parameters learn how fast, and which decay.
+"""Groups of parameters by learning rate and weight decay.
 
 Projector and fusion start from nothing and the host does not, so they have a learning rate of their own.
 Whatever has fewer than two dimensions (a norm, a bias, a scale) does not decay: to pull it towards zero
 changes what the model computes, not how complex it is.
 
-This module knows no optimizer.
+This module does not depend on optimizers.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def identity(config: TrainConfig, run: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: with the defaults of fields that are left out.
-        run: what ``train_run.json`` holds.
+        run: content of ``train_run.json``.
     """
     record = {name: value for name, value in config.to_dict().items() if name not in MAY_CHANGE_SECTIONS}
     section = {**defaults(), **record["trainer"]}
@@ -112,7 +112,7 @@ def _checksum(file: Path) -> str | None:
     try:
         return files.digest(file) if file.is_file() else None
     except OSError:
-        return None  # whoever reads its rows says why
+        return None  # reading its rows raises the error
 
 
 def _listing(entry: DataFile) -> str | None:

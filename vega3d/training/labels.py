@@ -1,7 +1,7 @@
-"""Which tokens a model is trained on: what the assistant says, and the end of its turn.
+"""Labels of the trained tokens: the assistant's text and the end of its turn.
 
 Turns are found by their special tokens in what was tokenized, not by tokenizing twice: two tokenizations of a
-text and of its beginning need not agree. This module knows no media and no model.
+text and of its beginning need not agree. This module does not depend on media and models.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def assistant_labels(input_ids: Tensor, tokenizer: Any) -> Tensor:
                 labels[row, first : last + 1] = input_ids[row, first : last + 1]
         if not (labels[row] != IGNORED).any():
             raise InputError(
-                "A conversation has nothing to train on.",
+                "Invalid conversation: nothing to train on.",
                 got=f"{len(turns)} turns, none of the assistant's with text: row {row} of the batch",
                 expected="at least one answer of the assistant",
                 fix="add the answer to the row, or leave the row out",
@@ -52,19 +52,19 @@ def _special(tokenizer: Any, token: str) -> int:
     number = tokenizer.convert_tokens_to_ids(token)
     if number is None or number == tokenizer.unk_token_id:
         raise InputError(
-            "The tokenizer does not mark turns as Qwen's do.",
-            got=f"no token {token}",
+            f"Missing token {token}: the tokenizer does not mark turns as Qwen's do.",
+            got=type(tokenizer).__name__,
             expected=f"{START} and {END} around each turn",
             fix="use the processor of the host that is trained",
         )
     return int(number)
 
 
-def _after_header(ids: list[int], place: int, tokenizer: Any) -> int | None:
+def _after_header(ids: list[int], begin: int, tokenizer: Any) -> int | None:
     """Index at which the text of a turn begins if it is the assistant's, else None."""
     longest = len(ASSISTANT) + HEADER
-    for first in range(place + 1, min(place + longest, len(ids)) + 1):
-        head = tokenizer.decode(ids[place:first])
+    for first in range(begin + 1, min(begin + longest, len(ids)) + 1):
+        head = tokenizer.decode(ids[begin:first])
         if "\n" in head:
             return first if head.split("\n")[0] == ASSISTANT else None
     return None

@@ -1,6 +1,6 @@
 """Numbers beside the loss: the effect of the fusion, the speed of the run, and its operations.
 
-A loss alone does not tell whether the generator is used. So ``FusionMetrics`` gives the gate's mean and
+A loss alone does not show whether the generator is used. So ``FusionMetrics`` gives the gate's mean and
 spread, how much the fusion changes a token, and how large the two streams are. Its hook on *our* fusion
 receives exactly the fused tokens; the host is never hooked. ``SpeedMetrics`` gives tokens and samples a
 second over all processes, the share of time without data, and the largest memory.
@@ -50,7 +50,7 @@ class FusionMetrics:
         """The numbers since the last reading; empty if nothing was fused anywhere.
 
         Args:
-            device: where the sums of a process that fused nothing are made.
+            device: of the sums, in a process that fused nothing.
             reduce: adds up a tensor over all processes; every process has to call.
         """
         own = self.sums if self.sums is not None else torch.zeros(6, dtype=torch.float64, device=device)
@@ -107,7 +107,7 @@ class SpeedMetrics:
         """The numbers since the last reading.
 
         Args:
-            device: where the numbers meet those of other processes.
+            device: of the gathered numbers of all processes.
             gather: (4,) of each process to (processes, 4); every process has to call.
         """
         seconds = max(self.clock() - self.start, 1e-9)
@@ -167,9 +167,9 @@ class TrainFlops:
 
 def _multiplied(module: Any, *, trained: bool = False) -> int:
     """Weights of linear layers, also where ZeRO-3 has left a shell; LoRA's own are left out."""
-    found = 0
+    count = 0
     for name, part in module.named_modules():
         if isinstance(part, nn.Linear) and "lora_" not in name and (part.weight.requires_grad or not trained):
             shape = getattr(part.weight, "ds_shape", part.weight.shape)
-            found += int(torch.Size(shape).numel())
-    return found
+            count += int(torch.Size(shape).numel())
+    return count

@@ -1,7 +1,7 @@
 """Put what was trained on the hub, so that anybody can load it by its id.
 
-A checkpoint names its host. One that only this disk knows is of no use to others, so it is refused until it
-is said under which id they find it; a host that was trained itself goes there, into a repository of its own.
+A checkpoint names its host. A folder of this machine is of no use to others, so it is refused without the id
+under which they find the host. A host that was trained itself is uploaded there, into its own repository.
 What is uploaded is an export: never an optimizer's state, never a frozen tensor.
 """
 
@@ -43,7 +43,7 @@ def push(
         Addresses of the commits, the host's first.
 
     Raises:
-        CheckpointError: nobody else could load the host, a file is damaged, or the hub refuses.
+        CheckpointError: the host is a folder that others cannot load, a file is damaged, or the hub refuses.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(source).absolute()
@@ -56,8 +56,8 @@ def push(
         pushed = Path(temporary) / "pushed"
         _write(folder, pushed, config, name)
         _keep_card(Path(source), pushed)
-        own = checkpoint.upload(repo, pushed, private=private, token=token)
-    return [*commits, own]
+        commits.append(checkpoint.upload(repo, pushed, private=private, token=token))
+    return commits
 
 
 def _has_own_host(folder: Path) -> bool:
@@ -74,19 +74,19 @@ def _named(config: Vega3DConfig, host: str | None) -> tuple[Vega3DConfig, str]:
         return config, PICO
     if Path(path).is_dir():
         raise CheckpointError(
-            "Nobody else could load the host of this checkpoint.",
-            got=f"a folder, {path}",
+            f"Invalid host {path}: others cannot load a folder of this machine.",
+            got="a folder",
             expected="the id of a repository on the hub",
-            fix="pass --host ID: where others find this host; one that was trained is uploaded there",
+            fix="pass --host ID, under which others find this host; a trained host is uploaded there",
         )
     return config, path
 
 
 def _write(source: Path, folder: Path, config: Vega3DConfig, host: str) -> None:
     """The checkpoint without its host, under the host's public name."""
-    _, own = checkpoint.load(source)
+    _, tensors = checkpoint.load(source)
     lora = checkpoint.lora_of(source)
-    checkpoint.save(folder, config, own, lora=None if lora is None else Lora.read(lora).named(host))
+    checkpoint.save(folder, config, tensors, lora=None if lora is None else Lora.read(lora).named(host))
 
 
 def _keep_card(source: Path, folder: Path) -> None:

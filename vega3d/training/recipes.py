@@ -2,7 +2,7 @@
 
 ``align`` trains projector and fusion; ``lora`` these and LoRA on the language model; ``full`` these and the
 whole language model. The host's vision tower is frozen in all of them, so that every rank has a gradient for
-every trained parameter whatever stands in its batch: what DDP needs. ZeRO needs more, see docs/training.md.
+every trained parameter for every batch, as DDP needs it. ZeRO needs more, see docs/training.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One run, one folder: what decides a run is written down, and compared before the run is resumed.
+"""One run for each folder: its settings and data are recorded, and compared before it is resumed.
 
 ``train_config.json`` is the config of a run, without secrets. ``train_run.json`` holds what the config only
 names: a checksum of every annotation file, and the rows of a batch over all processes. A folder that holds a
@@ -84,7 +84,7 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
     """
     if not config.resume and checkpoints(folder):
         raise ConfigError(
-            "The folder of the run holds checkpoints of an earlier one.",
+            f"Invalid trainer.output_dir: {folder} holds checkpoints of an earlier run.",
             got=f"resume=false and {checkpoints(folder)[-1]}",
             expected="an empty folder, or resume=true",
             fix="choose another trainer.output_dir, or delete the old one",
@@ -100,7 +100,7 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
     current = identity(config, {**record_of_data(config), ROWS: rows})
     if names := differing(known, current):
         raise ConfigError(
-            f"{folder} holds another run.",
+            f"Invalid trainer.output_dir: {folder} holds another run.",
             got=_shown(current, names),
             expected=_shown(known, names),
             fix="choose another trainer.output_dir; the same settings and data resume that run",

@@ -8,7 +8,7 @@ needs none of this. So under ZeRO each block is of one kind of media.
 Rows of about the same length in one block waste less on padding, and no rank waits for the one with the
 longest row. Lengths are guessed from text and number of media: nothing is opened to put rows in order.
 
-This module knows no model.
+This module does not depend on models.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class GroupedSampler(Sampler[int]):
         for row in draw.sample(range(len(self.kinds)), len(self.kinds)):
             rows.setdefault(self.kinds[row], []).append(row)
         blocks: list[list[int]] = []
-        for own in rows.values():
+        for group in rows.values():
             if self.fill:
-                own += [draw.choice(own) for _ in range(-len(own) % self.block)]
-            own = self._sorted(own)
-            blocks += [own[at : at + self.block] for at in range(0, len(own), self.block)]
+                group += [draw.choice(group) for _ in range(-len(group) % self.block)]
+            ordered = self._sorted(group)
+            blocks += [ordered[at : at + self.block] for at in range(0, len(ordered), self.block)]
         draw.shuffle(blocks)
         blocks.sort(key=lambda block: len(block) < self.block)  # a short one last
         return iter([row for block in blocks for row in block])
@@ -111,13 +111,13 @@ class StreamedGroups(IterableDataset[Row]):
         """Every row at least once."""
         waiting: dict[Hashable, list[Row]] = {}
         for row in self.rows:
-            own = waiting.setdefault(kind_of(row), [])
-            own.append(row)
-            if len(own) == self.block:
-                yield from own
-                own.clear()
-        for own in waiting.values():
-            yield from islice(cycle(own), self.block)
+            group = waiting.setdefault(kind_of(row), [])
+            group.append(row)
+            if len(group) == self.block:
+                yield from group
+                group.clear()
+        for group in waiting.values():
+            yield from islice(cycle(group), self.block)
 
 
 def kind_of(row: Row) -> tuple[bool, bool]:

@@ -1,10 +1,10 @@
-"""Is the branch used at all: the loss with features that belong to other media.
+"""Loss with features of other media: a test of whether the branch is used.
 
 A model that has learnt to leave the generator out answers just as well when each picture meets the features
 of another one. So an evaluation is run twice, the second time with projected features exchanged between the
 media of a batch, or, where a batch has but one, taken from the batch before. If they matter, the loss rises.
 
-A hook on *our* fusion exchanges them; the host is never hooked. This module knows no trainer.
+A hook on *our* fusion exchanges them; the host is never hooked. This module does not depend on trainers.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A folder is a vega3d checkpoint (projector and fusion) that any ``from_pretraine
 PEFT's ``modules_to_save`` is not used: it would copy projector and fusion, and wrap those of further streams
 twice. They are ordinary parameters that stay trainable.
 
-This module knows no optimizer and no trainer.
+This module does not depend on optimizers and trainers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Trained:
 
 def plain_name(name: str) -> str:
     """A parameter's name in the adapter itself, whatever DDP, DeepSpeed and PEFT put around it."""
-    while wrapper := next((one for one in WRAPPERS if name.startswith(one)), None):
+    while wrapper := next((prefix for prefix in WRAPPERS if name.startswith(prefix)), None):
         name = name.removeprefix(wrapper)
     return name.replace(".base_layer.", ".")
 
@@ -79,11 +79,11 @@ def trained_of(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None)
         state_dict: gathered tensors, where the module's own are sharded (ZeRO-3); by any wrapped name.
     """
     gathered = {plain_name(name): tensor for name, tensor in (state_dict or {}).items()}
-    found = Trained()
+    trained = Trained()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            found.add(name, gathered.get(plain_name(name), parameter).detach())
-    return found
+            trained.add(name, gathered.get(plain_name(name), parameter).detach())
+    return trained
 
 
 def write_trained(
@@ -99,16 +99,18 @@ def write_trained(
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    folder, found = Path(path), trained_of(model, state_dict)
+    folder, trained = Path(path), trained_of(model, state_dict)
     lora = None
-    if found.lora:
+    if trained.lora:
         settings = model.peft_config["default"].to_dict()  # type: ignore[index,union-attr]
-        lora = Lora(found.lora, {**settings, "modules_to_save": None})
-    if found.host:
+        lora = Lora(trained.lora, {**settings, "modules_to_save": None})
+    if trained.host:
         with files.writing(folder / HOST, error=CheckpointError):
             (folder / HOST).mkdir(parents=True, exist_ok=True)
-            save_torch_state_dict({name: apart(one.cpu()) for name, one in found.host.items()}, folder / HOST)
-    checkpoint.save(folder, adapter_of(model).vega3d_config, found.own, lora=lora, host=bool(found.host))
+            save_torch_state_dict(
+                {name: apart(one.cpu()) for name, one in trained.host.items()}, folder / HOST
+            )
+    checkpoint.save(folder, adapter_of(model).vega3d_config, trained.own, lora=lora, host=bool(trained.host))
 
 
 @torch.no_grad()
@@ -118,8 +120,8 @@ def read_trained(path: str | os.PathLike[str], model: nn.Module) -> None:
     Raises:
         CheckpointError: a file is missing or damaged, or the tensors are not those that the model trains.
     """
-    expected, found = trained_of(model), load_trained(path)
-    for ours, theirs in zip(_parts(expected), _parts(found), strict=True):
+    expected, saved = trained_of(model), load_trained(path)
+    for ours, theirs in zip(_parts(expected), _parts(saved), strict=True):
         checkpoint.require_same_tensors(ours, theirs)
         for name, tensor in theirs.items():
             ours[name].copy_(tensor)  # shares memory with the parameter
@@ -132,13 +134,13 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
         CheckpointError: a file is missing or damaged.
     """
     folder = Path(path)
-    _, own = checkpoint.load(folder)
+    _, tensors = checkpoint.load(folder)
     checkpoint.require_parts(folder)
     lora = checkpoint.lora_of(folder)
     host: dict[str, Tensor] = {}
     for file in sorted((folder / HOST).glob("*.safetensors")):
         host |= _tensors(file)
-    return Trained(own, {} if lora is None else dict(Lora.read(lora).tensors), host)
+    return Trained(tensors, {} if lora is None else dict(Lora.read(lora).tensors), host)
 
 
 def _parts(trained: Trained) -> tuple[dict[str, Tensor], ...]:

@@ -6,7 +6,7 @@ it is replaced from outside. Ours are: groups of parameters, checkpoints of trai
 not at all, rows in blocks, and beside the loss what the fusion does, how fast it goes, and at each evaluation
 the loss with the features of other media.
 
-This module knows no settings file and no recipe.
+This module does not depend on settings files and recipes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         self.optimizer: torch.optim.Optimizer | None = None
         super().__init__(**kwargs)
         require_own_batches(self.accelerator, self.train_dataset)
-        # Qwen2.5-VL's class says that it takes no ``num_items_in_batch``, though its loss does; if believed,
+        # Qwen2.5-VL's class declares no ``num_items_in_batch``, though its loss takes it. Without this line
         # each micro-batch would count the same however few answers it holds.
         self.model_accepts_loss_kwargs = True
         self.fusion, self.speed = FusionMetrics(self.model), SpeedMetrics()
@@ -71,7 +71,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
             if {"params", "model", "optimizer_dict"} & set(options) or not issubclass_of_optimizer(kind):
                 raise ConfigError(
-                    f"The optimizer {self.args.optim!s} chooses its parameters itself.",
+                    f"Invalid trainer.optim {self.args.optim!s}: it chooses its parameters itself.",
                     got=str(self.args.optim),
                     expected="an optimizer that takes groups: adamw_torch, adamw_torch_fused, adafactor, ...",
                     fix="trainer.optim=adamw_torch",
@@ -92,7 +92,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         self.state.compute_steps(self.args, max_steps)
         if self.state.global_step > max_steps:
             raise ConfigError(
-                "The run in this folder has already trained more steps.",
+                f"Invalid number of steps, {max_steps:,}: this run has already trained more steps.",
                 got=f"{max_steps:,} steps by trainer.max_steps or trainer.num_train_epochs",
                 expected=f"at least the {self.state.global_step:,} steps of its last checkpoint",
                 fix="raise the number of steps, or choose another trainer.output_dir",
@@ -116,26 +116,26 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """The next batches, and how long they kept the model waiting."""
         start = time.perf_counter()
-        found = super().get_batch_samples(*args, **kwargs)
+        batches = super().get_batch_samples(*args, **kwargs)
         self.speed.wait(time.perf_counter() - start)
-        return found
+        return batches
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Operations of the host on a batch; the Trainer adds them up as ``total_flos``."""
-        found = self.flops(inputs)
-        self.speed.add(inputs, found)
-        return int(found)
+        operations = self.flops(inputs)
+        self.speed.add(inputs, operations)
+        return int(operations)
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's, and the loss once more with the features of other media."""
-        found = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
         prefix = kwargs.get("metric_key_prefix", "eval")
-        if f"{prefix}_loss" in found.metrics:
+        if f"{prefix}_loss" in output.metrics:
             with self.swap.on() as swap:
                 again = super().evaluation_loop(dataloader, "Swapped features", True, None, "swapped")
             if float(self._summed(torch.tensor(float(swap.swapped), device=self.args.device))):
-                found.metrics[f"{prefix}_loss_swapped"] = again.metrics["swapped_loss"]
-        return found
+                output.metrics[f"{prefix}_loss_swapped"] = again.metrics["swapped_loss"]
+        return output
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """The Trainer's; ours by length, and under DeepSpeed, whose ranks need the same kind of media."""
@@ -156,8 +156,8 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         block = self.args.eval_batch_size * self.args.world_size
         return GroupedSampler([kind_of(row) for row in eval_dataset], block, 0)
 
-    def _summed(self, own: Tensor) -> Tensor:
-        total: Tensor = self.accelerator.reduce(own, reduction="sum")
+    def _summed(self, value: Tensor) -> Tensor:
+        total: Tensor = self.accelerator.reduce(value, reduction="sum")
         return total
 
     # ---------------------------------------------------------------- checkpoints
@@ -176,19 +176,19 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             WriteError: the disk is full; the checkpoints before are whole.
         """
         folder = Path(self._get_output_dir(trial=trial))
-        own = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        path = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None
-        with files.writing(own):
+        with files.writing(path):
             if self.args.should_save:
-                unmark(own)
+                unmark(path)
             try:
                 super()._save_checkpoint(model, trial)
             finally:
                 self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()  # each process writes the state of its own random numbers
         if self.args.should_save:
-            mark_complete(own)
-            keep_last(folder, limit, self.state.best_model_checkpoint, newest=own)
+            mark_complete(path)
+            keep_last(folder, limit, self.state.best_model_checkpoint, newest=path)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """The Trainer's, which starts both anew where a checkpoint has none, and does not mention it."""

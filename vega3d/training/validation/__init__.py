@@ -178,11 +178,11 @@ def _rows(
     if entries and entries[0].streaming:
         report.files[f"{name}: streams"] = 0
         return findings.attempt("annotation", name, lambda: _head(entries, config, seed)) or []
-    sources = [_opened(f"{name}.{at}", entry, config, findings) for at, entry in enumerate(entries)]
+    sources = [_opened(f"{name}.{number}", entry, config, findings) for number, entry in enumerate(entries)]
     counts = [len(source) for source in sources]
     chosen = choose_rows(entries, counts, seed, config.epoch_rows if name == "data" else None)
-    for at, (entry, rows) in enumerate(zip(entries, chosen, strict=True)):
-        report.files[f"{name}.{at} {entry.source}"] = len(rows)
+    for number, (entry, rows) in enumerate(zip(entries, chosen, strict=True)):
+        report.files[f"{name}.{number} {entry.source}"] = len(rows)
     return MixedRows(sources, [list(dict.fromkeys(rows)) for rows in chosen])
 
 

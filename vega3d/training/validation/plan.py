@@ -1,9 +1,9 @@
-"""What a run will take: trained parameters, memory on each GPU, steps, hours.
+"""Cost of a run: trained parameters, memory on each GPU, steps, hours.
 
 Parameters are counted on the real classes on the meta device, by the very recipe that trains them; nothing is
 allocated. Memory is that of weights, gradients and Adam under ZeRO, the activations of the longest row, and
 the generator where no store replaces it. Hours are operations at a rate that the caller names or
-assumes: it is part of the result, because nobody has measured it here.
+assumes. The rate is not measured here, so it is part of the result.
 
 This module reads no data.
 """
@@ -37,7 +37,7 @@ class Model:
         adapter: without weights.
         trained: number of trained parameters.
         frozen: number of frozen ones of the host.
-        runs_backbone: whether the generator runs in training, and its config describes its cost.
+        runs_backbone: True if the generator runs in training and its config describes its cost.
     """
 
     adapter: Vega3DAdapter
@@ -50,22 +50,24 @@ class Model:
         return clip_cost(self.adapter.vega3d_config.backbone, (height, width), frames)
 
 
-def model_of(config: TrainConfig, own: Vega3DConfig) -> Model:
+def model_of(config: TrainConfig, settings: Vega3DConfig) -> Model:
     """The model that a config names.
 
     Args:
         config: of the run.
-        own: settings of the wrapped model.
+        settings: of the wrapped model.
 
     Raises:
         HostError, BackboneError, ConfigError, DependencyError: a part is not there, or does not fit.
     """
-    host = empty_host(find_host(str(own.host.path)))
-    runs_backbone = hasattr(own.backbone, "cost") and not config.store.only
+    host = empty_host(find_host(str(settings.host.path)))
+    runs_backbone = hasattr(settings.backbone, "cost") and not config.store.only
     if runs_backbone:
-        channels = clip_cost(own.backbone, PICTURE, 1).channels
-        own = dataclasses.replace(own, backbone=dataclasses.replace(own.backbone, channels=channels))
-    adapter = Vega3DAdapter(host, own)
+        channels = clip_cost(settings.backbone, PICTURE, 1).channels
+        settings = dataclasses.replace(
+            settings, backbone=dataclasses.replace(settings.backbone, channels=channels)
+        )
+    adapter = Vega3DAdapter(host, settings)
     model = apply_recipe(adapter, config.recipe, config.lora)
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     trained = sum(count for count, is_trained in counts if is_trained)
@@ -74,7 +76,7 @@ def model_of(config: TrainConfig, own: Vega3DConfig) -> Model:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take.
+    """Cost of a run.
 
     Attributes:
         rows: of an epoch.
@@ -87,7 +89,7 @@ class Plan:
         flops: operations of the whole run, those that checkpointing repeats included.
         tflops: the rate on each GPU that hours are counted with.
         hours: at that rate.
-        row_seconds: that a worker took for a row; None if none was looked at.
+        row_seconds: seconds that a worker took for a row; None if none was checked.
     """
 
     rows: int
@@ -111,13 +113,13 @@ class Plan:
 def plan_of(
     arguments: Any, model: Model, rows: int, seen: Lengths, *, stage: int, gpus: int, tflops: float
 ) -> Plan:
-    """What a run will take.
+    """Estimate the cost of a run.
 
     Args:
         arguments: ``TrainingArguments``.
         model: of ``model_of``.
         rows: of an epoch.
-        seen: what the rows are.
+        seen: sizes of the rows.
         stage: of ZeRO.
         gpus: that share the work.
         tflops: rate on each of them.

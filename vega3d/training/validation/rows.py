@@ -1,8 +1,8 @@
-"""Each row on the very way that it takes in training, and what goes wrong there.
+"""Checks of rows on the same path that they take in training.
 
 A row is opened, sampled, put through the host's processor, tokenized and looked up in the store by the
-collator itself: what passes here passes there, and lengths are exact. A row that fails is looked at again,
-medium by medium, so that all that is broken in it is named. This module knows no settings file.
+collator itself. So a row that passes here passes there, and lengths are exact. A row that fails is checked
+again, medium by medium, so that every fault in it is named. This module does not depend on settings files.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Checked:
 
     Attributes:
         where: file and row.
-        errors: what is wrong with it, by kind.
+        errors: its faults, each with its kind.
         length: tokens, if it could be put together.
         trained: of them, those that are trained on.
         patches: of the host's vision tower.
-        truncated: whether its text would be cut.
+        truncated: True if its text would be cut.
         stored: clips whose features are in the store.
         lacking: names of those whose features are not.
-        seen: frames, height and width of the largest clip that the generator would have to see.
+        seen: frames, height and width of the largest clip that the generator would encode.
     """
 
     where: str
@@ -61,7 +61,7 @@ class RowCheck:
     """Checks rows one at a time; it can be sent to a worker.
 
     Args:
-        collator: None where no processor could be loaded: then media and answers are looked at alone.
+        collator: None if no processor could be loaded; then only media and answers are checked.
         settings: of the generator, whose mode decides which frames are read.
         only_stored: a feature that is not stored is a problem.
     """
@@ -71,42 +71,42 @@ class RowCheck:
 
     def __call__(self, row: Row) -> Checked:
         """Check a row."""
-        found = Checked(row.where)
+        checked = Checked(row.where)
         try:
             if self.collator is None:
-                found.errors += self._by_hand(row)
+                checked.errors += self._by_hand(row)
             else:
-                self._whole(self.collator, row, found)
+                self._whole(self.collator, row, checked)
         except Vega3DError as error:
-            found.errors += self._by_hand(row) or [(_kind_of(error), error)]
-        return found
+            checked.errors += self._by_hand(row) or [(_kind_of(error), error)]
+        return checked
 
-    def _whole(self, collator: Collator, row: Row, found: Checked) -> None:
+    def _whole(self, collator: Collator, row: Row, checked: Checked) -> None:
         batch = collator.whole([row])
-        found.length = int(batch["input_ids"].shape[1])
-        found.trained = int((batch["labels"] != IGNORED).sum())
+        checked.length = int(batch["input_ids"].shape[1])
+        checked.trained = int((batch["labels"] != IGNORED).sum())
         pixels = (batch.get("pixel_values"), batch.get("pixel_values_videos"))
-        found.patches = sum(len(one) for one in pixels if isinstance(one, Tensor))
-        self._features(batch, found)
+        checked.patches = sum(len(values) for values in pixels if isinstance(values, Tensor))
+        self._features(batch, checked)
         if _has_empty_answer(row):
-            found.errors.append(("annotation", _empty_answer()))
+            checked.errors.append(("annotation", _empty_answer()))
         try:
             collator.cut(batch, [row])
         except InputError as error:
-            found.errors.append(("length", error))
-        found.truncated = int(batch["input_ids"].shape[1]) < found.length
+            checked.errors.append(("length", error))
+        checked.truncated = int(batch["input_ids"].shape[1]) < checked.length
 
-    def _features(self, batch: Mapping[str, Any], found: Checked) -> None:
+    def _features(self, batch: Mapping[str, Any], checked: Checked) -> None:
         clips = batch.get("generative_clips", ())
-        found.stored = sum(isinstance(clip.cached, CacheHit) for clip in clips)
-        found.lacking = [clip.cached.source for clip in clips if isinstance(clip.cached, CacheMiss)]
-        if self.only_stored and found.lacking:
-            found.errors.append(("store", _not_stored(found.lacking)))
+        checked.stored = sum(isinstance(clip.cached, CacheHit) for clip in clips)
+        checked.lacking = [clip.cached.source for clip in clips if isinstance(clip.cached, CacheMiss)]
+        if self.only_stored and checked.lacking:
+            checked.errors.append(("store", _not_stored(checked.lacking)))
         sizes = [(len(clip.frames), *clip.size) for clip in clips if len(clip.frames)]
-        found.seen = max(sizes, key=lambda size: size[0] * size[1] * size[2], default=(0, 0, 0))
+        checked.seen = max(sizes, key=lambda size: size[0] * size[1] * size[2], default=(0, 0, 0))
 
     def _by_hand(self, row: Row) -> list[tuple[Kind, Vega3DError]]:
-        """Every medium of a row that cannot be used, and whether there is an answer."""
+        """Errors of every medium of a row that cannot be used, and of a missing answer."""
         errors: list[tuple[Kind, Vega3DError]] = []
         for image in row.images:
             errors += _tried(lambda image=image: _check_picture(image.source))
@@ -127,9 +127,9 @@ def _check_picture(source: Any) -> None:
     check_aspect(picture.shape[2], picture.shape[1], str(source)[:200])
 
 
-def _tried(look: Any) -> list[tuple[Kind, Vega3DError]]:
+def _tried(check: Any) -> list[tuple[Kind, Vega3DError]]:
     try:
-        look()
+        check()
         return []
     except Vega3DError as error:
         return [(_kind_of(error), error)]
@@ -158,10 +158,10 @@ class _Rows(Dataset[Checked]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, place: int) -> Checked:
+    def __getitem__(self, index: int) -> Checked:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a frame rate that is assumed is assumed for all rows alike
-            return self.check(self.rows[self.places[place]])
+            return self.check(self.rows[self.places[index]])
 
 
 def check_rows(
@@ -170,9 +170,9 @@ def check_rows(
     """Check rows in worker processes.
 
     Args:
-        rows: what to check.
-        check: how.
-        limit: so many of them, drawn with ``seed``; None is all.
+        rows: to check.
+        check: called with each of them.
+        limit: number of rows, drawn with ``seed``; None checks all.
         workers: processes beside this one.
         seed: of the choice.
     """
@@ -187,14 +187,14 @@ class Lengths:
     """Sizes of all rows of a run.
 
     Attributes:
-        checked: rows that were looked at.
+        checked: number of rows that were checked.
         lengths: tokens of each that could be put together.
         trained: tokens that are trained on.
         patches: of the host's vision tower.
         truncated: rows whose text would be cut.
         stored: clips whose features are in the store.
         lacking: clips whose features are not.
-        seen: the largest clip that the generator would have to see.
+        seen: frames, height and width of the largest clip that the generator would encode.
         seconds: that it took, over all workers.
     """
 
@@ -208,30 +208,30 @@ class Lengths:
     seen: tuple[int, int, int] = (0, 0, 0)
     seconds: float = 0.0
 
-    def add(self, one: Checked) -> None:
+    def add(self, row: Checked) -> None:
         """Count a row."""
         self.checked += 1
-        if one.length is not None:
-            self.lengths.append(one.length)
-        self.trained += one.trained
-        self.patches += one.patches
-        self.truncated += one.truncated
-        self.stored += one.stored
-        self.lacking += len(one.lacking)
-        self.seen = max(self.seen, one.seen, key=lambda size: size[0] * size[1] * size[2])
+        if row.length is not None:
+            self.lengths.append(row.length)
+        self.trained += row.trained
+        self.patches += row.patches
+        self.truncated += row.truncated
+        self.stored += row.stored
+        self.lacking += len(row.lacking)
+        self.seen = max(self.seen, row.seen, key=lambda size: size[0] * size[1] * size[2])
 
     def of(self, checked: Iterable[Checked], workers: int) -> Iterator[Checked]:
         """Count rows as they come."""
         start = time.perf_counter()
-        for one in checked:
-            self.add(one)
-            yield one
+        for row in checked:
+            self.add(row)
+            yield row
         self.seconds += (time.perf_counter() - start) * max(workers, 1)
 
 
 def _no_answer() -> InputError:
     return InputError(
-        "A conversation has nothing to train on.",
+        "Invalid conversation: nothing to train on.",
         got="no answer of the assistant",
         expected="at least one",
         fix="add the answer to the row, or leave the row out",
@@ -240,8 +240,8 @@ def _no_answer() -> InputError:
 
 def _empty_answer() -> InputError:
     return InputError(
-        "An answer of the assistant is empty.",
-        got="no text in it",
+        "Missing text in an answer of the assistant.",
+        got="an empty answer",
         expected="text: without it the model is trained to end its turn at once",
         fix="add the answer to the row, or leave the row out",
     )
@@ -249,7 +249,7 @@ def _empty_answer() -> InputError:
 
 def _not_stored(sources: Sequence[str]) -> StoreError:
     return StoreError(
-        "Features are not stored, and store.only loads no generator.",
+        "Missing features in the store: store.only loads no generator.",
         got=", ".join(sources),
         expected="all of them in the store",
         fix="run vega3d cache build with the same media and sampling, or leave store.only out",

@@ -1,4 +1,4 @@
-"""A report for people: what was read, what the run will take, and every problem with its place."""
+"""Text form of a report: the rows, the cost of the run, and every problem with its place."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def _run(report: Report, options: Options) -> list[str]:
 
 
 def _problems(report: Report) -> list[str]:
-    counts = Counter(one.kind for one in report.findings)
+    counts = Counter(finding.kind for finding in report.findings)
     if not counts:
         return ["no problem was found"]
     lines, shown = [], Counter[str]()
-    for one in report.findings:
-        shown[one.kind] += 1
-        if shown[one.kind] <= SHOWN:
-            lines.append(f"[{one.kind}] {one.where}: {one.error}")
+    for finding in report.findings:
+        shown[finding.kind] += 1
+        if shown[finding.kind] <= SHOWN:
+            lines.append(f"[{finding.kind}] {finding.where}: {finding.error}")
     left = sum(max(count - SHOWN, 0) for count in counts.values())
     if left:
         lines.append(f"{left:,} more are in --json")
