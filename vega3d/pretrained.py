@@ -90,15 +90,15 @@ class Pretrained(nn.Module):
         if not is_main_process:
             return
         tensors = self._all_state() if state_dict is None else state_dict
-        own, lora = self.own_state(tensors), carried_lora(self, tensors)
-        checkpoint.require_real(own)
+        parts, lora = self.own_state(tensors), carried_lora(self, tensors)
+        checkpoint.require_real(parts)
         _warn_of_changed_host(self)
         config, host = self.vega3d_config, checkpoint.trained_host(self.vega3d_config)
         if host is not None:
             named = dataclasses.replace(config.host, path=checkpoint.copy_host(host, path))
             config = dataclasses.replace(config, host=named)
         lora = None if lora is None else lora.named(config.host.path)
-        checkpoint.save(path, config, own, lora=lora, host=host is not None)
+        checkpoint.save(path, config, parts, lora=lora, host=host is not None)
 
     def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Upload what ``save_pretrained`` writes; returns the commit's address.
@@ -108,9 +108,9 @@ class Pretrained(nn.Module):
                 reached, or what ``save_pretrained`` raises.
         """
         tensors = self._all_state()
-        own, lora = self.own_state(tensors), carried_lora(self, tensors)
+        parts, lora = self.own_state(tensors), carried_lora(self, tensors)
         _warn_of_changed_host(self)
-        return checkpoint.push(repo, self.vega3d_config, own, lora=lora, private=private, token=token)
+        return checkpoint.push(repo, self.vega3d_config, parts, lora=lora, private=private, token=token)
 
     def own_state(self, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Tensors of projector and fusion, by name.

@@ -1,6 +1,6 @@
 """Pictures of a video: frames, generative features, gate and contribution side by side.
 
-The gate alone is no attribution: with generative tokens near zero any gate is harmless. So the
+The gate alone is not an attribution: with generative tokens near zero any gate is harmless. So the
 contribution ||fused - S|| / ||S|| stands beside it, with its numbers. Each semantic stream beside the
 generator has a weight and a contribution of its own; a model without such streams shows none.
 """
@@ -146,10 +146,10 @@ def _rows(look: Look) -> list[tuple[str, str, list[Picture]]]:
         ),
     ]
     for name, weight, part in look.streams:
-        own = numbers["streams"][name]
-        shown = f"mean {own['contribution_mean']:.4f}, brightest {own['contribution_max']:.4f}"
+        stream = numbers["streams"][name]
+        shown = f"mean {stream['contribution_mean']:.4f}, brightest {stream['contribution_max']:.4f}"
         rows += [
-            (f"{name}_weight", f"weight of {name}, 0 to 1: mean {own['weight_mean']:.3f}", weight),
+            (f"{name}_weight", f"weight of {name}, 0 to 1: mean {stream['weight_mean']:.3f}", weight),
             (f"{name}_contribution", f"contribution of {name}, |term| / |S|: {shown}", part),
         ]
     return rows

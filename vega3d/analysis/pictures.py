@@ -1,6 +1,6 @@
 """Numbers as pictures: principal components of features, and heat maps over frames.
 
-Everything is numpy and PIL. A picture is (H, W, 3) uint8. This module knows no model.
+Everything is numpy and PIL. A picture is (H, W, 3) uint8. This module does not depend on models.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Checks of an installation: is everything there, and does it compute what it should?
+"""Checks of an installation: missing or wrong libraries, the machine, and a numeric self-test.
 
-Three groups of checks: libraries, machine, and a self-test that runs the shipped tiny models. Each check says
-what it found and, if that is a problem, what to do. Nothing is downloaded. A broken installation is what this
-is for: so a library is imported only inside the check that needs it, and a check that fails does not end the
-others.
+Three groups of checks: libraries, machine, and a self-test that runs the shipped tiny models. Each check
+gives its result and, for a problem, the fix. Nothing is downloaded. The checks are made for broken
+installations: a library is imported only inside the check that needs it, and a check that fails does not end
+the others.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ GROUPS = ("libraries", "machine", "selftest")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: what.
-        found: what was found, in one line.
+        name: of the part that was checked.
+        found: result in one line.
         status: ``problem`` if vega3d will not work, ``note`` if something could be better or is optional.
-        fix: what to do about it.
+        fix: what to do about it; None if nothing is needed.
     """
 
     name: str
@@ -61,11 +61,11 @@ def examine(groups: Iterable[str] = GROUPS, say: Callable[[str], None] = lambda 
         groups: of ``GROUPS``, in order.
         say: called with the name of each group before it is run.
     """
-    found: dict[str, tuple[Check, ...]] = {}
+    results: dict[str, tuple[Check, ...]] = {}
     for name in groups:
         say(name)
-        found[name] = tuple(_guarded(name))
-    return Report(found)
+        results[name] = tuple(_guarded(name))
+    return Report(results)
 
 
 def _guarded(group: str) -> Iterator[Check]:
@@ -85,11 +85,11 @@ def _guarded(group: str) -> Iterator[Check]:
 def broken(name: str, error: Exception) -> Check:
     """The check for something that should not fail and did."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({last[0].filename.rpartition('/')[2]}:{last[0].lineno})" if last else ""
+    location = f" ({last[0].filename.rpartition('/')[2]}:{last[0].lineno})" if last else ""
     text = (str(error).splitlines() or [""])[0]
     return Check(
         name,
-        f"{type(error).__name__}: {text}{place}",
+        f"{type(error).__name__}: {text}{location}",
         "problem",
         getattr(error, "fix", None)
         or "mend the libraries named above, then run `vega3d doctor` again; if none is, report this as a bug",

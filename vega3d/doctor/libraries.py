@@ -29,15 +29,15 @@ VISION_STEP = 15  # torchvision 0.(n + 15) belongs to torch 2.n
 
 def python() -> Iterator[Check]:
     """The interpreter."""
-    found = f"{platform.python_version()} ({platform.system()} {platform.machine()})"
+    interpreter = f"{platform.python_version()} ({platform.system()} {platform.machine()})"
     try:
         needed = metadata("vega3d")["Requires-Python"] or ""
     except PackageNotFoundError:
         needed = ""
     if SpecifierSet(needed).contains(platform.python_version(), prereleases=True):
-        yield Check("python", found)
+        yield Check("python", interpreter)
     else:
-        yield Check("python", found, "problem", f"make an environment with Python {needed}")
+        yield Check("python", interpreter, "problem", f"make an environment with Python {needed}")
 
 
 def required() -> Iterator[Check]:
@@ -54,42 +54,44 @@ def required() -> Iterator[Check]:
 
 def against(requirement: Requirement) -> Check:
     """Check what is installed against one requirement."""
-    found = _version(requirement.name)
-    if found is None:
+    installed = _version(requirement.name)
+    if installed is None:
         return Check(requirement.name, "missing", "problem", f"pip install '{requirement}'")
-    if not requirement.specifier.contains(found, prereleases=True):
+    if not requirement.specifier.contains(installed, prereleases=True):
         wanted = f"{requirement.name}{requirement.specifier}"
-        return Check(requirement.name, f"{found}, too old or new", "problem", f"pip install '{wanted}'")
-    return Check(requirement.name, found)
+        return Check(requirement.name, f"{installed}, too old or new", "problem", f"pip install '{wanted}'")
+    return Check(requirement.name, installed)
 
 
 def torchvision() -> Iterator[Check]:
     """Check that torchvision is there, belongs to torch, and loads."""
-    found, torch = _version("torchvision"), _version("torch")
+    installed, torch = _version("torchvision"), _version("torch")
     if torch is None:
-        return  # said above
+        return  # `required` reports it
     fix = f"pip install --no-deps 'torchvision=={_partner(torch)}.*'"
-    if found is None:
+    if installed is None:
         what = "missing: pictures work, videos have to be given as frames declared one clip"
         yield Check("torchvision", what, "note", fix)
         return
     needed = [Requirement(text) for text in requires("torchvision") or ()]
     wrong = [r for r in needed if r.name == "torch" and not r.specifier.contains(torch, prereleases=True)]
     if wrong:
-        yield Check("torchvision", f"{found} is for torch{wrong[0].specifier}, not {torch}", "problem", fix)
+        yield Check(
+            "torchvision", f"{installed} is for torch{wrong[0].specifier}, not {torch}", "problem", fix
+        )
         return
-    yield _loading(found)
+    yield _loading(installed)
 
 
-def _loading(found: str) -> Check:
+def _loading(installed: str) -> Check:
     """Check that its compiled part loads, or that vega3d stands in for it."""
     from vega3d._utils import torchvision as _torchvision
 
     _torchvision.ensure_torchvision_imports()
     if _torchvision._library is None:
-        return Check("torchvision", found)
+        return Check("torchvision", installed)
     what = "its compiled part does not load beside this torch; vega3d needs none of it and stands in"
-    return Check("torchvision", f"{found}, {what}")
+    return Check("torchvision", f"{installed}, {what}")
 
 
 def _partner(torch: str) -> str:
@@ -101,11 +103,11 @@ def _partner(torch: str) -> str:
 def optional() -> Iterator[Check]:
     """Libraries that add something and may be missing."""
     for name, (purpose, fix) in OPTIONAL.items():
-        found = _version(name)
-        if found is None:
+        installed = _version(name)
+        if installed is None:
             yield Check(name, f"not installed; for {purpose}", "note", fix)
         else:
-            yield Check(name, found)
+            yield Check(name, installed)
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Devices, attention back ends, and room for models: what this machine offers to vega3d."""
+"""Devices, attention back ends, and room for models on this machine."""
 
 from __future__ import annotations
 
@@ -84,15 +84,15 @@ def kernels(device: str) -> tuple[str, ...]:
     """Kernels of ``scaled_dot_product_attention`` that run: float32 on a CPU, bfloat16 on a GPU."""
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     x = torch.zeros(1, 2, 32, 64, device=device, dtype=dtype)
-    found = []
+    names = []
     for name, kernel in SDPBackend.__members__.items():
         try:
             with sdpa_kernel(kernel):
                 scaled_dot_product_attention(x, x, x)
         except RuntimeError:
             continue
-        found.append(name.lower().removesuffix("_attention"))
-    return tuple(found)
+        names.append(name.lower().removesuffix("_attention"))
+    return tuple(names)
 
 
 def video() -> Iterator[Check]:
@@ -108,7 +108,7 @@ def video() -> Iterator[Check]:
 
 
 def room() -> Iterator[Check]:
-    """Free disk where the hub's models are kept, and whether the hub is to be asked at all."""
+    """Free disk where the hub's models are kept, and a note if the hub is offline."""
     from huggingface_hub import constants
 
     yield disk(Path(constants.HF_HUB_CACHE))
@@ -121,11 +121,11 @@ def disk(cache: Path, usage: Callable[[Path], Any] = shutil.disk_usage) -> Check
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = usage(existing).free
     shown = str(cache).replace(str(Path.home()), "~", 1)
-    found = f"{free / GIB:.0f} GiB free at {shown}"
+    free_text = f"{free / GIB:.0f} GiB free at {shown}"
     if free >= ROOM:
-        return Check("disk", found)
+        return Check("disk", free_text)
     fix = f"free {ROOM / GIB:.0f} GiB for a host and a generator, or point HF_HOME to another disk"
-    return Check("disk", found, "note", fix)
+    return Check("disk", free_text, "note", fix)
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (processor, memory, gpus, attention, video, room)
