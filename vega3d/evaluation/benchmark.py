@@ -61,7 +61,7 @@ class Scores:
 
     Attributes:
         per_sample: one JSON object a sample, in the order of the samples.
-        aggregates: JSON values by name; None if nothing can be said.
+        aggregates: JSON values by name; None if a value is not defined.
         unavailable: reasons by name of the metrics that cannot be computed.
         metrics: the numbers that tables print; their names do not depend on the samples.
     """

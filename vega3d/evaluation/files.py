@@ -165,26 +165,26 @@ def checked(
         InputError, ConfigError: as ``rows_of``.
     """
     places: dict[str, str] = {}
-    for place, row in placed:
+    for location, row in placed:
         for field in (*required, *(field for field in optional if field.name in row)):
             if problem := field.problem(row):
-                raise unusable(file, place, field.name, problem, row.get(field.name), field.meaning)
+                raise unusable(file, location, field.name, problem, row.get(field.name), field.meaning)
         key = " ".join(str(row[name]) for name in unique if name in row)
         if key and key in places:
             raise ConfigError(
                 "Invalid ids: two questions have one id.",
-                got=f"{key!r} in {places[key]} and {place} of {file}",
+                got=f"{key!r} in {places[key]} and {location} of {file}",
                 expected="unique ids",
                 fix="check the data",
             )
-        places[key] = place
+        places[key] = location
     return [row for _, row in placed]
 
 
-def unusable(file: Path, place: str, name: str, problem: str, value: object, expected: str) -> InputError:
+def unusable(file: Path, location: str, name: str, problem: str, value: object, expected: str) -> InputError:
     """The error for a field of a row."""
     return InputError(
-        f"Invalid row: {file}, {place}: {name!r} is {problem}.",
+        f"Invalid row: {file}, {location}: {name!r} is {problem}.",
         got=None if problem == "missing" else repr(value)[:200],
         expected=expected,
         fix="correct the row",
@@ -217,7 +217,7 @@ def unreadable(file: Path, got: str) -> InputError:
 
 
 @contextlib.contextmanager
-def reading(file: Path, place: str = "") -> Iterator[None]:
+def reading(file: Path, location: str = "") -> Iterator[None]:
     """Turn a failed read inside the block into one typed error.
 
     Raises:
@@ -226,7 +226,7 @@ def reading(file: Path, place: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, NotImplementedError, RecursionError) as error:  # pyarrow's, too
-        got = f"{place}{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        got = f"{location}{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise unreadable(file, got) from None
 
 

@@ -114,19 +114,19 @@ def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
             _link(entry.resolve(), folder / entry.name)
 
 
-def _link(source: Path, place: Path) -> None:
+def _link(source: Path, target: Path) -> None:
     """A symbolic link; hard links or copies where there is none (Windows, unless the user may make them)."""
     try:
-        place.symlink_to(source, target_is_directory=source.is_dir())
+        target.symlink_to(source, target_is_directory=source.is_dir())
     except (OSError, NotImplementedError):
         if source.is_dir():
-            shutil.copytree(source, place, copy_function=_hard_link)
+            shutil.copytree(source, target, copy_function=_hard_link)
         else:
-            _hard_link(source, place)
+            _hard_link(source, target)
 
 
-def _hard_link(source: str | Path, place: str | Path) -> None:
+def _hard_link(source: str | Path, target: str | Path) -> None:
     try:
-        os.link(source, place)
+        os.link(source, target)
     except (OSError, AttributeError):  # another file system, or one without hard links
-        shutil.copy2(source, place)
+        shutil.copy2(source, target)

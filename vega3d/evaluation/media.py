@@ -97,7 +97,7 @@ def read(media: Media, places: Sequence[int]) -> list[Tensor]:
     return [load_image(source(media.places[place])) for place in places]
 
 
-def source(place: str) -> str | bytes | io.BytesIO:
+def source(path: str) -> str | bytes | io.BytesIO:
     """Input of `load_image`: a path as it is, a picture inside a parquet file as its bytes.
 
     Raises:
@@ -105,8 +105,8 @@ def source(place: str) -> str | bytes | io.BytesIO:
         MediaNotFoundError: there is no such file.
         DependencyError: pyarrow is not installed.
     """
-    cell = EMBEDDED.fullmatch(place)
-    return io.BytesIO(_bytes(cell["file"], int(cell["row"]), cell["column"])) if cell else place
+    cell = EMBEDDED.fullmatch(path)
+    return io.BytesIO(_bytes(cell["file"], int(cell["row"]), cell["column"])) if cell else path
 
 
 def missing(media: Media) -> list[str]:
@@ -133,10 +133,10 @@ def signature(media: Media) -> list[Any]:
     return [[name, file.stat().st_size if file.is_file() else None] for name, file in files]
 
 
-def _file_of(place: str) -> Path:
-    """The file of a place: the parquet file of an embedded picture."""
-    cell = EMBEDDED.fullmatch(place)
-    return Path(cell["file"] if cell else place)
+def _file_of(path: str) -> Path:
+    """The file of a path: the parquet file of an embedded picture."""
+    cell = EMBEDDED.fullmatch(path)
+    return Path(cell["file"] if cell else path)
 
 
 def parquet() -> Any:

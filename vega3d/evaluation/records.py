@@ -85,7 +85,7 @@ def box(value: object, length: int) -> Array | None:
 
 
 def boxes(value: object, length: int) -> Array | None:
-    """Boxes as (n, length) float64, n may be 0; None when it is no list or one of them is no box."""
+    """Boxes as (n, length) float64, n may be 0; None when it is not a list or one of them is not a box."""
     if not isinstance(value, list | tuple) or len(value) > MAX_ENTRIES:
         return None
     rows = [box(entry, length) for entry in value]

@@ -31,7 +31,7 @@ def score(task: str | Protocol, samples: Sequence[object], **file_fields: Any) -
 
     Returns:
         JSON-ready: ``task``, ``task_version``, ``protocol``, ``n``, ``problems``, ``unavailable``,
-        ``per_sample`` (in the order given) and the aggregates of the protocol; null is "nothing to say".
+        ``per_sample`` (in the order given) and the aggregates of the protocol; null if not defined.
 
     Raises:
         ConfigError: unknown name.

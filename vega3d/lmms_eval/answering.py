@@ -125,10 +125,10 @@ def require_greedy(options: Mapping[str, Any]) -> None:
     asked = {"do_sample": bool(options.get("do_sample")), "num_beams": options.get("num_beams") or 1}
     if asked != {"do_sample": False, "num_beams": 1} or float(options.get("temperature") or 0) > 0:
         raise ConfigError(
-            "Invalid task: it wants answers that are not decoded greedily.",
+            "Invalid task: its answers are not decoded greedily.",
             got={name: value for name, value in options.items() if name in (*asked, "temperature")},
             expected="do_sample false, temperature 0, num_beams 1",
-            fix="pass --gen_kwargs do_sample=False,temperature=0,num_beams=1 and say so beside the number",
+            fix="pass --gen_kwargs do_sample=False,temperature=0,num_beams=1 and state it beside the number",
         )
 
 

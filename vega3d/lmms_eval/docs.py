@@ -94,11 +94,11 @@ def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
     """The chat form: system prompt, labelled frames, text; as `vega3d eval run` sends it."""
     content: list[dict[str, Any]] = []
     before, after = doc["label"].split("{image}")
-    for number, place in enumerate(doc["media"]):
+    for number, path in enumerate(doc["media"]):
         texts = [{"type": "text", "text": text.replace("{n}", str(number))} for text in (before, after)]
         marks = {CLIP: CLIP, SAMPLED: doc["sampled"]}
         kind = {"type": "image", **marks} if doc["pictures"] else {"type": "video"}
-        content += [part for part in (texts[0], {**kind, "url": place}, texts[1]) if part.get("text") != ""]
+        content += [part for part in (texts[0], {**kind, "url": path}, texts[1]) if part.get("text") != ""]
     content.append({"type": "text", "text": doc["prompt"]})
     system = {"role": "system", "content": [{"type": "text", "text": doc["system"]}]}
     return [*([system] if doc["system"] else []), {"role": "user", "content": content}]

@@ -83,8 +83,8 @@ def usual(messages: Sequence[Message], system: str) -> Usual | None:
     *before, last = user["content"] or [{"type": "none"}]
     if last["type"] != "text" or not any(part["type"] != "text" for part in before):
         return None
-    said = "".join(part.get("text", "") for message in first for part in message["content"])
-    return _one_video(before, last["text"], said) or _pictures(before, last["text"], said)
+    texts = "".join(part.get("text", "") for message in first for part in message["content"])
+    return _one_video(before, last["text"], texts) or _pictures(before, last["text"], texts)
 
 
 def with_system(messages: Sequence[Message], system: str) -> list[Message]:

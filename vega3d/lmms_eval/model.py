@@ -36,11 +36,11 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: questions about one clip that are answered together.
         max_num_frames: frames of a video, at most.
-        max_pixels: area of a frame that the host sees at most.
+        max_pixels: largest area of a frame for the host.
         send: frames of a video as ``images`` of one clip, or as one ``video``.
         plain: ask the host alone.
         clip: several pictures of a question are frames of one clip.
-        system_prompt: where a task has none; empty leaves the host's own.
+        system_prompt: of tasks that have none; empty leaves the host's own.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ precision) and a hit in the other. Fractions, not percent, as published.
 Nobody has published a way to ask this of a model that writes text: the question is Multi3DRefer's, the form
 of the answer is VG-LLM's for detection (boxes in the first frame's camera). So a score under
 `multi3drefer/official` is by its rules, and the prompt is ours: report both. A box is brought
-into the room and widened to its axis-aligned box. An answer that is neither boxes nor `[]` is no prediction
-and scores 0; it is not taken for "nothing there".
+into the room and widened to its axis-aligned box. An answer that is neither boxes nor `[]` is not a
+prediction and scores 0; it is not taken for "nothing there".
 
 Beyond the reference: a record whose scores and proposals do not fit together scores 0.
 Source: H-EmbodVis/VEGA-3D (main) ``llava/eval/eval_multi3drefer.py``; 3dlg-hcvc/M3DRef-CLIP
@@ -214,10 +214,10 @@ def _wanted(row: Record, by_scene: Mapping[str, list[Any]], file: Path) -> list[
     """The true boxes of a question: its objects' places in the list of their scene."""
     scene = f"scannet/{row['scene_id']}"
     known, places = by_scene.get(scene, []), row["object_ids"]
-    for place in places:
-        if type(place) is not int or not 0 <= place < len(known):
-            raise unreadable(file, f"no box of object {place!r} of {scene}")
-    return [known[place] for place in places]
+    for index in places:
+        if type(index) is not int or not 0 <= index < len(known):
+            raise unreadable(file, f"no box of object {index!r} of {scene}")
+    return [known[index] for index in places]
 
 
 TYPE = Field("question_type", is_text, "zt_w_d, zt_wo_d, st_w_d, st_wo_d or mt")

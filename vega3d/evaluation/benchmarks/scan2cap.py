@@ -162,12 +162,12 @@ def _references(records: Sequence[Record], name: str, wrap: Callable[[str], str]
     ]
 
 
-def _recall(scores: CorpusScores, found: Sequence[bool]) -> dict[str, float | None]:
+def _recall(scores: CorpusScores, hits: Sequence[bool]) -> dict[str, float | None]:
     """The mean over all objects of the scores of those that were found, in percent."""
     means: dict[str, float | None] = {}
     for name, short in METRICS.items():
         each = [row[short] for row in scores.per_sample]
-        masked = [None if score is None else score * hit for score, hit in zip(each, found, strict=True)]
+        masked = [None if score is None else score * hit for score, hit in zip(each, hits, strict=True)]
         means[name] = percent(mean(masked))
     return means
 

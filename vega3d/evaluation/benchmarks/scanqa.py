@@ -2,7 +2,7 @@
 
 Three protocols that share only their n-gram metrics. ``vega``: no tokenizer, no lower-casing, EM of the
 stripped answer. ``official``: PTB tokens on both sides, EM@1 and EM@10 of raw strings. ``leo``: both sides
-cleaned, EM and EM-R. An EM of one is no EM of another.
+cleaned, EM and EM-R. The EM of one protocol does not compare with that of another.
 
 Beyond the reference: an answer without references counts as wrong and is left out of the n-gram corpus; EM@10
 is null unless a sample brings ``prediction_top10``.

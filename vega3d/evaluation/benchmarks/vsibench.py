@@ -4,9 +4,9 @@ Four protocols: the official one (the same in VEGA-3D and VG-LLM), lmms-eval 0.7
 anywhere), and both on the debiased set. On untidy answers the two readers of numbers disagree on about every
 seventh question.
 
-Files are the official ones, or an export of vega3d's rooms in the same form. A scene's name can look like a
-number and is text all the same. The debiased set is the same file without the ids in `pruned_ids.txt` of
-the same repository.
+Files are the official ones, or an export of vega3d's rooms in the same form. A scene's name is
+text, also if it has the form of a number. The debiased set is the same file without the ids in
+`pruned_ids.txt` of the same repository.
 
 No protocol strips answers, as the published functions do not. lmms-eval strips whitespace from a model's
 answer before it calls its function: there a model's " B" is right; the function alone finds it wrong.

@@ -20,7 +20,7 @@ def literal(line: str) -> object:
     """The literal that a line holds.
 
     Raises:
-        ValueError: it is no literal, too long, or nested too deeply; nothing else is ever raised.
+        ValueError: it is not a literal, too long, or nested too deeply; nothing else is ever raised.
     """
     if len(line) > MAX_LENGTH or _depth(line) > MAX_DEPTH:
         raise ValueError("too long or too deeply nested to be an answer")

@@ -78,23 +78,24 @@ def differences(
     kinds = sorted({kind for kind, _, _, _ in pairs})
     scenes = sorted({scene for _, scene, _, _ in pairs})
     counts, sums = np.zeros((len(scenes), len(kinds))), np.zeros((2, len(scenes), len(kinds)))
-    for kind, scene, one, two in pairs:
-        place = scenes.index(scene), kinds.index(kind)
-        counts[place] += 1
-        sums[:, *place] += one, two
+    for kind, scene, first, second in pairs:
+        cell = scenes.index(scene), kinds.index(kind)
+        counts[cell] += 1
+        sums[:, *cell] += first, second
     drawn = _draws(len(scenes), draws, seed)
     whole = np.ones((1, len(scenes)))
-    found: dict[str, Any] = {"macro": {}, "micro": {}}
-    for name in found:
+    result: dict[str, Any] = {"macro": {}, "micro": {}}
+    for name in result:
         weights = _macro if name == "macro" else _micro
         means = [float(weights(whole, counts, part, kinds, groups)[0]) if pairs else None for part in sums]
         spread = [weights(drawn, counts, part, kinds, groups) for part in sums] if len(scenes) > 1 else None
-        found[name] = _difference(means, spread)
+        result[name] = _difference(means, spread)
     per_kind = counts.sum(axis=0)
-    found["kinds"] = {
-        kind: float((sums[1] - sums[0])[:, at].sum() / per_kind[at]) for at, kind in enumerate(kinds)
+    result["kinds"] = {
+        kind: float((sums[1] - sums[0])[:, column].sum() / per_kind[column])
+        for column, kind in enumerate(kinds)
     }
-    return found
+    return result
 
 
 def _difference(means: Sequence[float | None], spread: Sequence[Matrix] | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Text of a model or of a data set inside Markdown: read as text by every renderer, never as markup.
 
-Decision: what begins markup is written as an entity or behind a backslash, and nothing else, so that the file
+Decision: only the start of markup is written as an entity or behind a backslash, so that the file
 can be read as it is, too. Renderers also make links of bare addresses; dots between letters and double
 slashes are escaped against that.
 """

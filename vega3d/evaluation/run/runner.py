@@ -78,7 +78,7 @@ def run(
     journal = Journal(folder, settings, share.rank)
     donors = donors_of(samples) if swap else {}
     known = journal.answers()
-    share.wait()  # nobody writes before all have read
+    share.wait()  # no process writes before all have read
     todo = [b for b in batches_of(samples, batch_size) if any(s.id not in known for s in b)]
     if share.rank == 0 and todo and journal.damaged:
         _warn_of_damage(journal)

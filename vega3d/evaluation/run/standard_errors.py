@@ -2,7 +2,8 @@
 
 Decision: questions about one scene succeed and fail together, so errors are taken over scenes and not over
 questions. Every mean here is a weighted sum of scores; its error is the spread of the scenes' parts of it
-(the sandwich estimator with one cluster a scene, scaled by G / (G - 1)). One scene alone has no error: None.
+(the sandwich estimator with one cluster a scene, scaled by G / (G - 1)). For one scene alone
+the error is None.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _BREAKS = re.compile("[\x00\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class Unavailable(Exception):
-    """A metric cannot be computed here; the text says why and what would help."""
+    """A metric cannot be computed here; the text gives the reason and the remedy."""
 
 
 def package_file(*parts: str) -> Path:
