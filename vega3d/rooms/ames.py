@@ -1,4 +1,4 @@
-"""The Ames set: pairs of rooms whose sampled frames look the same, told apart by parallax alone.
+"""The Ames set: pairs of rooms with equal sampled frames, distinguished by parallax alone.
 
 Decision: one thing floats in the room, near and small in one twin, far and large in the other, scaled about
 the camera's eye; it shines by itself, so light gives nothing away. The camera pans about one eye and swings
@@ -37,7 +37,7 @@ class AmesPair:
     """Two rooms that one eye cannot tell apart.
 
     Attributes:
-        seed: what the pair is drawn from.
+        seed: of the pair.
         twins: the room with the thing near and small, the room with it far and large.
         eye: (x, y, z) of the camera in every sampled frame.
         heading: radians about +z from +x of the first frame.
@@ -56,7 +56,7 @@ class AmesPair:
     scale: float
 
     def name(self, twin: int) -> str:
-        """Scene name of a twin, 0 (near) or 1 (far); the name does not say which is which."""
+        """Scene name of a twin, 0 (near) or 1 (far); the name does not give away which is which."""
         return f"ames_{self.seed:09d}_{'ab'[(twin + self.seed) % 2]}"
 
 

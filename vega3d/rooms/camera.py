@@ -2,8 +2,9 @@
 
 ``orbit`` walks an arc along the walls and looks inwards; ``pan`` stands near the middle and turns; ``walk``
 goes through free space from spot to spot and looks about. A path is a pure function of the room; the number
-of frames only says how densely it is sampled. It keeps clear of all things by their boxes. Poses are rounded
-to a nanometre, so that pixels do not depend on somebody's cosine. It knows no pixels and no field of view.
+of frames only sets how densely it is sampled. It keeps clear of all things by their boxes. Poses are rounded
+to a nanometre, so that pixels do not depend on a machine's cosine. This module does not depend on pixels and
+field of view.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Plain questions as a person types them, with short answers: what `vega3d ask` users write.
+"""Plain questions as a person types them, with short answers, as users of `vega3d ask` write them.
 
 The same facts as questions.py, asked without options and in varied wording, plus what VSI-Bench does not
-ask (colours, existence, a list of the room). They teach a small host to look; they are no benchmark.
+ask (colours, existence, a list of the room). They train a small host to use its pictures; they are
+not a benchmark.
 """
 
 from __future__ import annotations

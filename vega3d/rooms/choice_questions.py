@@ -69,14 +69,14 @@ def direction_maker(level: Level) -> QuestionMaker:
     """The maker of one level: a direction first, then three things that have it."""
 
     def make(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
-        found: dict[str, list[tuple[str, ...]]] = {}
+        triples: dict[str, list[tuple[str, ...]]] = {}
         for names in permutations(sorted(visible.unique), 3):
             word = direction(level, *(visible.unique[n] for n in names))
             if word is not None:
-                found.setdefault(word, []).append(names)
+                triples.setdefault(word, []).append(names)
         drafts = []
-        for word in rng.some(sorted(found), most):
-            standing, facing, query = rng.pick(found[word])
+        for word in rng.some(sorted(triples), most):
+            standing, facing, query = rng.pick(triples[word])
             text = f"If I am standing by the {standing} and facing the {facing}, is the {query} "
             text += _TAIL[level].format(facing=facing)
             rest = [w for w in DIRECTIONS[level] if w != word]

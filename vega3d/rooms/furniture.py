@@ -53,11 +53,11 @@ class Kind:
         materials: names of its materials.
         parts: its primitives in unit coordinates.
         place: against a wall, anywhere on the floor, hung on a wall, or on top of other things.
-        round: whether depth always equals width (cylinders stay circular).
+        round: True if depth always equals width (cylinders stay circular).
         hang: metres (low, high) of the lower edge of what hangs.
         supports: planes that carry things.
-        soft: whether it lies on soft planes (cushions) instead of hard ones.
-        crowd: whether a room may hold several.
+        soft: True if it lies on soft planes (cushions) instead of hard ones.
+        crowd: True if a room may hold several.
         plural: its plural.
     """
 

@@ -1,9 +1,9 @@
-"""Seeded rooms: what a room holds, and where it stands.
+"""Seeded rooms: the things of a room and their places.
 
 Decision: a room is a pure function of (version, seed), drawn with Rng, so it is the same on every
 machine. Counts of crowded kinds, sizes and colours are drawn before places are looked for; what finds no
 place is left out. Some kinds occur several times, half of their copies look alike: referring to one of
-them takes more than its name. This module knows no cameras and no pixels.
+them takes more than its name. This module does not depend on cameras and pixels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _WALLS = (
 
 @dataclass(frozen=True)
 class _Wish:
-    """A thing that a room wants: its look is drawn, its place is not."""
+    """A thing to place in a room: its appearance is drawn, its place is not."""
 
     category: str
     size: Size
@@ -90,18 +90,18 @@ def _furnish(rng: Rng, size: Size) -> tuple[Instance, ...]:
     plan = FloorPlan(rng, size)
     placed: list[Instance] = []
     for wish in _wishes(rng, size):
-        found = plan.find(wish.kind, wish.size, moves=wish.moves)
-        if found is None:
+        placement = plan.find(wish.kind, wish.size, moves=wish.moves)
+        if placement is None:
             continue
-        parent = 0 if found.parent is None else placed[found.parent].id
-        thing = _build(rng, len(placed) + 1, wish, found, parent)
-        plan.add(thing, wish.kind, found)
+        parent = 0 if placement.parent is None else placed[placement.parent].id
+        thing = _build(rng, len(placed) + 1, wish, placement, parent)
+        plan.add(thing, wish.kind, placement)
         placed.append(thing)
     return tuple(placed)
 
 
 def _wishes(rng: Rng, size: Size) -> list[_Wish]:
-    """All that the room wants, in the order of placing."""
+    """All things for the room, in the order of placing."""
     room = size[0] * size[1]
     stands = [n for n, k in KINDS.items() if k.place in ("wall", "floor") and n != "robot"]
     hangs = [n for n, k in KINDS.items() if k.place == "hung" and n not in ("door", "window")]
@@ -135,7 +135,7 @@ def _group(rng: Rng, category: str, count: int) -> list[_Wish]:
 
 
 def _copy(wish: _Wish, gain: float) -> _Wish:
-    """The same look in a slightly other size, inside the range of the kind."""
+    """The same appearance in a slightly other size, inside the range of the kind."""
     low, high = wish.kind.longest
     longest = max(wish.size)
     return replace(wish, size=_scaled(wish.size, min(max(gain, low / longest), high / longest)))
@@ -155,8 +155,8 @@ def _scaled(size: Size, gain: float) -> Size:
     return (size[0] * gain, size[1] * gain, size[2] * gain)
 
 
-def _build(rng: Rng, number: int, wish: _Wish, found: Placement, parent: int) -> Instance:
-    """Scale the kind's parts into the found box and paint them."""
+def _build(rng: Rng, number: int, wish: _Wish, placement: Placement, parent: int) -> Instance:
+    """Scale the kind's parts into the placement's box and paint them."""
     base = _surface(rng, COLOURS[wish.colour], wish.material)
     surfaces = []
     for part in wish.kind.parts:
@@ -165,10 +165,10 @@ def _build(rng: Rng, number: int, wish: _Wish, found: Placement, parent: int) ->
         contrast = 0.0 if part.plain or part.colour is not None else base.contrast
         surfaces.append(Surface(tinted, base.texture, base.period, contrast, base.phase, part.glow))
     motion = None
-    if found.by is not None:
-        motion = Motion((found.by[0], found.by[1], 0.0), rng.real(0.0, 0.3), rng.real(0.6, 1.0))
-    parts = parts_in(wish.kind, found.box, surfaces)
-    return Instance(number, wish.category, wish.colour, found.box, parts, wish.material, parent, motion)
+    if placement.by is not None:
+        motion = Motion((placement.by[0], placement.by[1], 0.0), rng.real(0.0, 0.3), rng.real(0.6, 1.0))
+    parts = parts_in(wish.kind, placement.box, surfaces)
+    return Instance(number, wish.category, wish.colour, placement.box, parts, wish.material, parent, motion)
 
 
 def _surface(rng: Rng, colour: Size, material: str) -> Surface:

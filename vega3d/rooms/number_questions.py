@@ -1,7 +1,8 @@
 """Facts with numbers: how many, how far, how long, how large.
 
 Decision: the *answer's* range is drawn first, then a question that has it. So counts are about even,
-distances spread over their range, and sizes keep to a window that many kinds share: a name tells nothing.
+distances spread over their range, and sizes keep to a window that many kinds share: a name alone gives
+nothing away.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Questions about single pictures of rooms, in the forms of CV-Bench and of BLINK's spatial sub-tasks.
 
-Decision: rows have the hub's fields and meanings, so whatever reads the one reads the other. `source` says
-which half of CV-Bench's mean a row counts in (COCO for 2D, Omni3D for 3D), and `source_dataset` that it is
+Decision: rows have the hub's fields and meanings, so programs for the one read the other. `source` is
+the half of CV-Bench's mean that a row counts in (COCO for 2D, Omni3D for 3D), and `source_dataset` marks
 rooms. Answers come from the exact picture: ids, depth, poses. A question is asked only where its answer is
 plain: centres a tenth of the picture apart, distances 0.3 m apart, turns of 8 degrees and more. Pairs come in
 random order, so that no letter is a safe guess.

@@ -2,7 +2,7 @@
 
 Decision: every placed thing keeps a *zone* free (its footprint grown a little, over its heights), and a
 place is good when its own zone meets no other. Openings keep the floor before them free, so they can be
-seen and used. What is placed here is a box; what it looks like is nobody's business in this module.
+seen and used. This module places boxes; it does not depend on their appearance.
 """
 
 from __future__ import annotations
@@ -66,38 +66,40 @@ class FloorPlan:
         """A free place for a thing of this size (width, depth, height), or None."""
         for _ in range(_TRIES):
             if kind.place == "top":
-                found = self._on_top(kind, size)
+                placement = self._on_top(kind, size)
             elif moves:
-                found = self._moving(size)
+                placement = self._moving(size)
             elif kind.place == "floor":
-                found = self._standing(size)
+                placement = self._standing(size)
             else:
-                found = self._at_wall(kind, size)
-            if found is not None and self._free(found):
-                return found
+                placement = self._at_wall(kind, size)
+            if placement is not None and self._free(placement):
+                return placement
         return None
 
-    def add(self, thing: Instance, kind: Kind, found: Placement) -> None:
+    def add(self, thing: Instance, kind: Kind, placement: Placement) -> None:
         """Keep the place taken; the thing may carry others from now on."""
-        self._zones.append(found.zone)
+        self._zones.append(placement.zone)
         low = thing.box.centre[2] - thing.box.size[2] / 2
         for support in kind.supports:
-            if found.by is None and low + support.z * thing.box.size[2] <= _REACHABLE:
+            if placement.by is None and low + support.z * thing.box.size[2] <= _REACHABLE:
                 self._planes.append(_Plane(self._count, thing.box, support))
         self._count += 1
 
-    def _free(self, found: Placement) -> bool:
+    def _free(self, placement: Placement) -> bool:
         half = np.asarray(self._size[:2]) / 2 - 0.02
-        outline = footprint(found.box)
-        if found.by is not None:
-            outline = np.concatenate([outline, outline + np.asarray(found.by)])
+        outline = footprint(placement.box)
+        if placement.by is not None:
+            outline = np.concatenate([outline, outline + np.asarray(placement.by)])
         inside = bool((np.abs(outline) <= half).all())
-        low, high = found.box.z_range
+        low, high = placement.box.z_range
         return (
             inside
             and high <= self._size[2] - 0.05
             and low >= -1e-5
-            and not any(found.zone.meets(other) for n, other in enumerate(self._zones) if n != found.parent)
+            and not any(
+                placement.zone.meets(other) for n, other in enumerate(self._zones) if n != placement.parent
+            )
         )
 
     def _standing(self, size: tuple[float, float, float]) -> Placement:

@@ -25,17 +25,17 @@ _NOTHING = 4  # boxes around nothing, on average
 
 def make_proposals(rng: Rng, boxes: list[Box], size: tuple[float, float, float]) -> list[Box]:
     """Noisy boxes of a scene whose true boxes these are, in a room of this size."""
-    found: list[tuple[float, Box]] = []
+    scored: list[tuple[float, Box]] = []
     for box in boxes:
         small = min(1.0, float(np.prod(box[3:])) / 0.02)
         if not rng.chance(0.7 + 0.27 * small):
             continue
-        found.append((rng.real(0.5, 1.0), _fault(rng, box, boxes)))
+        scored.append((rng.real(0.5, 1.0), _fault(rng, box, boxes)))
         if rng.chance(_DOUBLE):
-            found.append((rng.real(0.1, 0.6), _shaky(rng, box, 2 * _OFF)))
-    found += [(rng.real(0.0, 0.4), _nothing(rng, size)) for _ in range(rng.whole(0, 2 * _NOTHING + 1))]
-    surest = sorted(range(len(found)), key=lambda i: -found[i][0])[:MOST]
-    return [found[i][1] for i in surest]
+            scored.append((rng.real(0.1, 0.6), _shaky(rng, box, 2 * _OFF)))
+    scored += [(rng.real(0.0, 0.4), _nothing(rng, size)) for _ in range(rng.whole(0, 2 * _NOTHING + 1))]
+    surest = sorted(range(len(scored)), key=lambda i: -scored[i][0])[:MOST]
+    return [scored[i][1] for i in surest]
 
 
 def best_proposal(box: Box, proposals: list[Box]) -> tuple[Box | None, float]:

@@ -1,8 +1,8 @@
-"""References: which things a description means, and how to say it.
+"""References: descriptions of things, their meaning, and their words.
 
 Decision: a reference is data (category, looks, one relation), its meaning is a function of the scene graph,
-and words come last. So a description is right by construction, the same reference can be said in several
-ways, and one that is too close to call (`None`) is never said. Superlatives rank what the looks match.
+and words come last. So a description is right by construction, the same reference can be worded in several
+ways, and one that is too close to call (`None`) is never used. Superlatives rank what the looks match.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _looks(thing: Instance, ref: Reference) -> bool:
 def _extreme(
     ranked: list[tuple[float, Instance]], highest: bool, *, lead: float = 0.0, ratio: float = 1.0
 ) -> list[Instance] | None:
-    """The one that leads plainly; none of none; None without a plain lead, or with nobody to lead."""
+    """The one that leads plainly; none of none; None without a plain lead, or with only one candidate."""
     ordered = sorted(ranked, key=lambda pair: -pair[0] if highest else pair[0])
     if not ordered:
         return []

@@ -1,8 +1,8 @@
 """Film a room along its camera path: RGB, z-depth, instance and class ids, normals; exact, deterministic.
 
 The path is always the room's own, sampled at ``frames`` video frames; ``indices`` renders a subset of them
-(training data needs eight of 48), each bit-equal to the same frame of the full clip. This module knows
-neither questions nor files.
+(training data needs eight of 48), each bit-equal to the same frame of the full clip. This module does
+not depend on questions and files.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def render(
     """Film the room: ``frames`` frames of its camera path, or only those in ``indices``.
 
     Args:
-        room: what is filmed.
+        room: to film.
         width, height: pixels.
         frames, fps: length and rate of the whole video.
         indices: frames of it to render, all by default.

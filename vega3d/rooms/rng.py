@@ -2,7 +2,7 @@
 
 Decision: numpy promises the streams of its *bit generators*, not those of `Generator.uniform` and its
 kind (NEP 19). So all that a seed decides is drawn here, from the raw 64-bit words of PCG64, with
-arithmetic that IEEE 754 fixes: no logarithm, no sine. This module knows no rooms.
+arithmetic that IEEE 754 fixes: no logarithm, no sine. This module does not depend on rooms.
 """
 
 from __future__ import annotations

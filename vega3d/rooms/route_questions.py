@@ -26,22 +26,22 @@ _LEG = 0.9  # metres of the shortest leg
 
 def route(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Routes over three or four things; one or two turns to fill in."""
-    found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    routes: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     free = _free_legs(room, visible)
     for count in (3, 4):
         names = rng.some(sorted(visible.unique), 8 if count == 4 else 12)
         for stops in _walks(names, count, free):
             turns = turns_of([visible.unique[name] for name in stops])
             if turns is not None:
-                found.setdefault(turns, []).append(stops)
+                routes.setdefault(turns, []).append(stops)
     drafts: list[QuestionDraft] = []
     for count in rng.some([1, 1, 2, 2, 2]):
         # Wrong options are turns of other routes of this room: as likely as the right ones.
-        known = sorted(turns for turns in found if len(turns) == count)
+        known = sorted(turns for turns in routes if len(turns) == count)
         options = rng.some(known, 4)
         if len(options) < (3 if count == 1 else 4) or len(drafts) == most:
             continue
-        text = _text(rng.pick(found[options[0]]))
+        text = _text(rng.pick(routes[options[0]]))
         drafts.append(QuestionDraft("route_planning", text, options=tuple(", ".join(o) for o in options)))
     return drafts
 

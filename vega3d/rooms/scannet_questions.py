@@ -142,7 +142,7 @@ def _single(rng: Rng, facts: Facts) -> Meant:
 
 def _several(rng: Rng, facts: Facts) -> Meant:
     """Two and more of a category, all shown, by looks or by what they stand on or next to."""
-    found: Meant = []
+    matches: Meant = []
     for name, things in facts.room.by_category.items():
         looks = {(None, None)} | {(t.colour, m) for t in things for m in (None, sayable_material(t))}
         refs = [Reference(name, colour, material) for colour, material in sorted(looks, key=str)]
@@ -151,8 +151,8 @@ def _several(rng: Rng, facts: Facts) -> Meant:
         for ref in refs:
             meant = facts.matching(ref) or []
             if len(meant) > 1 and all(t.id in facts.shown for t in meant):
-                found.append((ref, meant))
-    return found
+                matches.append((ref, meant))
+    return matches
 
 
 def _changed(rng: Rng, facts: Facts, ref: Reference) -> Reference | None:
@@ -184,7 +184,7 @@ def _ask_colour(rng: Rng, facts: Facts) -> Asked:
 
 def _ask_count(rng: Rng, facts: Facts) -> Asked:
     """Two and more, the number drawn first; one red chair among others would be a safe guess."""
-    found: dict[int, Asked] = {}
+    by_count: dict[int, Asked] = {}
     for name, things in facts.room.by_category.items():
         for colour in (None, *sorted({t.colour for t in things})):
             ref = Reference(name, colour)
@@ -192,8 +192,10 @@ def _ask_count(rng: Rng, facts: Facts) -> Asked:
             if len(meant) > 1 and all(t.id in facts.shown for t in things):
                 many = noun(ref, several=True)
                 text = rng.pick((f"How many {many} are there?", f"How many {many} are in the room?"))
-                found.setdefault(len(meant), []).append((text, [str(len(meant)), WORDS[len(meant)]], meant))
-    return [rng.pick(found[number]) for number in sorted(found)]
+                by_count.setdefault(len(meant), []).append(
+                    (text, [str(len(meant)), WORDS[len(meant)]], meant)
+                )
+    return [rng.pick(by_count[number]) for number in sorted(by_count)]
 
 
 def _ask_where(rng: Rng, facts: Facts) -> Asked:

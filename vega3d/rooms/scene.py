@@ -1,8 +1,8 @@
 """The scene graph: a room with its things, shell and lights. It is the source of every answer.
 
 World frame: metres, z up, origin on the floor at the centre of the room, walls along x and y. Numbers of
-the graph are rounded to a micrometre, so that the last bit of somebody's cosine changes nothing. This
-module knows neither how rooms are furnished (layout.py) nor cameras nor pixels.
+the graph are rounded to a micrometre, so that the last bit of a machine's cosine changes nothing. This
+module does not depend on how rooms are furnished (layout.py), on cameras and on pixels.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Instance:
 class Room:
     """A room of ``size`` (x, y, height) metres with its things, its shell's surfaces and its lights.
 
-    ``ambient`` is the light that comes from everywhere; ``shadows`` says whether things darken the floor.
+    ``ambient`` is the light that comes from everywhere; ``shadows`` is True if things darken the floor.
     """
 
     seed: int

@@ -80,28 +80,28 @@ def plan(room: Room) -> Image:
     picture = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(picture)
 
-    def at(xy: NDArray[np.floating]) -> list[tuple[float, float]]:
+    def pixels(xy: NDArray[np.floating]) -> list[tuple[float, float]]:
         spots = (np.atleast_2d(xy) + half) * _PIXELS_A_METRE + _MARGIN
         return [(float(x), float(height - y)) for x, y in spots]
 
     draw.rectangle([_MARGIN, _MARGIN, width - _MARGIN, height - _MARGIN], outline="black", width=3)
     for thing in sorted(room.instances, key=lambda t: t.box.z_range[1]):
         red, green, blue = (int(255 * c) for c in COLOURS[thing.colour])
-        draw.polygon(at(footprint(thing.box)), fill=(red, green, blue), outline="black")
+        draw.polygon(pixels(footprint(thing.box)), fill=(red, green, blue), outline="black")
         if thing.motion is not None:
             ends = np.asarray([thing.box.centre[:2], thing.at(1.0).box.centre[:2]])
-            draw.line(at(ends), fill="magenta", width=3)
+            draw.line(pixels(ends), fill="magenta", width=3)
     taken: list[Label] = []
     for thing in room.instances:
-        ((x, y),) = at(np.asarray(thing.box.centre[:2]))
+        ((x, y),) = pixels(np.asarray(thing.box.centre[:2]))
         name = f"{thing.category} {thing.id}"
         taken.append(free_label(draw.textbbox((x, y), name, anchor="mm"), taken, width))
         draw.rectangle(taken[-1], fill="white")
         draw.text(taken[-1][:2], name, fill="black", anchor="lt")
     eyes = camera_path(room, 48)[:, :2]
-    draw.line(at(eyes[:, :, 3]), fill="red", width=3)
+    draw.line(pixels(eyes[:, :, 3]), fill="red", width=3)
     for pose in eyes[::8]:
-        draw.line(at(np.stack([pose[:, 3], pose[:, 3] + 0.4 * pose[:, 2]])), fill="red", width=1)
+        draw.line(pixels(np.stack([pose[:, 3], pose[:, 3] + 0.4 * pose[:, 2]])), fill="red", width=1)
     return picture
 
 

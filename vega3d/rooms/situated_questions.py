@@ -1,4 +1,4 @@
-"""Situated questions, as SQA3D asks them: somebody stands somewhere and asks about left, right and behind.
+"""Situated questions, as SQA3D asks them: about left, right and behind from a position in the room.
 
 Decision: directions are those of the things' centres from where one stands; whatever is within 15 degrees of
 a border between sectors is not asked. Axes: `position` in metres on the floor; `rotation` is the quaternion
@@ -86,25 +86,25 @@ def _stand(rng: Rng, facts: Facts) -> Situation | None:
         return None
     here, ahead = (facts.room.by_category[name][0] for name in names)
     if here.category in _SEATS and rng.chance(0.5):
-        place = (here.box.centre[0], here.box.centre[1])
+        position = (here.box.centre[0], here.box.centre[1])
         texts: tuple[str, ...] = (
             f"I am sitting on the {names[0]} and facing the {names[1]}.",
             f"I sit on the {names[0]} looking at the {names[1]}.",
         )
     else:
-        found = _beside(rng, facts, here)
-        if found is None:
+        beside = _beside(rng, facts, here)
+        if beside is None:
             return None
-        place = found
+        position = beside
         texts = (
             f"I am standing next to the {names[0]} and facing the {names[1]}.",
             f"I stand by the {names[0]} and look at the {names[1]}.",
             f"I am facing the {names[1]} while standing beside the {names[0]}.",
         )
-    there = np.asarray(ahead.box.centre[:2]) - np.asarray(place)
+    there = np.asarray(ahead.box.centre[:2]) - np.asarray(position)
     if float(np.linalg.norm(there)) < 0.8:
         return None
-    return Situation(place, round(math.atan2(there[1], there[0]), 6), texts, frozenset(names))
+    return Situation(position, round(math.atan2(there[1], there[0]), 6), texts, frozenset(names))
 
 
 def _beside(rng: Rng, facts: Facts, thing: Instance) -> tuple[float, float] | None:

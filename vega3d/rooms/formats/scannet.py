@@ -187,7 +187,7 @@ def _benchmark(raw: dict[str, list[Any]], split: str) -> dict[str, Any]:
 
 
 def _metadata(split: str, scenes: list[dict[str, Any]]) -> dict[str, Any]:
-    """File -> boxes by scene and object id, and what EmbodiedScan's infos say of each scene."""
+    """File -> boxes by scene and object id, and EmbodiedScan's infos of each scene."""
     infos = [
         {
             "sample_idx": f"scannet/{s['scene']}",

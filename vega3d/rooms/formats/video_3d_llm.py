@@ -1,7 +1,7 @@
-"""Records in Video-3D-LLM's form, made from raw annotations: what models of its line train on.
+"""Records in Video-3D-LLM's form, made from raw annotations, as models of its line train on them.
 
 Decision: prompts, keys and boxes as the public processed files have them; training rows get true boxes,
-validation rows proposals where the protocol says so (`box_input` of Scan2Cap: the best proposal if its IoU
+validation rows proposals where the protocol has them (`box_input` of Scan2Cap: the best proposal if its IoU
 is at least 0.5, else null). `video` is `scannet/<scene>`. The input is rows and boxes, not rooms.
 """
 

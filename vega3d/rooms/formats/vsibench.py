@@ -111,7 +111,7 @@ def conversation_of(record: Mapping[str, Any]) -> dict[str, object]:
 
 
 def write_geometry(path: Path, clip: Clip) -> Path:
-    """An npz without pickles: what every pixel shows, exactly.
+    """Write an npz without pickles: the exact content of every pixel.
 
     Its arrays: depth (T, H, W) float32 metres, ids and classes (T, H, W) int32, K (3, 3), poses (T, 4, 4)
     camera-to-world, normals (T, H, W, 3) int8 (127 is 1; None where the clip has none).

@@ -87,7 +87,7 @@ def complete_scene(
 
     Args:
         mark: the JSON.
-        settings: what decides the bytes of the scene; a scene of other settings is made again.
+        settings: that determine the bytes of the scene; a scene of other settings is made again.
         make: writes all other files of the scene and returns the content of the JSON.
         files: those that have to exist, too.
     """
