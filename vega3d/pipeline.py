@@ -56,13 +56,13 @@ def _no_log(text: str) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, and what it was made from.
+    """An answer, with the encoding and the frames that it was made from.
 
     Attributes:
         text: the generated text.
         encoding: fused media, with gate and contribution of every token.
-        frames: (T, 3, H, W) uint8, the decoded frames that the generator saw; T = 0 with stored features.
-        plan: which of them belong to which frame of the host.
+        frames: (T, 3, H, W) uint8, the decoded frames for the generator; T = 0 with stored features.
+        plan: the frames of ``frames`` that belong to each frame of the host.
     """
 
     text: str
@@ -95,7 +95,7 @@ class Pipeline:
         Args:
             video: path of the video.
             question: free text.
-            nframes: frames that the host sees, evenly spaced.
+            nframes: number of frames for the host, evenly spaced.
             max_new_tokens: upper limit of the answer's length.
         """
         inputs = self.prepare(video, question, nframes)

@@ -221,7 +221,7 @@ def test_an_empty_answer_is_found(answers: list[str], tmp_path: Path) -> None:
     rows = [row("What?", "this"), {"conversations": [turn for pair in turns for turn in pair]}]
     (tmp_path / "train.json").write_text(json.dumps(rows))
     found = said(validate(written(config(tmp_path / "train.json", tmp_path / "out"), tmp_path)))
-    assert [line.split(": An")[0] for line in found] == ["annotation train.json, row 1"]
+    assert [line.split(": Missing")[0] for line in found] == ["annotation train.json, row 1"]
     assert "empty" in found[0]
 
 

@@ -88,7 +88,7 @@ def save(
         )
         if lora is None and (folder / LORA_FOLDER).is_dir():
             rmtree(folder / LORA_FOLDER)
-        if not (folder / CARD_FILE).exists():  # a card that somebody edited is theirs
+        if not (folder / CARD_FILE).exists():  # an edited card is kept
             files.write_whole(
                 folder / CARD_FILE, lambda part: part.write_text(card(config), encoding="utf-8")
             )

@@ -1,4 +1,4 @@
-"""A digest of a host's checkpoint that tells two hosts of one type and width apart.
+"""A digest of a host's checkpoint that distinguishes two hosts of one type and width.
 
 It is made from the files, never from loaded weights, which may be cast, quantised, offloaded or adapted. For
 each tensor it takes the shape and the sign bits of a fixed sample of its elements: a cast between float64,

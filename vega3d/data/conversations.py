@@ -35,7 +35,7 @@ SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Allowed:
-    """Which media the rows of a data set may name; whoever wrote the rows is not whoever reads them.
+    """Media that the rows of a data set may name, as rows may come from elsewhere.
 
     Attributes:
         urls: ``http://`` and ``https://`` addresses.

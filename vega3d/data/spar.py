@@ -27,7 +27,7 @@ COLOURS = ("red", "green", "blue", "yellow")
 
 @dataclass(frozen=True)
 class SparMarks:
-    """How ``spar_info`` is to be understood.
+    """Meaning of the numbers of ``spar_info``.
 
     Attributes:
         unit: of coordinates.

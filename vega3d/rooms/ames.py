@@ -34,7 +34,7 @@ _PROBE = 64  # pixels of the picture that looks for a free place
 
 @dataclass(frozen=True)
 class AmesPair:
-    """Two rooms that one eye cannot tell apart.
+    """Two rooms that look the same from one eye.
 
     Attributes:
         seed: of the pair.

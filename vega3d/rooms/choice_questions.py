@@ -30,7 +30,7 @@ DIRECTIONS = {
     "hard": ("front-left", "front-right", "back-left", "back-right"),
 }
 _EARLY = {"floor": 3, "top": 2, "wall": 1, "hung": 0}
-"""How early a kind comes into view, by where it stands: the order of the means over 220 rooms."""
+"""Rank by place of how early a kind is in view, 3 is first: the order of the means over 220 rooms."""
 _LEAD = 0.3  # metres between the closest and the next
 
 

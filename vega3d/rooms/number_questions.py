@@ -16,7 +16,7 @@ from vega3d.rooms.scene import Room
 from vega3d.rooms.visibility import QuestionDraft, Visibility
 
 _COUNTS = {1: 0.2, 2: 0.4, 3: 0.7, 4: 1.0, 5: 1.0}
-"""How often a count is asked about where a room has it; most rooms have something that is alone."""
+"""Probability by count that it is asked about in a room; most rooms have something that is alone."""
 _METRES = (0.3, 0.8, 1.3, 1.9, 2.6, 3.4, 6.0)
 
 

@@ -90,7 +90,7 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class SparSettings:
-    """How SPAR's marks are understood; see ``vega3d.data.spar``, which guesses nothing.
+    """Meaning of SPAR's marks; see ``vega3d.data.spar``, which guesses nothing.
 
     Attributes:
         unit: of coordinates.
@@ -273,16 +273,16 @@ def fraction(value: float | str, name: str = "weight") -> float:
     return number
 
 
-def _check_mixture(entries: tuple[DataFile, ...], place: str, rows: int | None) -> None:
+def _check_mixture(entries: tuple[DataFile, ...], section: str, rows: int | None) -> None:
     shares = [fraction(entry.share, "share") for entry in entries if entry.share is not None]
     is_whole = not shares or (len(shares) == len(entries) and abs(sum(shares) - 1) <= 1e-3)
     got = f"{len(entries)} entries, shares {shares}"
     _require(
         is_whole,
-        f"Invalid shares of {place}.",
+        f"Invalid shares of {section}.",
         got,
         "a share for all that add up to 100 %, or for none",
-        place,
+        section,
     )
     is_divided = rows is None or (rows >= 1 and bool(shares))
     _require(
@@ -290,5 +290,5 @@ def _check_mixture(entries: tuple[DataFile, ...], place: str, rows: int | None) 
     )
     streamed = [entry.streaming for entry in entries]
     _require(
-        len(set(streamed)) <= 1, f"Invalid mixture of {place}.", streamed, "all streaming, or none", place
+        len(set(streamed)) <= 1, f"Invalid mixture of {section}.", streamed, "all streaming, or none", section
     )

@@ -154,7 +154,7 @@ def _table(file: DataFile, defaults: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def spar_of(file: DataFile) -> SparMarks | None:
-    """How a file's ``spar_info`` is read, if the config states it."""
+    """Meaning of a file's ``spar_info``; None if the config does not state it."""
     return SparMarks(file.spar.unit, file.spar.order) if file.spar is not None else None
 
 
@@ -177,7 +177,7 @@ def choose_rows(
 
 
 def how_often(files: Sequence[DataFile], counts: Sequence[int], epoch_rows: int | None) -> list[float]:
-    """How often an epoch sees each row of each file, from weights or from shares.
+    """Times that an epoch uses each row of each file, from weights or from shares.
 
     Args:
         files: the sources.
