@@ -23,12 +23,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = sorted((ROOT / "vega3d").rglob("*.py"))
 
-STILL_OLD = {
-    "docstrings": "",
-    "titles": "",
-}
-"""Files whose prose is not rewritten yet, for each rule. An entry that became right fails: take it out."""
-
 LONGEST, MEDIAN, README_LINES = 30, 18, 100
 LEFT_OUT = re.compile(
     r"<!-- results.*?<!-- end -->|<!--.*?-->|^```.*?^```|^#+ .*?$|^\s*\|.*?$|^!\[.*?$"
@@ -101,15 +95,6 @@ def test_a_sentence_is_counted_as_the_rules_say(tmp_path: Path) -> None:
     assert [words(text) for text in sentences(page)] == [7, 10, 2, 3, 1]
 
 
-def checked(rule: str) -> list[object]:
-    """The sources as parameters; those of ``STILL_OLD`` are expected to fail."""
-    old = pytest.mark.xfail(strict=True, reason="prose of this file is not rewritten yet")
-    return [
-        pytest.param(path, id=name(path), marks=[old] if name(path) in STILL_OLD[rule].split() else [])
-        for path in SOURCES
-    ]
-
-
 def docstrings(tree: ast.Module) -> Iterator[str]:
     """Docstrings of modules, classes and functions, and the strings below attributes."""
     for node in ast.walk(tree):
@@ -118,7 +103,7 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
             yield value.value.strip()
 
 
-@pytest.mark.parametrize("path", checked("docstrings"))
+@pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_a_docstring_opens_with_a_verb_or_a_noun(path: Path) -> None:
     assert not [text.splitlines()[0] for text in docstrings(parsed(path)) if RIDDLE.match(text)]
 
@@ -197,7 +182,7 @@ def texts(node: ast.expr) -> Iterator[tuple[int, str]]:
         yield node.lineno, str(first.value) if isinstance(first, ast.Constant) else "{...}"
 
 
-@pytest.mark.parametrize("path", checked("titles"))
+@pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_the_title_of_an_error_names_what_is_wrong(path: Path) -> None:
     found = titles(parsed(path), error_classes())
     assert not [f"{line}: {text}" for line, text in found if not TITLE.match(text)]
