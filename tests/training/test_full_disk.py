@@ -19,7 +19,7 @@ from vega3d.training import trainer as trainer_module
 from vega3d.training.checkpoints import last_complete, mark_complete
 from vega3d.training.finetune import train
 
-SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+FORK = multiprocessing.get_context("fork")
 
 
 def child(settings: Any, limit: int, said: Any) -> None:
@@ -43,8 +43,8 @@ def child(settings: Any, limit: int, said: Any) -> None:
 
 
 def trained_with(settings: Any, limit: int) -> tuple[str, str]:
-    said = SPAWN.Queue()
-    process = SPAWN.Process(target=child, args=(settings, limit, said))
+    said = FORK.Queue()
+    process = FORK.Process(target=child, args=(settings, limit, said))
     process.start()
     name, text = said.get(timeout=300)
     process.join()
@@ -65,6 +65,16 @@ def test_a_full_disk_is_a_typed_error_and_the_run_resumes(
     assert last_complete(tmp_path / "run")[0] == tmp_path / "run" / "checkpoint-2"
     expected, again = tensors(whole), tensors(train(settings))
     assert all(torch.equal(tensor, again[key]) for key, tensor in expected.items())
+
+
+def test_a_file_of_torch_without_its_end_is_a_typed_error(tmp_path: Path) -> None:
+    """As torch 2.9 leaves it, without an error, on a disk that fills up with the last bytes."""
+    file = tmp_path / "optimizer.pt"
+    torch.save({"step": torch.zeros(100)}, file)
+    mark_complete(tmp_path)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(WriteError, match=r"Cannot write .*optimizer\.pt"):
+        mark_complete(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_a_typed_error(annotations: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import warnings
+import zipfile
 from pathlib import Path
 
 from vega3d._utils import files
@@ -23,6 +24,7 @@ from vega3d.errors import CheckpointError
 
 MARK = "complete.json"
 PREFIX = "checkpoint-"
+TORCH = (".pt", ".pth", ".bin")  # torch.save writes zip files
 
 
 def mark_complete(folder: str | os.PathLike[str]) -> None:
@@ -38,10 +40,23 @@ def mark_complete(folder: str | os.PathLike[str]) -> None:
             "files": {name: file.stat().st_size for name, file in written.items()},
             "xxh3": {name: files.digest(file) for name, file in written.items()},
         }
+        for file in written.values():
+            _require_end(file)
         for place in (*written.values(), *{file.parent for file in written.values()}):
             files.sync(place)  # the mark must not outlive what it names
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
         files.write_whole(path / MARK, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _require_end(file: Path) -> None:
+    """Refuse a file of torch without its end: up to torch 2.9 a disk that fills up there is no error.
+
+    Raises:
+        WriteError: the file is cut short.
+    """
+    with files.writing(file):
+        if file.suffix in TORCH and not zipfile.is_zipfile(file):
+            raise OSError(f"the end of its {file.stat().st_size:,} bytes is missing")
 
 
 def unmark(folder: str | os.PathLike[str]) -> None:
