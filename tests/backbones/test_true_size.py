@@ -27,13 +27,13 @@ def run(
     model: Any, latents: torch.Tensor, control: torch.Tensor | None, residual: torch.dtype
 ) -> torch.Tensor:
     """Block 20 by our loop, with the closed form of the empty prompt."""
-    condition = dit.embed_condition(model, torch.zeros(1, 4096), 300.0, ("one_token",))
-    main = [dit.block_constants(block, condition, ("one_token",)) for block in model.blocks]
+    condition = dit.embed_condition(model, torch.zeros(1, 4096), 300.0)
+    main = [dit.block_constants(block, condition) for block in model.blocks]
     rotary = dit.positions(model, latents)
     stream = dit.embed_patches(model, latents, residual)
     hints = None
     if control is not None:
-        own = [dit.block_constants(block, condition, ("one_token",)) for block in model.vace_blocks]
+        own = [dit.block_constants(block, condition) for block in model.vace_blocks]
         hints = vace.hints(model, stream, control, own, rotary)
     return dit.residual_stream(model, stream, main, rotary, [20], hints)[20]
 

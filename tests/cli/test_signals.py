@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -190,8 +189,8 @@ def test_a_store_goes_on_after_sigterm(
     store = tmp_path / "store"
     command = ["cache", "build", str(store), "--backbone", "pico", "--set", "pixels=2304", "--device", "cpu"]
     with monkeypatch.context() as patch:
-        bar = contextlib.nullcontext(SimpleNamespace(update=terminate_once()))
-        patch.setattr("vega3d.cli.cache.progress_bar", lambda *_: bar)
+        bar = contextlib.nullcontext(terminate_once())
+        patch.setattr("vega3d.cli.cache.bar", lambda *_: bar)
         assert main([*command, "--media", *files]) == 143
     assert not list(store.glob(".*"))
     capsys.readouterr()

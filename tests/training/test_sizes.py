@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vega3d.costs.shapes import find_host
 
-from vega3d.costs.parameters import empty_host, lora_parameters
+from vega3d.costs.parameters import empty_host, find_host, lora_parameters
 from vega3d.errors import ConfigError, DependencyError
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import qlora_settings, quantization_of, source_of

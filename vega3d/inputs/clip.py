@@ -87,11 +87,11 @@ class Clip:
         return replace(self, items=tuple(first + item for item in self.items))
 
     def _moved(self, move: MoveTensor) -> Clip:
-        cached = self.cached
+        frames, cached = move(self.frames), self.cached
         if isinstance(cached, CacheHit):
             features = replace(cached.feature_map, features=move(cached.feature_map.features))
             cached = CacheHit(features, cached.fingerprint, cached.store)
-        return replace(self, frames=move(self.frames), cached=cached)
+        return replace(self, frames=frames, cached=cached)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse to become an array: a table of ``datasets`` cannot hold clips.
