@@ -151,13 +151,13 @@ def test_a_command_runs_in_another_thread_and_sets_no_handler(
     assert handlers == [signal.SIG_DFL]
 
 
-def terminate_once() -> Callable[..., None]:
-    """A report of progress that ends the command when it is called first."""
+def terminate_once(call: int = 1) -> Callable[..., None]:
+    """A report of progress that ends the command when it is called the first time, or another."""
     calls: list[object] = []
 
     def report(*values: object) -> None:
         calls.append(values)
-        if len(calls) == 1:
+        if len(calls) == call:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return report
@@ -189,7 +189,7 @@ def test_a_store_goes_on_after_sigterm(
     store = tmp_path / "store"
     command = ["cache", "build", str(store), "--backbone", "pico", "--set", "pixels=2304", "--device", "cpu"]
     with monkeypatch.context() as patch:
-        bar = contextlib.nullcontext(terminate_once())
+        bar = contextlib.nullcontext(terminate_once(2))  # the first is before the first batch
         patch.setattr("vega3d.cli.cache.bar", lambda *_: bar)
         assert main([*command, "--media", *files]) == 143
     assert not list(store.glob(".*"))
