@@ -460,7 +460,7 @@ def test_a_stream_of_unknown_width_that_is_not_loaded_is_refused(backbone: WanBa
 
 
 def test_a_bare_name_is_no_stream(backbone: WanBackbone) -> None:
-    with pytest.raises(ConfigError, match="type str"):
+    with pytest.raises(ConfigError, match="backbone config str"):
         Vega3DAdapter(make_host("qwen2_5_vl"), Vega3DConfig(semantic_streams=("siglip",)), backbone)
 
 

@@ -277,7 +277,7 @@ def test_a_missing_feature_names_the_medium_the_key_and_the_command(
 def test_media_without_store_and_generator_are_an_error(
     annotations: Path, host: Any, wan: WanBackbone
 ) -> None:
-    with pytest.raises(BackboneError, match="no backbone"):
+    with pytest.raises(BackboneError, match="Missing backbone"):
         encoded(host, None, wan.config, batch(annotations, processor(host, wan.config), 0))
 
 
