@@ -18,6 +18,9 @@ settings.register_profile("vega3d", deadline=None, derandomize=True)  # no clock
 settings.load_profile("vega3d")
 # tests are small, and a second thread only waits; tests/exact_matrix.py tries two
 torch.set_num_threads(int(os.environ.get("VEGA3D_TEST_THREADS", "1")))
+# A forked child makes torch's thread pool anew at its first use. Where two threads are first at once, as when
+# transformers loads weights, one of them fails with "Invalid thread pool!"; here the only thread is first.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(torch.get_num_threads()))
 
 
 @pytest.fixture(autouse=True)
