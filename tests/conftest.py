@@ -18,9 +18,19 @@ settings.register_profile("vega3d", deadline=None, derandomize=True)  # no clock
 settings.load_profile("vega3d")
 # tests are small, and a second thread only waits; tests/exact_matrix.py tries two
 torch.set_num_threads(int(os.environ.get("VEGA3D_TEST_THREADS", "1")))
-# A forked child makes torch's thread pool anew at its first use. Where two threads are first at once, as when
-# transformers loads weights, one of them fails with "Invalid thread pool!"; here the only thread is first.
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(torch.get_num_threads()))
+
+
+def prepare_child() -> None:
+    """Keep torch's thread pool whole in a forked child.
+
+    The pool is made anew at its first use. If several threads are first at once, as when transformers loads
+    weights, one of them may fail with "Invalid thread pool!".
+    """
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
+    torch.set_num_threads(torch.get_num_threads())
+
+
+os.register_at_fork(after_in_child=prepare_child)
 
 
 @pytest.fixture(autouse=True)
