@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -90,3 +92,9 @@ def test_the_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["estimate", "--help"])
     assert "example: vega3d estimate" in capsys.readouterr().out
+
+
+def test_the_command_line_shows_that_a_setting_was_renamed() -> None:
+    command = [sys.executable, "-m", "vega3d.cli.main", "estimate", "--host", "3b", "--set", "between=0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "between is now extra_frames" in done.stderr

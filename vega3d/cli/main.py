@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from vega3d._version import __version__
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        with terminable():
+        with terminable(), warnings.catch_warnings():
+            # Python hides these by default, but whoever runs a command wrote the settings.
+            warnings.filterwarnings("default", category=DeprecationWarning, module="vega3d")
             code: int = arguments.run(arguments)
         return code
     except Vega3DError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,9 +53,9 @@ class Row:
 class LazyRows(Sequence[Row]):
     """Rows that are made when they are asked for."""
 
+    @abstractmethod
     def row(self, index: int) -> Row:
         """The row of an index in 0..len - 1."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> Row: ...

@@ -85,7 +85,7 @@ def generator_maps(backbone: Backbone | None, clips: Sequence[Clip]) -> list[Fea
         clips: with the result of the cache lookup, if a store is used.
 
     Raises:
-        BackboneError: features must be computed, and there is no generator.
+        BackboneError: features must be computed and no generator is loaded.
         StoreError: a store belongs to another generator.
     """
     for clip in clips:

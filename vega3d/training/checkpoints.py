@@ -49,7 +49,7 @@ def mark_complete(folder: str | os.PathLike[str]) -> None:
 
 
 def _require_end(file: Path) -> None:
-    """Refuse a file of torch without its end: up to torch 2.9 a disk that fills up there is no error.
+    """Refuse a file of torch without its end: torch 2.9 and older write it without an error.
 
     Raises:
         WriteError: the file is cut short.

@@ -35,12 +35,12 @@ class SomebodysFamily:
         return int(config.text_config.hidden_size)
 
     def language_model(self, host: Any) -> nn.Module:
-        """What is trained."""
+        """The part that is trained."""
         model: nn.Module = host.model.language_model
         return model
 
     def vision_tower(self, host: Any) -> nn.Module:
-        """What is frozen."""
+        """The part that is frozen."""
         tower: nn.Module = host.model.visual
         return tower
 
