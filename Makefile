@@ -56,11 +56,11 @@ tests: $(READY)
 	$(BIN)/python -m pytest -m "not full" -n $(WORKERS) --dist worksteal
 
 check-full: test ## also the long forms of the tests
-	$(BIN)/python -m pytest -m full
+	$(BIN)/python -m pytest -m full -n $(WORKERS) --dist worksteal
 	$(MAKE) exact resolve
 
 exact: $(READY) ## the bit-equality tests under every instruction set and number of threads
-	$(BIN)/python -m tests.exact_matrix
+	$(BIN)/python -m tests.exact_matrix -n $(WORKERS) --dist worksteal
 
 resolve: $(READY) ## does vega3d install beside the newest of its neighbours? (installs nothing)
 	$(BIN)/pip install $(PIP_EXTRA) --quiet --dry-run --ignore-installed . gradio trl datasets lmms-eval
