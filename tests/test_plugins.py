@@ -93,6 +93,14 @@ def run(site: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
 
 
+def chairs(data: Path) -> None:
+    """The benchmark's files: two videos with two chairs each."""
+    for number in (1, 2):
+        write_video(data / f"{number}.mp4")
+    rows = [{"clip": f"{number}.mp4", "chairs": 2} for number in (1, 2)]
+    (data / "chairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def test_a_model_made_of_plug_ins_is_wrapped_trained_saved_and_loaded(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -132,10 +140,7 @@ def test_a_benchmark_of_somebody_else_is_listed_checked_run_compared_and_scored(
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
-    for number in (1, 2):
-        write_video(data / f"{number}.mp4")
-    rows = [{"clip": f"{number}.mp4", "chairs": 2} for number in (1, 2)]
-    (data / "chairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    chairs(data)
     answers = [{"prediction": "2", "chairs": 2}, {"prediction": "3", "chairs": 2}]
     (data / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
     done = run(installed, EVALUATE, str(data), str(out))
@@ -149,6 +154,94 @@ def test_a_benchmark_of_somebody_else_is_listed_checked_run_compared_and_scored(
     result = json.loads((out / "ours" / "count_chairs" / "result.json").read_text(encoding="utf-8"))
     assert set(result["headline"]) == {"accuracy"}
     assert json.loads((out / "scores.json").read_text(encoding="utf-8"))["accuracy"] == 0.5
+
+
+COMMANDS = """
+import json, sys
+from pathlib import Path
+from vega3d.cli.main import main
+
+data, out = Path(sys.argv[1]), Path(sys.argv[2])
+
+def call(*words):
+    print("##", *words[:2], flush=True)
+    assert main(list(words)) == 0, words
+
+host, train = str(out / "host"), str(out / "train.yaml")
+store = out / "store"
+settings = ["--backbone", "nowhere", "--set", "type=colours", "--set", "cells=5"]
+call("cache", "build", str(store), str(data / "rows.jsonl"), "--nframes", "2", "--device", "cpu", *settings)
+call("cache", "stats", str(store))
+call("train", train)
+stored = [f"store.path={store}", "store.only=true", f"trainer.output_dir={out / 'stored'}"]
+call("train", train, "recipe=align", *stored)
+final, common = str(out / "run" / "final"), ["--device", "cpu", "--frames", "2", "--quiet"]
+question = [str(data / "1.mp4"), "How many chairs?", "--max-new-tokens", "2", "--json"]
+call("ask", *question, "--model", final, *common)
+options = ["--tasks", "count_chairs", "--data", str(data), *common]
+call("eval", "run", final, "--out", str(out / "ours"), *options)
+call("eval", "run", final, "--out", str(out / "plain"), "--plain", *options)
+folders = [str(out / name / "count_chairs") for name in ("plain", "ours")]
+call("eval", "compare", *folders, "--draws", "100")
+"""
+
+SAVE_HOST = """
+import sys
+from tests import processors, tiny
+from somebodys_vega3d.host import SomebodysConfig, SomebodysVL
+
+config = SomebodysConfig(**tiny.qwen2_5_vl().config.to_dict() | {"model_type": "somebodys_vl"})
+SomebodysVL(config).save_pretrained(sys.argv[1])
+processors.host_processor(patch=config.vision_config.patch_size).save_pretrained(sys.argv[1])
+"""
+
+
+def test_the_plug_ins_answer_cache_train_and_are_evaluated_by_the_commands(
+    installed: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    chairs(data)
+    turns = [
+        {"from": "human", "value": "<video>\nHow many chairs?"},
+        {"from": "gpt", "value": "2"},
+    ]
+    rows = [{"video": f"{number}.mp4", "conversations": turns} for number in (1, 2)]
+    (data / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    saved = run(installed, SAVE_HOST, str(out / "host"))
+    assert saved.returncode == 0, saved.stderr
+    settings = {
+        "model": {
+            "host": str(out / "host"),
+            "backbone": {"type": "colours", "path": "nowhere", "cells": 5},
+            "fusion": "add",
+        },
+        "recipe": "lora",
+        "data": [{"file": str(data / "rows.jsonl")}],
+        "sampling": {"nframes": 2},
+        "trainer": {
+            "output_dir": str(out / "run"),
+            "max_steps": 4,
+            "per_device_train_batch_size": 1,
+            "learning_rate": 0.01,
+            "use_cpu": True,
+            "disable_tqdm": True,
+        },
+    }
+    (out / "train.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    done = run(installed, COMMANDS, str(data), str(out))
+    assert done.returncode == 0, done.stderr
+    built, stats, trained, stored, asked, _, _, compared = done.stdout.split("## ")[1:]
+    assert "2" in built
+    assert "colours" in stats
+    assert str(out / "run" / "final") in trained
+    assert str(out / "stored" / "final") in stored
+    assert json.loads(asked.split("\n", 1)[1])["frames"] == 2
+    assert "2 paired questions in 2 scenes" in compared
+    state = json.loads((out / "run" / "checkpoint-4" / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["global_step"] == 4
+    written = json.loads((out / "run" / "final" / "vega3d_config.json").read_text(encoding="utf-8"))
+    assert (written["host"]["model_type"], written["backbone"]["type"]) == ("somebodys_vl", "colours")
 
 
 def test_a_backbone_of_somebody_else_is_estimated(installed: Path) -> None:

@@ -11,8 +11,9 @@ from torch import nn
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, PretrainedConfig
 
+from vega3d import registry
 from vega3d.config import HostConfig
 from vega3d.errors import ConfigError, HostError
 
@@ -44,6 +45,9 @@ def load_host(
         )
     options = {"attn_implementation": attention, "quantization_config": quantization}
     try:
+        settings, _ = PretrainedConfig.get_config_dict(host.path, revision=host.revision)
+        if settings.get("model_type") in registry.names("hosts"):
+            registry.resolve("hosts", settings["model_type"])  # a plug-in registers its classes when imported
         model: nn.Module = AutoModelForImageTextToText.from_pretrained(
             host.path,
             revision=host.revision,

@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
 
 from vega3d.grid import TokenGrid
 from vega3d.hosts import Modality
@@ -23,6 +28,10 @@ class SomebodysVL(Qwen2_5_VLForConditionalGeneration):
     """Its model."""
 
     config_class = SomebodysConfig
+
+
+AutoConfig.register("somebodys_vl", SomebodysConfig)
+AutoModelForImageTextToText.register(SomebodysConfig, SomebodysVL)
 
 
 class SomebodysFamily:
