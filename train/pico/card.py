@@ -20,18 +20,19 @@ license: apache-2.0
 library_name: transformers
 tags: [vega3d, pico, rooms]
 ---
-# pico host: a tiny Qwen2.5-VL that knows rooms and nothing else
+# pico host: a tiny Qwen2.5-VL trained on rooms only
 
 A real `Qwen2_5_VLForConditionalGeneration` ({parameters:,} parameters, bf16) with its own tokenizer of
 {vocabulary} tokens. It was trained from nothing on questions about videos of `vega3d.rooms` (world 2),
-without any generative branch, so that vega3d can be tried and tested on a laptop. It knows no real videos.
+without any generative branch, so that vega3d can be tried and tested on a laptop. It was trained on
+no real video.
 
 ## What it reaches
 
 {questions} questions about {rooms} rooms that training never saw, through mp4 files, the stock processor and
 greedy `generate`. Scores in percent ± one standard error; MRA is VSI-Bench's mean relative accuracy. Three
 answers without any video stand beside it: *text only* is a model on word n-grams, *frequency* the best
-constant answer that the training questions know (per question text where it is frequent, else per type),
+constant answer of the training questions (per question text where it is frequent, else per type),
 *chance* one in the number of options. **Bold**: above all three by more than two standard errors.
 
 {table}
@@ -45,7 +46,7 @@ Mean over these families (three directions count as one): **{model:.1f} ± {se:.
 
 ## What was held out
 
-`vega3d/rooms/held_out.py` says what this host never saw, for fine-tuning runs that come later.
+`vega3d/rooms/held_out.py` lists what this host was not trained on, for fine-tuning runs.
 
 Styles: rooms with a {floor} floor or a wallpaper of {walls}. {styled_rooms} such rooms, the same families:
 **{styles_model:.1f} ± {styles_se:.1f}**, blind {styles_blind:.1f}.
@@ -60,7 +61,7 @@ rooms):
 
 {recipe}{notes}
 
-Files: `train/pico/data.py` (rooms), `train/pico/sampler.py` (what is asked when), `train/pico/host.py`
+Files: `train/pico/data.py` (rooms), `train/pico/sampler.py` (order of the questions), `train/pico/host.py`
 (training), `train/pico/eval.py` (this page); figures also in `results.json`.
 """
 
@@ -68,7 +69,7 @@ RECIPE = """\
 {step:,} steps in {minutes:.0f} minutes on one thread of a shared, busy CPU (bf16 autocast; Muon and AdamW,
 peak learning rate {lr}, cosine by the clock, moving average of the weights), {batch} clips a step with
 {questions} questions each and the list of what is in the room, from {rooms:,} rooms (split `train`, run
-seed 0), eight of 48 frames at 140x140, half of the clips mirrored. A helper
+seed 0), eight of 48 frames at 140x140, half of the clips mirrored. An auxiliary
 loss on visual tokens (what is there, how far, where) was used, alone in the first {looking:.0%} of the time,
 and its heads thrown away. Measures were answered coarsely (distances in powers of the root of two,
 sizes in tens of centimetres).

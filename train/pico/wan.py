@@ -30,7 +30,7 @@ license: apache-2.0
 library_name: diffusers
 tags: [vega3d, pico, rooms]
 ---
-# pico Wan: a small video generator that knows rooms and nothing else
+# pico Wan: a small video generator trained on rooms only
 
 A real `WanTransformer3DModel` ({blocks} blocks, hidden {hidden}) and a real `AutoencoderKLWan` in diffusers
 layout, trained from nothing on videos of `vega3d.rooms` (world 2), without prompts, labels or depth.
@@ -53,7 +53,7 @@ Velocity loss on {val} held-out clips, by noise time:
 |---|---|---|---|
 {table}
 
-Cross attention never had anything to say: the prompt was one token of zeros. Its queries and keys are as
+Cross attention got no input: the prompt was one token of zeros. Its queries and keys are as
 they were drawn.
 {twin}{probes}
 Scripts, in `train/pico/`: `clips.py`, `vae.py`, `latents.py`, `flow.py`, `control.py`, `probe.py`, `wan.py`.
@@ -69,10 +69,10 @@ shipped; `train/pico/flow.py --kind image` makes it.
 """
 
 PROBES = """
-## What its frozen features know
+## Depth and motion in its frozen features
 
-R2 of log depth in each token over what the position says, and of the camera's way (pooled features, ridge),
-on 300 held-out rooms ± bootstrap over rooms; sigma 0.3.{ceiling}
+R2 of log depth in each token beyond what the position predicts, and of the camera's way (pooled features,
+ridge), on 300 held-out rooms ± bootstrap over rooms; sigma 0.3.{ceiling}
 
 | features | depth, ridge | depth, MLP | ahead | right | yaw |
 |---|---|---|---|---|---|
