@@ -6,14 +6,14 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from vega3d._utils.progress import tracked
 
 if TYPE_CHECKING:
     from vega3d.backbones import Backbone
-    from vega3d.cache import EncodeJob, JobPlanner, Problem
+    from vega3d.cache import EncodeJob, Problem
     from vega3d.config import Vega3DConfig
     from vega3d.data import Row
     from vega3d.errors import Vega3DError
@@ -53,32 +53,26 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row | Vega3DError]:
     yield from media_rows(arguments.media, defaults)
 
 
-def needs_of(arguments: argparse.Namespace, settings: Any, identity: Any) -> JobPlanner:
-    """Planner of the jobs that rows need; without ``identity``, files are not read."""
-    from vega3d.cache import JobPlanner
+def asked_by(
+    arguments: argparse.Namespace, settings: Any, identity: Any
+) -> tuple[list[Problem], list[EncodeJob]]:
+    """Media that cannot be used, and the jobs that the options ask for.
+
+    Args:
+        arguments: options of the command.
+        settings: settings of the generator.
+        identity: policy by which files are identified; None reads no files.
+    """
+    from vega3d.cache import EncodeJob, JobPlanner, Problem
 
     if arguments.host is not None:
         warnings.warn(HOST_IGNORED, FutureWarning, stacklevel=2)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    return JobPlanner(settings, identity, rank, world, marks=arguments.marks)
-
-
-def asked_by(arguments: argparse.Namespace, store: FeatureStore) -> tuple[list[Problem], list[EncodeJob]]:
-    """Media that cannot be used, and the jobs that the options ask of a store."""
-    settings = stored_config(store, None).backbone
-    needs = needs_of(arguments, settings, store.identity)
-    return parted([job for row in tracked(needs.of(rows_of(arguments)), "reading", "row") for job in row])
-
-
-def parted(results: Iterable[Any]) -> tuple[list[Problem], list[EncodeJob]]:
-    """Separate problems from jobs."""
-    from vega3d.cache import Problem
-
-    problems: list[Problem] = []
-    jobs: list[EncodeJob] = []
-    for result in results:
-        (problems if isinstance(result, Problem) else jobs).append(result)
-    return problems, jobs
+    planner = JobPlanner(settings, identity, rank, world, marks=arguments.marks)
+    rows = planner.of(rows_of(arguments))
+    planned = [entry for row in tracked(rows, "reading", "row") for entry in row]
+    problems = [entry for entry in planned if isinstance(entry, Problem)]
+    return problems, [entry for entry in planned if isinstance(entry, EncodeJob)]
 
 
 def checked(store: FeatureStore, *, media: bool) -> tuple[list[Damage], int]:
@@ -119,7 +113,7 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
     return dataclasses.replace(config, backbone=with_settings(config.backbone, arguments.set))
 
 
-def stored_config(store: FeatureStore, path: str | None) -> Vega3DConfig:
+def stored_config(store: FeatureStore, path: str | None = None) -> Vega3DConfig:
     """Settings that a store was built with; ``path`` replaces the generator's path if given."""
     from vega3d.config import Vega3DConfig
 
@@ -127,14 +121,16 @@ def stored_config(store: FeatureStore, path: str | None) -> Vega3DConfig:
     return Vega3DConfig.from_dict({"backbone": record})
 
 
-def refuse_other_settings(arguments: argparse.Namespace, store: FeatureStore) -> None:
-    """Refuse settings that contradict an existing store."""
-    if arguments.model is not None or arguments.set:
+def settings_for(arguments: argparse.Namespace, store: FeatureStore | None) -> Vega3DConfig:
+    """Settings that the options name; those of an existing store, which must not contradict the options."""
+    config = stored_config(store, arguments.backbone) if store is not None else config_of(arguments)
+    if store is not None and (arguments.model is not None or arguments.set):
         from vega3d.registry import backbone_record
 
         path = arguments.backbone or store.backbone["path"]
         asked = argparse.Namespace(**{**vars(arguments), "backbone": path})
         store.require_settings(backbone_record(config_of(asked).backbone))
+    return config
 
 
 def load_generator(arguments: argparse.Namespace, config: Vega3DConfig) -> Backbone:

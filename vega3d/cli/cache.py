@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vega3d._utils.durations import in_time
-from vega3d._utils.progress import bar, tracked
+from vega3d._utils.progress import bar
 from vega3d.cli._cache import (
     SAMPLING,
     asked_by,
@@ -17,13 +17,10 @@ from vega3d.cli._cache import (
     in_bytes,
     is_store,
     load_generator,
-    needs_of,
-    parted,
     provenance_of,
-    refuse_other_settings,
     require_media,
-    rows_of,
     say_problems,
+    settings_for,
     stored_config,
 )
 
@@ -135,8 +132,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     form = FeatureFormat(arguments.grid, arguments.precision, arguments.cells)
     settings = config.backbone
-    planned = [job for row in needs_of(arguments, settings, None).of(rows_of(arguments)) for job in row]
-    problems, asked = parted(planned)
+    problems, asked = asked_by(arguments, settings, None)
     jobs = list({job.key.digest: job for job in asked}.values())
     cost = cost_of(jobs, settings, form)
     device, dtype = device_of(arguments.device), getattr(torch, getattr(settings, "dtype", "float32"))
@@ -158,12 +154,10 @@ def _build(arguments: argparse.Namespace) -> int:
 
     require_media(arguments)
     form = FeatureFormat(arguments.grid, arguments.precision, arguments.cells)
-    if is_store(arguments.store):
-        store = FeatureStore(arguments.store)
-        refuse_other_settings(arguments, store)
-        backbone = load_generator(arguments, stored_config(store, arguments.backbone))
-    else:
-        backbone = load_generator(arguments, config_of(arguments))
+    store = FeatureStore(arguments.store) if is_store(arguments.store) else None
+    config = settings_for(arguments, store)
+    backbone = load_generator(arguments, config)
+    if store is None:
         store = FeatureStore.create(
             arguments.store,
             fingerprint=backbone.fingerprint(),
@@ -172,14 +166,11 @@ def _build(arguments: argparse.Namespace) -> int:
             identity=arguments.identity,
         )
     store.require_fingerprint(backbone.fingerprint(), backbone_record(backbone.spec.config))
-    needs = needs_of(arguments, backbone.spec.config, store.identity)
+    problems, asked = asked_by(arguments, backbone.spec.config, store.identity)
     rank = os.environ.get("RANK")
-    planned = [job for row in tracked(needs.of(rows_of(arguments)), "planning", "row") for job in row]
-    problems, asked = parted(planned)
-    jobs = list({job.key.digest: job for job in asked}.values())
     with bar("computing" if rank is None else f"computing, rank {rank}", "run") as progress:
-        report = build(store, backbone, jobs, provenance=provenance_of(backbone), progress=progress)
-    if needs.rank == 0:
+        report = build(store, backbone, asked, provenance=provenance_of(backbone), progress=progress)
+    if rank in (None, "0"):
         store.compact()
     print(f"{report.computed:,} runs computed, {report.held:,} were there, {len(asked):,} asked for")
     return say_problems(problems + report.problems)
@@ -208,7 +199,7 @@ def _repair(arguments: argparse.Namespace) -> int:
         print(f"nothing to repair: {sound:,} runs are whole")
         return 0
     jobs = lost_jobs(damages, store.identity)
-    backbone = load_generator(arguments, stored_config(store, None)) if jobs else None
+    backbone = load_generator(arguments, stored_config(store)) if jobs else None
     drop(store, damages)
     problems: list[Problem] = []
     computed = 0
@@ -227,7 +218,11 @@ def _stats(arguments: argparse.Namespace) -> int:
     from vega3d.store import FeatureStore
 
     store = FeatureStore(arguments.store)
-    problems, asked = asked_by(arguments, store) if arguments.annotations or arguments.media else ([], [])
+    problems, asked = (
+        asked_by(arguments, stored_config(store).backbone, store.identity)
+        if arguments.annotations or arguments.media
+        else ([], [])
+    )
     totals = statistics(store, (job.key.digest for job in asked))
     print(
         f"{store.backbone['type']}, mode {store.backbone.get('mode', '-')}, fingerprint {store.fingerprint}"
@@ -250,7 +245,7 @@ def _gc(arguments: argparse.Namespace) -> int:
 
     require_media(arguments)
     store = FeatureStore(arguments.store)
-    problems, asked = asked_by(arguments, store)
+    problems, asked = asked_by(arguments, stored_config(store).backbone, store.identity)
     if problems:
         print("nothing is dropped: not every medium could be read", file=sys.stderr)
         return say_problems(problems)
