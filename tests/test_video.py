@@ -28,8 +28,8 @@ indices = st.lists(st.integers(0, 50), min_size=1, max_size=20)
 @given(indices)
 def test_a_per_frame_plan_describes_every_host_frame_by_itself(host: list[int]) -> None:
     plan = FramePlan.per_frame(host)
-    assert [plan.generative[link[0]] for link in plan.links] == host
-    assert all(len(link) == 1 for link in plan.links)
+    assert [plan.generative[link[0]] for link in plan.host_to_generator] == host
+    assert all(len(link) == 1 for link in plan.host_to_generator)
 
 
 @given(indices)
@@ -40,7 +40,7 @@ def test_a_per_frame_plan_encodes_each_source_frame_once(host: list[int]) -> Non
 
 
 def test_a_plan_may_show_the_generator_frames_that_the_host_never_sees() -> None:
-    plan = FramePlan(host=(4, 8), generative=(3, 4, 7, 8), links=((0, 1), (2, 3)))
+    plan = FramePlan(host=(4, 8), generative=(3, 4, 7, 8), host_to_generator=((0, 1), (2, 3)))
     assert plan.union == (3, 4, 7, 8)
 
 

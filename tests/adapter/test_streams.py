@@ -201,7 +201,7 @@ def test_a_stream_sees_the_frames_of_the_host_alone_in_every_mode(settings: WanC
     (found,) = stream_maps(stream, clips)  # type: ignore[arg-type]
     assert len(stream.clips[0]) == 3  # of four, one twice; none that only the generator needs
     step = {positions: at for at, positions in enumerate(found.frames)}
-    described = [found.features[0, step[link], 0, 0].item() for link in plan.links]
+    described = [found.features[0, step[link], 0, 0].item() for link in plan.host_to_generator]
     assert described == list(host)  # each frame of the host is described by itself
 
 

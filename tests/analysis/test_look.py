@@ -81,7 +81,7 @@ def test_the_gate_lies_on_the_frame_that_it_is_about() -> None:
     frames = torch.stack([torch.full((3, 8, 8), number, dtype=torch.uint8) for number in plan.generative])
     shape = (2, 2, 3)  # two time steps of two frames each
     report = FusionReport("video", torch.zeros(shape), torch.zeros(shape))
-    maps = FeatureMap(torch.randn(4, 4, 2, 3), tuple((link[0],) for link in plan.links))
+    maps = FeatureMap(torch.randn(4, 4, 2, 3), tuple((link[0],) for link in plan.host_to_generator))
     drawn = look_at(Encoding({}, (report,), {}, (maps,)), frames, plan)
     for picture, number in zip(drawn.gate, (5, 13), strict=True):
         under = np.full((8, 8, 3), number, np.uint8)

@@ -196,7 +196,7 @@ def test_a_window_ends_at_its_frame_and_runs_at_the_native_rate(host: list[int],
     runs = {plan.generative[run[-1]]: [plan.generative[at] for at in run] for run in plan.runs}
     assert set(runs) == set(host)
     assert all(run == [max(0, at) for at in range(end - length + 1, end + 1)] for end, run in runs.items())
-    assert [plan.generative[link[0]] for link in plan.links] == host
+    assert [plan.generative[link[0]] for link in plan.host_to_generator] == host
 
 
 @settings(deadline=None)
@@ -207,7 +207,7 @@ def test_the_generator_sees_frames_between_the_hosts(step: int, count: int, betw
     inserted = min(between, step - 1)
     assert len(plan.generative) == count + (count - 1) * inserted
     assert list(plan.generative) == sorted(set(plan.generative))
-    assert [plan.generative[link[0]] for link in plan.links] == list(host)
+    assert [plan.generative[link[0]] for link in plan.host_to_generator] == list(host)
     gaps = {b - a for a, b in zip(plan.generative, plan.generative[1:], strict=False)}
     assert not gaps or max(gaps) - min(gaps) <= 1
 

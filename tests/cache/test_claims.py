@@ -29,7 +29,7 @@ def distinct(annotations: Path) -> list[EncodeJob]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claims of live builds hold however slow the machine is."""
-    monkeypatch.setattr("vega3d.cache.build.is_abandoned", lambda *_, **__: False)
+    monkeypatch.setattr(sys.modules["vega3d.cache.build"], "is_abandoned", lambda *_, **__: False)
 
 
 class Waiting:
@@ -153,5 +153,5 @@ def test_a_store_that_takes_no_claims_is_built_all_the_same(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vega3d.cache.build.Path.write_text", full)
+    monkeypatch.setattr(Path, "write_text", full)
     assert build(store, wan, jobs).computed == len(jobs)

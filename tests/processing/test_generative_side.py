@@ -55,7 +55,7 @@ def test_each_video_is_decoded_once(
 def test_a_plan_may_differ_between_host_and_generator(
     qwen: Vega3DProcessor, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = FramePlan(host=(0, 8), generative=(0, 7, 8), links=((0,), (1, 2)))
+    plan = FramePlan(host=(0, 8), generative=(0, 7, 8), host_to_generator=((0,), (1, 2)))
     monkeypatch.setattr(Vega3DProcessor, "_plan", lambda self, host: plan)
     batch = qwen.apply_chat_template(user(video(clip, nframes=2), "?"))
     assert [media.number_of(frame) for frame in batch["generative_clips"][0].frames] == [0, 7, 8]

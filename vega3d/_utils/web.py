@@ -9,13 +9,13 @@ looks names up; then only addresses that are written as numbers are checked.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import io
 import ipaddress
 import os
 import socket
 import threading
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -47,57 +47,70 @@ def fetch(url: str) -> io.BytesIO:
         MediaNotFoundError: the host is private or cannot be reached, its answer is broken, too large or too
             slow, or redirects to something else than http.
     """
-    download = _Download(url)
+    download, opener = _Download(url), urllib.request.OpenerDirector()  # no handler of files, ftp or data
+    for kind in (urllib.request.ProxyHandler, _Redirects, urllib.request.HTTPErrorProcessor):
+        opener.add_handler(kind())
+    for handler in (download, urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler()):
+        opener.add_handler(handler)
     try:
         with download.deadline():
             request = urllib.request.Request(url, headers={"User-Agent": "vega3d"})
-            with download.opener().open(request, timeout=SILENCE) as answer:
+            with opener.open(request, timeout=SILENCE) as answer:
                 body = download.read(answer)
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, MediaNotFoundError):
-            raise error.reason from None
-        raise download.failed(error) from error
-    except MediaNotFoundError:
-        raise
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise download.failed(error) from error
+        cause = getattr(error, "reason", error)
+        if isinstance(cause, MediaNotFoundError):
+            raise cause from None
+        raise download.unreachable(f"{type(error).__name__}: {error}") from error
     if download.expired:
-        raise download.failed(None)
+        raise download.unreachable("nothing")
     return body
 
 
 def refused(address: Address) -> bool:
-    """True if an address is private, loopback, link-local, reserved, multicast or unspecified."""
-    inner = _embedded(address)
-    if inner is not None:
-        return refused(inner)
+    """True if an address is private, loopback, link-local, reserved, multicast or unspecified.
+
+    An IPv6 address that stands for an IPv4 address is refused as that one is.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return refused(inner)
     return not address.is_global or address.is_multicast
 
 
-def _embedded(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-
-
 def _allowed(host: str, address: Address) -> bool:
-    for entry in os.environ.get(ALLOW, "").split(","):
-        entry = entry.strip().lower()
-        if entry and entry == host.lower():
-            return True
+    entries = [entry.strip() for entry in os.environ.get(ALLOW, "").lower().split(",")]
+    for entry in filter(None, entries):
         with contextlib.suppress(ValueError):
-            if address in ipaddress.ip_network(entry):
+            if entry == host.lower() or address in ipaddress.ip_network(entry):
                 return True
     return False
 
 
-class _Download:
-    """One download: its connections, which a timer ends."""
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = MAX_REDIRECTS
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The next request; the body of this answer, which may be endless, is not read."""
+        fp.close()
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Download(urllib.request.AbstractHTTPHandler):
+    """One download: opens connections to checked addresses, which a timer ends.
+
+    Certificates are checked as urllib does.
+    """
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self.url, self.expired = url, False
         self._lock, self._sockets = threading.Lock(), list[socket.socket]()
 
@@ -122,38 +135,47 @@ class _Download:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def opener(self) -> urllib.request.OpenerDirector:
-        """An opener that follows proxies of the environment and redirects to http(s), and nothing else."""
-        opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler(),
-            _Http(self),
-            _Https(self),
-            _Redirects(),
-            urllib.request.HTTPErrorProcessor(),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.UnknownHandler(),
-        ):
-            opener.add_handler(handler)
-        return opener
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open a request over a checked connection."""
+        return self.do_open(self._connecting(http.client.HTTPConnection, req), req)
 
-    def connect(self, host: str, port: int, target: str, timeout: float | None) -> socket.socket:
-        """Connect to an address that was checked; ``host`` is the target, or the proxy before it."""
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open a request over a checked connection with TLS."""
+        return self.do_open(self._connecting(http.client.HTTPSConnection, req), req)
+
+    def _connecting(self, kind: Any, request: urllib.request.Request) -> Any:
+        """A class of connections, as ``do_open`` calls it, whose sockets are opened here."""
+        target = urllib.parse.urlsplit(request.full_url).hostname or ""
+
+        def made(host: str, **settings: Any) -> Any:
+            connection = kind(host, **settings)
+            connection._create_connection = functools.partial(self._connect, target)
+            return connection
+
+        return made
+
+    def _connect(self, target: str, endpoint: tuple[str, int], timeout: float, *_: Any) -> socket.socket:
+        """Connect to an address that was checked; the endpoint is the target, or the proxy before it."""
         if self.expired:
             raise TimeoutError
-        if host.lower() != target.lower():
-            with contextlib.suppress(ipaddress.AddressValueError, ValueError):
-                self._check(target, ipaddress.ip_address(target))
-            connection = socket.create_connection((host, port), timeout)
+        addresses = [entry[4][:2] for entry in socket.getaddrinfo(*endpoint, type=socket.SOCK_STREAM)]
+        if endpoint[0].lower() == target.lower():
+            for address in addresses:
+                self._check(target, ipaddress.ip_address(address[0]))
         else:
-            connection = _first([self._checked(host, endpoint) for endpoint in _lookup(host, port)], timeout)
-        with self._lock:
-            self._sockets.append(connection.dup())  # TLS takes the original over
-        return connection
-
-    def _checked(self, host: str, endpoint: tuple[Any, ...]) -> tuple[Any, ...]:
-        self._check(host, ipaddress.ip_address(endpoint[0]))
-        return endpoint
+            with contextlib.suppress(ValueError):  # a name, which the proxy looks up
+                self._check(target, ipaddress.ip_address(target))
+        problem = OSError("no address")
+        for address in addresses:
+            try:
+                connection = socket.create_connection(address, timeout)  # a number, not looked up again
+            except OSError as error:
+                problem = error
+                continue
+            with self._lock:
+                self._sockets.append(connection.dup())  # TLS takes the original over
+            return connection
+        raise problem
 
     def _check(self, host: str, address: Address) -> None:
         if refused(address) and not _allowed(host, address):
@@ -179,79 +201,14 @@ class _Download:
         return body
 
     def _too_large(self, got: str) -> MediaNotFoundError:
-        return MediaNotFoundError(
-            f"Cannot download {self.url[:200]!r}: it is too large for memory.",
-            got=got,
-            expected=f"at most {MAX_BYTES} bytes",
-            fix="download the file first and pass its path",
-        )
+        return self._failed("it is too large for memory", got, f"at most {MAX_BYTES} bytes")
 
-    def failed(self, error: Exception | None) -> MediaNotFoundError:
+    def unreachable(self, got: str) -> MediaNotFoundError:
         """The error for an address that gave no whole answer."""
-        reason = "nothing" if error is None else f"{type(error).__name__}: {error}"
-        return MediaNotFoundError(
-            f"Cannot download {self.url[:200]!r}: it is a URL and could not be reached.",
-            got=f"no end after {DEADLINE:g} s" if self.expired else reason,
-            expected=f"an answer within {SILENCE:g} s, whole within {DEADLINE:g} s",
-            fix="download the file first and pass its path",
-        )
+        got = f"no end after {DEADLINE:g} s" if self.expired else got
+        expected = f"an answer within {SILENCE:g} s, whole within {DEADLINE:g} s"
+        return self._failed("it is a URL and could not be reached", got, expected)
 
-
-def _lookup(host: str, port: int) -> list[tuple[Any, ...]]:
-    return [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def _first(endpoints: list[tuple[Any, ...]], timeout: float | None) -> socket.socket:
-    """A connection to the first of these addresses that answers."""
-    problem: OSError = OSError("no address")
-    for endpoint in endpoints:
-        try:
-            return socket.create_connection(endpoint[:2], timeout)  # a number, which is not looked up again
-        except OSError as error:
-            problem = error
-    raise problem
-
-
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, download: _Download) -> None:
-        super().__init__()
-        self.download = download
-
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        """Open a request over a checked connection."""
-        return self.do_open(_connecting(http.client.HTTPConnection, self.download, req), req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, download: _Download) -> None:
-        super().__init__()
-        self.download = download
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        """Open a request over a checked connection; certificates are checked as urllib does."""
-        return self.do_open(_connecting(http.client.HTTPSConnection, self.download, req), req)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = MAX_REDIRECTS
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """The next request; the body of this answer, which may be endless, is not read."""
-        fp.close()
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _connecting(kind: Any, download: _Download, request: urllib.request.Request) -> Any:
-    """A class of connections, as ``do_open`` calls it, whose sockets ``download`` opens."""
-    target = urllib.parse.urlsplit(request.full_url).hostname or ""
-
-    def made(host: str, **settings: Any) -> Any:
-        connection = kind(host, **settings)
-        connection._create_connection = lambda endpoint, timeout, source: download.connect(
-            endpoint[0], endpoint[1], target, timeout
-        )
-        return connection
-
-    return made
+    def _failed(self, problem: str, got: str, expected: str) -> MediaNotFoundError:
+        what, fix = f"Cannot download {self.url[:200]!r}: {problem}.", "download the file and pass its path"
+        return MediaNotFoundError(what, got=got, expected=expected, fix=fix)

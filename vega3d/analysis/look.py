@@ -84,7 +84,7 @@ def look_at(encoding: Encoding, frames: torch.Tensor, plan: FramePlan | None = N
 
 def _under(pictures: list[Picture], plan: FramePlan | None, steps: int) -> list[Picture]:
     """For each time step of the host the picture that describes its first frame."""
-    links = plan.links if plan is not None else [(at,) for at in range(len(pictures))]
+    links = plan.host_to_generator if plan is not None else [(at,) for at in range(len(pictures))]
     stride = -(-len(links) // steps)  # frames of the host in one time step
     return [pictures[link[0]] for link in links[::stride]]
 

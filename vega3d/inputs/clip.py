@@ -67,8 +67,8 @@ class Clip:
     def members(self) -> tuple[tuple[int, Links], ...]:
         """For each image, or the one video, its index and the frames that describe it."""
         if self.modality == "video":
-            return ((self.items[0], self.plan.links),)
-        return tuple((item, (link,)) for item, link in zip(self.items, self.plan.links, strict=True))
+            return ((self.items[0], self.plan.host_to_generator),)
+        return tuple((item, (link,)) for item, link in zip(self.items, self.plan.host_to_generator, strict=True))
 
     def with_frames(self, frames: Tensor) -> Clip:
         """The clip with its decoded frames (T, 3, H, W)."""
