@@ -34,6 +34,7 @@ Source = str | os.PathLike[str] | io.BytesIO
 DEFAULT_FPS = 2.0  # qwen-vl-utils' rate, both for sampling and for pictures that come without one
 # PyAV itself fails with the last two on streams that appear half-way, and on times without a unit.
 _BROKEN = (av.error.FFmpegError, LookupError, ArithmeticError)
+COPY = "copy or download the file again"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -80,7 +81,11 @@ def probe(source: Source, *, fps: float | None = None) -> VideoInfo:
         height, width = _pixels(packets.first).shape[1:]
         trusted = stream.frames == packets.listed
         stated = float(stream.average_rate or stream.guessed_rate or stream.base_rate or 1)
-    count = packets.shown if trusted else _count_decoded(source)
+    if trusted:
+        count = packets.shown
+    else:
+        with _opened(source) as (container, stream):
+            count = sum(1 for _ in container.decode(stream))
     rate = _rate(stated, count, packets.last - packets.start)
     return VideoInfo(shown(source).strip("'"), count, rate, width, height)
 
@@ -101,24 +106,16 @@ def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
     """
     wanted = {int(index) for index in indices}
     if not wanted or min(wanted) < 0:
-        raise InputError(
-            f"Cannot read these frames of {shown(source)}.",
-            got=list(indices),
-            expected="one or more frame numbers from 0",
-            fix="take them from sample_indices(probe(path))",
-        )
+        what, fix = f"Cannot read these frames of {shown(source)}.", "use sample_indices(probe(path))"
+        raise InputError(what, got=list(indices), expected="one or more frame numbers from 0", fix=fix)
     if (folder := _folder(source)) is not None:
         files = pictures_of(folder)
         frames = {index: load_image(files[index]) for index in wanted if index < len(files)}
     else:
         frames = _decode_wanted(source, wanted)
     if missing := sorted(wanted - set(frames)):
-        raise MediaError(
-            f"Cannot decode {shown(source)}: it ends before frame {missing[0]}.",
-            got=f"{len(missing)} of {len(wanted)} wanted frames missing",
-            expected=f"at least {max(wanted) + 1} frames",
-            fix="the file may be truncated: copy or download it again",
-        )
+        got, expected = f"{len(missing)} of {len(wanted)} missing", f"at least {max(wanted) + 1} frames"
+        raise _undecodable(source, f"it ends before frame {missing[0]}", got, expected, COPY)
     return stack_frames([frames[int(index)] for index in indices], shown(source))
 
 
@@ -130,12 +127,10 @@ def stack_frames(frames: Sequence[Tensor], name: str = "the clip") -> Tensor:
     """
     sizes = list(dict.fromkeys((frame.shape[2], frame.shape[1]) for frame in frames))
     if len(sizes) != 1:
-        raise MediaError(
-            f"Invalid clip {name}: " + ("its frames differ in size." if sizes else "it has no frames."),
-            got=", ".join(f"{width}x{height}" for width, height in sizes) or "0 frames",
-            expected="one width and height for all frames of a clip",
-            fix="resize or crop them before, or pass them as separate images",
-        )
+        what = f"Invalid clip {name}: " + ("its frames differ in size." if sizes else "it has no frames.")
+        got = ", ".join(f"{width}x{height}" for width, height in sizes) or "0 frames"
+        expected, fix = "frames of one size", "resize or crop them before, or pass them as separate images"
+        raise MediaError(what, got=got, expected=expected, fix=fix)
     return torch.stack(list(frames))
 
 
@@ -158,35 +153,26 @@ def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
             yield container, _video_stream(container, source)
     except _BROKEN as error:
         size = Path(file).stat().st_size if isinstance(file, str) else file.getbuffer().nbytes
-        raise MediaError(
-            f"Cannot decode {shown(source)} as a video" + ("." if size else ": the file is empty."),
-            got=f"{size} bytes; {getattr(error, 'strerror', None) or error}",
-            expected="a complete video file (mp4, mkv, webm, avi, mov, ...), no list of other files",
-            fix="it may be truncated or not a video: copy, download or export it again",
-        ) from error
+        what = f"Cannot decode {shown(source)} as a video" + ("." if size else ": the file is empty.")
+        got = f"{size} bytes; {getattr(error, 'strerror', None) or error}"
+        expected = "a complete video file (mp4, mkv, webm, avi, mov, ...), no list of other files"
+        fix = "it may be truncated or not a video: copy, download or export it again"
+        raise MediaError(what, got=got, expected=expected, fix=fix) from error
 
 
 def _video_stream(container: Any, source: Source) -> Any:
     covers = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     if not streams:
-        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-        raise MediaError(
-            f"Cannot decode {shown(source)}: it has no video stream.",
-            got=f"a file that holds only: {', '.join(kinds)}",
-            expected="a file with moving pictures",
-            fix="check that the right file is passed",
-        )
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        expected, fix = "a file with moving pictures", "check that the right file is passed"
+        raise _undecodable(source, "it has no video stream", f"only {kinds}", expected, fix)
     stream = streams[0]
     if stream.codec_context is None:
-        raise MediaError(
-            f"Cannot decode {shown(source)}: its codec is not available.",
-            got="an unknown codec",
-            expected="H.264, HEVC, VP9, AV1, MPEG-4, ...",
-            fix="the file may be damaged; else convert it: ffmpeg -i in.mp4 -c:v libx264 out.mp4",
-        )
+        expected, fix = "H.264, HEVC, VP9, AV1, MPEG-4, ...", "ffmpeg -i in.mp4 -c:v libx264 out.mp4"
+        raise _undecodable(source, "its codec is not available", "an unknown codec", expected, fix)
     if stream.width * stream.height > MAX_PIXELS:
-        raise too_many_pixels(shown(source), stream.width, stream.height)
+        raise too_many_pixels(shown(source), f"{stream.width}x{stream.height}")
     stream.thread_type = "AUTO"
     return stream
 
@@ -213,14 +199,12 @@ def _check_complete(packets: _Packets, container: Any, stream: Any, source: Sour
     if not stream.frames and len(container.streams) == 1 and container.duration:  # no count, but a length
         short = packets.last < 0.9 * container.duration / av.time_base - 1.0
     if short or packets.damaged:
-        raise _truncated(source, packets.listed, stream.frames)
+        is_whole = stream.frames and packets.listed >= stream.frames
+        got = f"{packets.listed} frames" + (", the last one damaged" if is_whole else "")
+        expected = f"the {stream.frames} frames that its header lists" if stream.frames else "its full length"
+        raise _undecodable(source, "it is truncated", got, expected, COPY)
     if packets.first is None:
-        raise MediaError(
-            f"Cannot decode {shown(source)}: it has no frames.",
-            got="a video stream of 0 frames",
-            expected="at least one frame",
-            fix="record or export the video again",
-        )
+        raise _undecodable(source, "it has no frames", "0 frames", "at least one frame", "export it again")
 
 
 def _rate(stated: float, count: int, span: float) -> float:
@@ -231,18 +215,8 @@ def _rate(stated: float, count: int, span: float) -> float:
     return stated if abs(measured - stated) <= 0.02 * stated else measured
 
 
-def _truncated(source: Source, listed: int, claimed: int) -> MediaError:
-    return MediaError(
-        f"Cannot decode {shown(source)}: it is truncated.",
-        got=f"{listed} frames" + (", the last one damaged" if claimed and listed >= claimed else ""),
-        expected=f"the {claimed} frames that its header lists" if claimed else "the length in its header",
-        fix="copy or download the file again",
-    )
-
-
-def _count_decoded(source: Source) -> int:
-    with _opened(source) as (container, stream):
-        return sum(1 for _ in container.decode(stream))
+def _undecodable(source: Source, problem: str, got: str, expected: str, fix: str) -> MediaError:
+    return MediaError(f"Cannot decode {shown(source)}: {problem}.", got=got, expected=expected, fix=fix)
 
 
 def _decode_wanted(source: Source, wanted: set[int]) -> dict[int, Tensor]:
@@ -279,12 +253,9 @@ def pictures_of(folder: Path) -> list[Path]:
 def _probe_folder(folder: Path, fps: float | None) -> VideoInfo:
     files = pictures_of(folder)
     if not files:
-        raise MediaError(
-            f"Invalid folder {str(folder)!r}: it has no pictures.",
-            got=f"{len(list(folder.iterdir()))} other files",
-            expected="files ending in " + ", ".join(PICTURES),
-            fix="pass the folder that holds the frames",
-        )
+        what, got = f"Invalid folder {str(folder)!r}: it has no pictures.", sorted(os.listdir(folder))[:3]
+        expected, fix = "files ending in " + ", ".join(PICTURES), "pass the folder that holds the frames"
+        raise MediaError(what, got=got, expected=expected, fix=fix)
     height, width = load_image(files[0]).shape[1:]
     rate = fps if fps is not None else assume_fps(f"the folder {str(folder)!r}")
     return VideoInfo(str(folder), len(files), rate, width, height)

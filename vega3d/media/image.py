@@ -11,7 +11,6 @@ Hosts, processors and videos are outside of this module.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import os
 import struct
@@ -55,10 +54,12 @@ def load_image(source: Any) -> Tensor:
     """
     if isinstance(source, (Tensor, np.ndarray)):
         return _from_array(as_tensor(source))
-    if isinstance(source, PIL.Image.Image):
-        return _to_tensor(_decoded(source, "a PIL image"))
-    with _opened(source) as (image, name):
-        return _to_tensor(_decoded(image, name))
+    with _opened(source) as image:
+        image.load()
+        if not image.width or not image.height:
+            raise _not_a_picture(shown(source), f"{image.width}x{image.height}")
+        upright = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1
+        return _to_tensor(image if upright else PIL.ImageOps.exif_transpose(image))
 
 
 def image_size(source: Any) -> tuple[int, int]:
@@ -70,33 +71,32 @@ def image_size(source: Any) -> tuple[int, int]:
     if isinstance(source, (Tensor, np.ndarray, PIL.Image.Image)):
         picture = load_image(source)
         return picture.shape[1], picture.shape[2]
-    with _opened(source) as (image, _):
+    with _opened(source) as image:
         lying = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return (image.width, image.height) if lying else (image.height, image.width)
 
 
 @contextmanager
-def _opened(source: Any) -> Iterator[tuple[PIL.Image.Image, str]]:
-    """A picture whose header was read, and its name; every failure of Pillow inside becomes a MediaError."""
-    file, name = open_source(source), shown(source)
+def _opened(source: Any) -> Iterator[PIL.Image.Image]:
+    """A picture whose header was read; every failure of Pillow inside becomes a MediaError."""
+    file, name = None if isinstance(source, PIL.Image.Image) else open_source(source), shown(source)
     try:
+        if file is None:
+            yield source
+            return
         with PIL.Image.open(file, formats=formats()) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise too_many_pixels(name, image.width, image.height)
-            yield image, name
+                raise too_many_pixels(name, f"{image.width}x{image.height}")
+            yield image
     except MediaError:
         raise
     except PIL.Image.DecompressionBombError as error:
-        raise MediaError(
-            f"Cannot decode {name}: it has too many pixels.",
-            got=str(error),
-            expected=f"at most {min(MAX_PIXELS, 2 * (PIL.Image.MAX_IMAGE_PIXELS or MAX_PIXELS))} pixels",
-            fix="scale the picture down",
-        ) from error
+        raise too_many_pixels(name, str(error)) from error
     except (PIL.UnidentifiedImageError, IsADirectoryError) as error:
         raise _not_a_picture(name, "a folder, or bytes of none of: " + ", ".join(FORMATS)) from error
     except _BROKEN as error:
-        raise _damaged(name, error) from error
+        what, fix = f"Cannot decode {name}: it is truncated or damaged.", "copy or download it again"
+        raise MediaError(what, got=str(error), expected="a complete image file", fix=fix) from error
 
 
 def formats() -> list[str]:
@@ -105,14 +105,11 @@ def formats() -> list[str]:
     return [name for name in FORMATS if name in PIL.Image.OPEN]
 
 
-def too_many_pixels(name: str, width: int, height: int) -> MediaError:
-    """The error for a picture or a frame above ``MAX_PIXELS``."""
-    return MediaError(
-        f"Cannot decode {name}: it has too many pixels, {width}x{height}.",
-        got=f"{width * height} pixels",
-        expected=f"at most {MAX_PIXELS} pixels",
-        fix="scale it down",
-    )
+def too_many_pixels(name: str, got: str) -> MediaError:
+    """The error for a picture or a frame above ``MAX_PIXELS``, or above Pillow's own limit."""
+    what = f"Cannot decode {name}: it has too many pixels, {got}."
+    most = min(MAX_PIXELS, 2 * (PIL.Image.MAX_IMAGE_PIXELS or MAX_PIXELS))
+    return MediaError(what, got=got, expected=f"at most {most} pixels", fix="scale it down")
 
 
 def open_source(source: Any) -> str | io.BytesIO:
@@ -126,12 +123,8 @@ def open_source(source: Any) -> str | io.BytesIO:
     if isinstance(source, (bytes, io.BytesIO)):
         return io.BytesIO(source if isinstance(source, bytes) else source.getbuffer())
     if not isinstance(source, (str, os.PathLike)):
-        raise InputError(
-            f"Cannot read a picture or video of type {type(source).__name__}.",
-            got=type(source).__name__,
-            expected=_ACCEPTED,
-            fix="pass a path",
-        )
+        got, fix = type(source).__name__, "pass a path"
+        raise InputError(f"Cannot read media of type {got}.", got=got, expected=_ACCEPTED, fix=fix)
     address = os.fspath(source)
     if is_url(address):
         return fetch(address)
@@ -141,18 +134,10 @@ def open_source(source: Any) -> str | io.BytesIO:
     if os.path.isfile(path) or os.path.isdir(path):
         return path
     if os.path.exists(path):  # a pipe would be waited for, a device never ends
-        raise MediaError(
-            f"Cannot read {shown(path)}: it is not a regular file.",
-            got="a pipe, a socket or a device",
-            expected="a file, or a folder of frames",
-            fix="copy its content into a file",
-        )
-    raise MediaNotFoundError(
-        f"Missing file {shown(path)}.",
-        got=shown(source),
-        expected="a file that exists",
-        fix=f"check the name; relative paths start at {os.getcwd()!r}",
-    )
+        what, got = f"Cannot read {shown(path)}: it is not a regular file.", "a pipe, a socket or a device"
+        raise MediaError(what, got=got, expected="a file, or a folder of frames", fix="copy it into a file")
+    what, fix = f"Missing file {shown(path)}.", f"check it; relative paths start at {os.getcwd()!r}"
+    raise MediaNotFoundError(what, got=shown(source), expected="a file that exists", fix=fix)
 
 
 def shown(source: Any) -> str:
@@ -169,26 +154,10 @@ def _from_data_uri(uri: str) -> bytes:
         if not comma or not header.endswith("base64"):
             raise ValueError("no ';base64,' in it")
         return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MediaError(
-            "Cannot decode a data URI.",
-            got=f"{shown(uri)}: {error}",
-            expected="data:image/png;base64,<base64>",
-            fix="encode the file with base64.b64encode",
-        ) from error
-
-
-def _decoded(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    try:
-        image.load()
-        if not image.width or not image.height:
-            raise _not_a_picture(name, f"{image.width}x{image.height}")
-        upright = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1
-        return image if upright else PIL.ImageOps.exif_transpose(image)
-    except MediaError:
-        raise
-    except _BROKEN as error:
-        raise _damaged(name, error) from error
+    except ValueError as error:
+        got, expected = f"{shown(uri)}: {error}", "data:image/png;base64,<base64>"
+        fix = "encode the file with base64.b64encode"
+        raise MediaError("Cannot decode a data URI.", got=got, expected=expected, fix=fix) from error
 
 
 def _to_tensor(image: PIL.Image.Image) -> Tensor:
@@ -230,12 +199,11 @@ def _brightest(image: PIL.Image.Image) -> float | None:
     low, high = (float(value) for value in (np.min(ends), np.max(ends)))  # NaN where one is
     top = 1.0 if image.mode == "F" else 65535.0 if image.mode != "I" or high > 255 else 255.0
     if not (low >= 0 and high <= top):
-        raise MediaError(
+        what, got = (
             f"Invalid gray picture: mode {image.mode!r} has values outside 0..{top:g}.",
-            got=f"{low:g}..{high:g}",
-            expected=f"0..{top:g}",
-            fix="scale it to 8 bits before",
+            f"{low:g}..{high:g}",
         )
+        raise MediaError(what, got=got, expected=f"0..{top:g}", fix="scale it to 8 bits before")
     return top
 
 
@@ -274,31 +242,16 @@ def to_uint8(array: Tensor) -> Tensor:
     """
     if array.dtype == torch.uint8:
         return array
+    got = str(array.dtype)
     if array.is_floating_point():
         low, high = float(array.min()), float(array.max())
         if low >= 0.0 and high <= 1.0:
             return (array.float() * 255.0).round().to(torch.uint8)
-        got = f"{array.dtype} in {low:g}..{high:g}"
-    else:
-        got = str(array.dtype)
-    raise MediaError(
-        "Invalid values of an array of pixels.",
-        got=got,
-        expected="uint8, or floating point in 0..1",
-        fix="pass uint8 in 0..255; undo any normalisation first",
-    )
-
-
-def _damaged(name: str, error: Exception) -> MediaError:
-    return MediaError(
-        f"Cannot decode {name}: it is truncated or damaged.",
-        got=str(error),
-        expected="a complete image file",
-        fix="copy or download it again",
-    )
+        got += f" in {low:g}..{high:g}"
+    what, expected = "Invalid values of an array of pixels.", "uint8, or floating point in 0..1"
+    raise MediaError(what, got=got, expected=expected, fix="pass uint8; undo any normalisation first")
 
 
 def _not_a_picture(name: str, got: str) -> MediaError:
-    return MediaError(
-        f"Cannot decode {name}: it is not a picture.", got=got, expected=_ACCEPTED, fix="check what is passed"
-    )
+    what, fix = f"Cannot decode {name}: it is not a picture.", "check what is passed"
+    return MediaError(what, got=got, expected=_ACCEPTED, fix=fix)

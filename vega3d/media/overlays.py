@@ -63,11 +63,9 @@ def parse_marks(entries: Any) -> Marks:
     Raises:
         InputError: an entry has another form.
     """
-    if entries is None:
-        return ()
-    if not isinstance(entries, (list, tuple)):
+    if entries is not None and not isinstance(entries, (list, tuple)):
         raise _bad_mark(entries)
-    return tuple(entry if isinstance(entry, Mark) else _parsed(entry) for entry in entries)
+    return tuple(entry if isinstance(entry, Mark) else _parsed(entry) for entry in entries or ())
 
 
 def draw(picture: Tensor, marks: Sequence[Mark]) -> Tensor:
@@ -100,24 +98,18 @@ def _parsed(entry: Any) -> Mark:
     entry = {key: value for key, value in entry.items() if value is not None}  # as tables have absent keys
     shapes = [shape for shape in SHAPES if shape in entry]
     colour, unit = entry.get("colour", "red"), entry.get("unit", UNITS[0])
-    if unit not in UNITS:
+    if len(shapes) != 1 or unit not in UNITS or not _is_colour(colour):
         raise _bad_mark(entry)
-    if len(shapes) != 1 or not _is_point_list(entry[shapes[0]], SHAPES[shapes[0]]) or not _is_colour(colour):
+    shape, at = shapes[0], entry[shapes[0]]
+    if not isinstance(at, (list, tuple)) or len(at) != SHAPES[shape] or not all(map(_is_near, at)):
         raise _bad_mark(entry)
-    coordinates = tuple(float(value) for value in entry[shapes[0]])
-    if shapes[0] == "box" and not (coordinates[0] <= coordinates[2] and coordinates[1] <= coordinates[3]):
+    if shape == "box" and not (at[0] <= at[2] and at[1] <= at[3]):
         raise _bad_mark(entry)
-    return Mark(shapes[0], coordinates, colour, unit)
+    return Mark(shape, tuple(map(float, at)), colour, unit)
 
 
-def _is_point_list(values: Any, count: int) -> bool:
-    return (
-        isinstance(values, (list, tuple))
-        and len(values) == count
-        and all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= FARTHEST for v in values
-        )
-    )
+def _is_near(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= FARTHEST
 
 
 def _is_colour(value: Any) -> bool:
@@ -128,9 +120,6 @@ def _is_colour(value: Any) -> bool:
 
 
 def _bad_mark(entry: Any) -> InputError:
-    return InputError(
-        f"Cannot draw {str(entry)[:80]} on a picture.",
-        got=entry,
-        expected='a list of {"point": [x, y]} or {"box": [left, top, right, bottom]}, each with a "colour"',
-        fix='give pixels of the decoded picture (or "unit": "thousandths"), and a colour that Pillow accepts',
-    )
+    expected = 'a list of {"point": [x, y]} or {"box": [left, top, right, bottom]}, each with a "colour"'
+    fix = 'give pixels of the decoded picture (or "unit": "thousandths"), and a colour that Pillow accepts'
+    return InputError(f"Cannot draw {str(entry)[:80]} on a picture.", got=entry, expected=expected, fix=fix)

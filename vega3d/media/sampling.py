@@ -20,12 +20,9 @@ def frame_range(info: VideoInfo, start: float | None = None, end: float | None =
     last = math.floor(max(0.0, min(end, info.duration)) * info.fps) if end is not None else info.n_frames
     last = min(last, info.n_frames - 1)
     if first > last:
-        raise InputError(
-            f"Invalid start and end: no frame of {info.path} lies between them.",
-            got=f"start {start} s, end {end} s",
-            expected=f"times within 0..{info.duration:.2f} s, a frame ({1 / info.fps:.3f} s) apart or more",
-            fix="widen the range",
-        )
+        what, got = f"Invalid start and end: no frame of {info.path}.", f"start {start} s, end {end} s"
+        expected = f"times within 0..{info.duration:.2f} s, a frame ({1 / info.fps:.3f} s) apart or more"
+        raise InputError(what, got=got, expected=expected, fix="widen the range")
     return range(first, last + 1)
 
 
