@@ -67,13 +67,8 @@ class FusionConfig:
     hidden: int | None = None
 
     def __post_init__(self) -> None:
-        require(
-            self.hidden is None or self.hidden >= 1,
-            f"Invalid hidden width of the projector: {self.hidden}.",
-            self.hidden,
-            "a positive integer or None",
-            "leave it at None",
-        )
+        what, expected = "Invalid hidden width of the projector.", "a positive integer or None"
+        require(self.hidden is None or self.hidden >= 1, what, self.hidden, expected, "leave it at None")
 
 
 @dataclass(frozen=True)

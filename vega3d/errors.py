@@ -22,22 +22,12 @@ class Vega3DError(Exception):
     """
 
     def __init__(
-        self,
-        what: str,
-        *,
-        got: object = None,
-        expected: object = None,
-        fix: str | None = None,
+        self, what: str, *, got: object = None, expected: object = None, fix: str | None = None
     ) -> None:
         self.what, self.got, self.expected, self.fix = what, got, expected, fix
-        lines = [what]
-        if got is not None:
-            lines.append(f"  got:      {got}")
-        if expected is not None:
-            lines.append(f"  expected: {expected}")
-        if fix is not None:
-            lines.append(f"  fix:      {fix}")
-        super().__init__("\n".join(lines))
+        parts = {"got": got, "expected": expected, "fix": fix}
+        answers = [f"  {name + ':':9} {part}" for name, part in parts.items() if part is not None]
+        super().__init__("\n".join([what, *answers]))
 
 
 class ConfigError(Vega3DError, ValueError):
@@ -50,9 +40,6 @@ class MediaError(Vega3DError, ValueError):
 
 class MediaNotFoundError(Vega3DError, FileNotFoundError):
     """A video or an image is not there (or is behind a network that cannot be reached)."""
-
-    def __str__(self) -> str:  # OSError would print errno fields instead of our message
-        return str(self.args[0])
 
 
 class InputError(Vega3DError, ValueError):
@@ -73,9 +60,6 @@ class CheckpointError(Vega3DError, ValueError):
 
 class WriteError(Vega3DError, OSError):
     """A file cannot be written: a full disk, a quota, no permission. An older file is whole."""
-
-    def __str__(self) -> str:  # OSError would print errno fields instead of our message
-        return str(self.args[0])
 
 
 class StoreError(Vega3DError, ValueError):
@@ -99,10 +83,6 @@ def nearest(name: str, accepted: Iterable[str]) -> str | None:
 def unknown_choice(kind: str, name: object, accepted: Iterable[str]) -> ConfigError:
     """A ready-made error for a name that is not in a list: says the list and the nearest name."""
     choices = sorted(accepted)
-    close = nearest(str(name), choices)
-    return ConfigError(
-        f"Unknown {kind} {name!r}.",
-        got=repr(name),
-        expected="one of " + ", ".join(repr(choice) for choice in choices),
-        fix=f"did you mean {close!r}?" if close else f"pass one of the names above as {kind}",
-    )
+    close, expected = nearest(str(name), choices), "one of " + ", ".join(map(repr, choices))
+    fix = f"did you mean {close!r}?" if close else f"pass one of the names above as {kind}"
+    return ConfigError(f"Unknown {kind} {name!r}.", got=repr(name), expected=expected, fix=fix)

@@ -38,21 +38,13 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "benchmarks": {
         name: f"vega3d.evaluation.benchmarks.{name}:BENCHMARK"
         for name in (
-            "blink_spatial",
-            "box3d_iou",
-            "cvbench",
-            "multi3drefer",
-            "scan2cap",
-            "scanqa",
-            "scanrefer",
-            "sqa3d",
-            "threedod",
-            "vsibench",
+            *("blink_spatial", "box3d_iou", "cvbench", "multi3drefer", "scan2cap"),
+            *("scanqa", "scanrefer", "sqa3d", "threedod", "vsibench"),
         )
     },
 }
 
-_ADDED: dict[Kind, dict[str, str]] = {"hosts": {}, "backbones": {}, "fusions": {}, "benchmarks": {}}
+_ADDED: dict[tuple[Kind, str], str] = {}
 
 # so that reading a config needs no torch
 BACKBONE_CONFIGS = {
@@ -63,7 +55,8 @@ BACKBONE_CONFIGS = {
 
 def names(kind: Kind) -> list[str]:
     """All names that ``resolve`` accepts for ``kind``, sorted."""
-    return sorted({*_known(kind), *(point.name for point in entry_points(group=f"vega3d.{kind}"))})
+    added = {name for group, name in _ADDED if group == kind}
+    return sorted({*BUILT_IN[kind], *added, *entry_points(group=f"vega3d.{kind}").names})
 
 
 def register(kind: Kind, name: str, path: str) -> None:
@@ -77,14 +70,11 @@ def register(kind: Kind, name: str, path: str) -> None:
     Raises:
         ConfigError: the name is registered for another path.
     """
-    if _known(kind).get(name, path) != path:
-        raise ConfigError(
-            f"Invalid {kind.removesuffix('s')} name {name!r}: it is registered already.",
-            got=path,
-            expected=f"a name other than {', '.join(names(kind))}",
-            fix="choose another name",
-        )
-    _ADDED[kind][name] = path
+    if (_known(kind, name) or path) != path:
+        what = f"Invalid {kind.removesuffix('s')} name {name!r}: it is registered already."
+        expected = f"a name other than {', '.join(names(kind))}"
+        raise ConfigError(what, got=path, expected=expected, fix="choose another name")
+    _ADDED[kind, name] = path
 
 
 def resolve(kind: Kind, name: str) -> Any:
@@ -93,11 +83,10 @@ def resolve(kind: Kind, name: str) -> Any:
     Raises:
         ConfigError: unknown name; the error lists the names and the nearest one.
     """
-    if name in _known(kind):
-        return _load(_known(kind)[name])
-    for point in entry_points(group=f"vega3d.{kind}"):
-        if point.name == name:
-            return point.load()
+    if path := _known(kind, name):
+        return _load(path)
+    for point in entry_points(group=f"vega3d.{kind}", name=name):
+        return point.load()
     raise unknown_choice(kind.removesuffix("s"), name, names(kind))
 
 
@@ -113,12 +102,10 @@ def backbone_name(config: object) -> str:
     for name in names("backbones"):
         if type(config) is backbone_config_class(name):
             return name
-    raise ConfigError(
-        f"Unknown backbone config {type(config).__name__}: no registered backbone uses it.",
-        got=type(config).__name__,
-        expected="a config class of " + ", ".join(names("backbones")),
-        fix="register the backbone under the entry-point group 'vega3d.backbones'",
-    )
+    got, expected = type(config).__name__, "a config class of " + ", ".join(names("backbones"))
+    what = f"Unknown backbone config {got}: no registered backbone uses it."
+    fix = "register the backbone under the entry-point group 'vega3d.backbones'"
+    raise ConfigError(what, got=got, expected=expected, fix=fix)
 
 
 def backbone_record(config: Any) -> dict[str, Any]:
@@ -132,8 +119,8 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record) if home is None else moved.current(_load(home), record)
 
 
-def _known(kind: Kind) -> dict[str, str]:
-    return {**_ADDED[kind], **BUILT_IN[kind]}
+def _known(kind: Kind, name: str) -> str | None:
+    return BUILT_IN[kind].get(name) or _ADDED.get((kind, name))
 
 
 def _load(path: str) -> Any:

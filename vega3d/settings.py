@@ -173,14 +173,9 @@ def _kind_name(hint: Any) -> str:
 
 
 def _unknown_key(name: str, key: str, accepted: Iterable[str], prefix: str) -> SettingError:
-    close = nearest(key, accepted)
-    return SettingError(
-        f"Unknown key {name!r}.",
-        got=name,
-        expected="one of " + ", ".join(sorted(accepted)),
-        fix=f"did you mean {prefix + close!r}?" if close else "remove it",
-        place=name,
-    )
+    close, expected = nearest(key, accepted), "one of " + ", ".join(sorted(accepted))
+    fix = f"did you mean {prefix + close!r}?" if close else "remove it"
+    return SettingError(f"Unknown key {name!r}.", got=name, expected=expected, fix=fix, place=name)
 
 
 def _wrong_kind(name: str, value: object, expected: str) -> SettingError:
@@ -218,19 +213,13 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             content = parsed(file.read(LONGEST + 1).decode())
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"Cannot read the config {str(path)!r}.",
-            got=_reason(error),
-            expected="a YAML file of plain values without tags, each key once",
-            fix="check the path and the indentation; configs/train/ has files to start from",
-        ) from error
+        what, expected = f"Cannot read the config {str(path)!r}.", "YAML of plain values, each key once"
+        fix = "check the path and the indentation; configs/train/ has files to start from"
+        raise ConfigError(what, got=_reason(error), expected=expected, fix=fix) from error
     if not isinstance(content, dict):
-        raise ConfigError(
-            f"Invalid config {str(path)!r}: no settings.",
-            got=type(content).__name__,
-            expected="keys with values: model, recipe, data, trainer, ...",
-            fix="start from a file in configs/train/",
-        )
+        what, got = f"Invalid config {str(path)!r}: no settings.", type(content).__name__
+        expected, fix = "keys with values: model, recipe, data, ...", "start from a file in configs/train/"
+        raise ConfigError(what, got=got, expected=expected, fix=fix)
     return content
 
 
@@ -245,12 +234,9 @@ def apply_overrides(record: Mapping[str, Any], overrides: Iterable[str]) -> dict
         name, equals, text = override.partition("=")
         keys, shown = name.split("."), _shown(name, text)
         if not equals or not all(keys):
-            raise ConfigError(
-                f"Invalid override {shown!r}.",
-                got=shown,
-                expected="key.sub=value, for example trainer.learning_rate=1e-5",
-                fix="write key and value with = between them, without blanks",
-            )
+            expected = "key.sub=value, for example trainer.learning_rate=1e-5"
+            fix = "write key and value with = between them, without blanks"
+            raise ConfigError(f"Invalid override {shown!r}.", got=shown, expected=expected, fix=fix)
         _set(changed, keys, _value(text, shown), shown)
     return changed
 
@@ -271,12 +257,9 @@ def _value(text: str, shown: str) -> Any:
     try:
         return parsed(text)
     except ValueError as error:
-        raise ConfigError(
-            f"Invalid value in the override {shown!r}.",
-            got=str(error),
-            expected="a plain YAML value: a number, text, true, null, [a, b], {a: b}",
-            fix="quote text with special characters: key='\"a: b\"'",
-        ) from None
+        what, fix = f"Invalid value in the override {shown!r}.", "quote special characters: key='\"a: b\"'"
+        expected = "a plain YAML value: a number, text, true, null, [a, b], {a: b}"
+        raise ConfigError(what, got=str(error), expected=expected, fix=fix) from None
 
 
 def _shown(name: str, text: str) -> str:
@@ -319,12 +302,9 @@ def _index(record: list[Any], key: str, override: str) -> int:
 
 
 def _no_place(override: str, got: str) -> ConfigError:
-    return ConfigError(
-        f"Invalid override {override!r}: no such setting.",
-        got=got,
-        expected="the dotted name of a setting; entries of a list by number, from 0",
-        fix="compare with the file, for example data.0.root=media/",
-    )
+    what, fix = f"Invalid override {override!r}: no such setting.", "compare with the file"
+    expected = "the dotted name of a setting, with entries of a list by number: data.0.root=media/"
+    return ConfigError(what, got=got, expected=expected, fix=fix)
 
 
 # ---------------------------------------------------------------- secrets

@@ -11,5 +11,5 @@ from vega3d import registry
 @pytest.fixture(autouse=True)
 def known_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registered for one test: the registry's own table comes back afterwards."""
-    monkeypatch.setattr(registry, "_ADDED", {kind: {**own} for kind, own in registry._ADDED.items()})
+    monkeypatch.setattr(registry, "_ADDED", dict(registry._ADDED))
     register_encoders()

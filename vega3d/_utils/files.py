@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -28,7 +29,6 @@ from vega3d.errors import CheckpointError, InputError, Vega3DError, WriteError
 _UMASK = os.umask(0)  # can only be read by setting it
 os.umask(_UMASK)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-CHUNK = 1 << 20  # bytes that are read and summed at a time
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)  # the file system has none
 # torch's zip writer raises a RuntimeError without an errno when the disk is full; its texts name these.
 _TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "unexpected pos", "iostream error")
@@ -175,12 +175,13 @@ def writing(path: Path, *, error: type[Vega3DError] = WriteError) -> Iterator[No
     except (OSError, SafetensorError, RuntimeError) as problem:
         if isinstance(problem, RuntimeError) and not any(text in str(problem) for text in _TORCH_WRITER):
             raise
-        raise error(
-            f"Cannot write {path}.",
-            got=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0]}",
-            expected="a folder that can be written, on a disk with room",
-            fix="free space or choose another folder, then run the same command again",
-        ) from problem
+        expected = "a folder that can be written, on a disk with room"
+        fix = "free space or choose another folder, then run the same command again"
+        raise error(f"Cannot write {path}.", got=_cause(problem), expected=expected, fix=fix) from problem
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def sync(path: Path) -> None:
@@ -208,11 +209,8 @@ def digest(file: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    total = xxhash.xxh3_64()
     with file.open("rb") as opened:
-        while chunk := opened.read(CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
+        return hashlib.file_digest(opened, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
 
 
 def content_digest(values: Mapping[str, Any]) -> str:
@@ -239,29 +237,18 @@ def missing(file: Path, expected: str, known: Collection[str] = ()) -> Checkpoin
     """The error for a missing file; names pickles beside it, except ``known`` ones."""
     pickles = sorted({pickle.name for pattern in PICKLES for pickle in file.parent.glob(pattern)} - {*known})
     if pickles and file.suffix == ".safetensors":
-        return CheckpointError(
-            f"Missing {file.name}: pickle files are not read, since they can run code.",
-            got=", ".join(pickles),
-            expected=file.name,
-            fix="get the safetensors version, or convert it where you trust it: "
-            "safetensors.torch.save_file(state_dict, path)",
-        )
-    return CheckpointError(
-        f"Missing {file.name}.",
-        got=f"no such file in {file.parent}",
-        expected=expected,
-        fix="check the path, or get the files again",
-    )
+        what = f"Missing {file.name}: pickle files are not read, since they can run code."
+        fix = "get its safetensors version, or convert it where you trust it: safetensors.torch.save_file"
+        return CheckpointError(what, got=", ".join(pickles), expected=file.name, fix=fix)
+    got, fix = f"no such file in {file.parent}", "check the path, or get the files again"
+    return CheckpointError(f"Missing {file.name}.", got=got, expected=expected, fix=fix)
 
 
 def damaged(file: Path, error: Exception) -> CheckpointError:
     """The error for an existing file that cannot be read."""
-    return CheckpointError(
-        f"Cannot read {file}.",
-        got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-        expected="a whole file, as it was saved (a pickle under the name of safetensors is refused too)",
-        fix="copy or download it again",
-    )
+    expected = "a whole file, as it was saved (a pickle under the name of safetensors is refused too)"
+    fix = "copy or download it again"
+    return CheckpointError(f"Cannot read {file}.", got=_cause(error), expected=expected, fix=fix)
 
 
 def inside(
@@ -291,17 +278,20 @@ def inside(
     Raises:
         Vega3DError: of class ``error``; the name leads out of the folder, or no file can have it.
     """
+    got = ""
     try:
         relative = _relative(root, os.fspath(name))
-        path = root / relative
         target = _target_outside(root, relative)
+        if relative.parts[:1] == ("..",):
+            got = "it leads out of the folder"
+        elif target is not None and not follow_links:
+            got = f"a link leads to {target}"
     except ValueError as problem:  # a null byte, or a character that file names cannot hold
-        raise _outside(root, ascii(name), str(problem), fix, error) from None
-    if relative.parts[:1] == ("..",):
-        raise _outside(root, repr(os.fspath(name)), "it leads out of the folder", fix, error)
-    if target is not None and not follow_links:
-        raise _outside(root, repr(os.fspath(name)), f"a link leads to {target}", fix, error)
-    return path
+        got = str(problem)
+    if got:
+        what, expected = f"Invalid path in a data set: {os.fspath(name)!r}.", f"a path below {root}"
+        raise error(what, got=got, expected=expected, fix=fix)
+    return root / relative
 
 
 def _relative(root: Path, name: str) -> Path:
@@ -320,7 +310,3 @@ def _target_outside(root: Path, relative: Path) -> str | None:
     is_blob = target.parent.name == "blobs" and (target.parent.parent / "snapshots").is_dir()
     below = any(target.is_relative_to(os.path.realpath(folder)) for folder in (root, top))
     return None if below or is_blob else str(target)
-
-
-def _outside(root: Path, name: str, why: str, fix: str, error: type[Vega3DError]) -> Vega3DError:
-    return error(f"Invalid path in a data set: {name}.", got=why, expected=f"a path below {root}", fix=fix)

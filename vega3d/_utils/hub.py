@@ -39,12 +39,9 @@ def find_folder(
     try:
         return Path(snapshot_download(str(path), revision=revision, allow_patterns=list(patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
-        raise error(
-            f"Missing {what} at {str(path)!r}.",
-            got=f"no such folder, and the hub answered: {type(problem).__name__}",
-            expected=expected,
-            fix="check the spelling; offline, download it first and pass the folder",
-        ) from problem
+        got = f"no such folder, and the hub answered: {type(problem).__name__}"
+        fix = "check the spelling; offline, download it first and pass the folder"
+        raise error(f"Missing {what} at {str(path)!r}.", got=got, expected=expected, fix=fix) from problem
 
 
 def upload(
@@ -73,10 +70,7 @@ def upload(
             repo_id=repo, folder_path=folder, commit_message="Upload vega3d", delete_patterns=stale
         )
     except Exception as problem:  # the hub's client lets its network library's own errors through
-        raise error(
-            f"Cannot push the checkpoint to {repo!r}.",
-            got=f"{type(problem).__name__}: {problem}",
-            expected="a hub that can be reached, and the right to write there",
-            fix="check the network and `hf auth login`, or keep it with save_pretrained(folder)",
-        ) from problem
+        got, expected = f"{type(problem).__name__}: {problem}", "a hub that can be reached and written to"
+        fix = "check the network and `hf auth login`, or keep it with save_pretrained(folder)"
+        raise error(f"Cannot push to {repo!r}.", got=got, expected=expected, fix=fix) from problem
     return str(commit.commit_url)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
+import importlib.util
 import os
 import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from vega3d._utils import files
 from vega3d.errors import ConfigError
@@ -29,14 +28,9 @@ _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # another holder has it
 _held: set[int] = set()
 
 
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
-_fcntl, _msvcrt = _module("fcntl"), _module("msvcrt")
+_fcntl, _msvcrt = (
+    importlib.import_module(name) if importlib.util.find_spec(name) else None for name in ("fcntl", "msvcrt")
+)
 
 
 @contextlib.contextmanager
@@ -68,7 +62,11 @@ def _take(descriptor: int, folder: Path) -> None:
         _lock(descriptor)
     except OSError as error:
         if error.errno in _HELD:
-            raise _in_use(descriptor, folder) from None
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            owner = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+            what, fix = f"Cannot lock {folder}: it is in use.", "stop that process, or choose another folder"
+            expected = "one process in a folder"
+            raise ConfigError(what, got=f"locked by {owner}", expected=expected, fix=fix) from None
         warnings.warn(
             f"{folder} cannot be locked ({error.strerror or error}): nothing refuses a second process there.",
             stacklevel=4,
@@ -89,17 +87,6 @@ def _lock(descriptor: int) -> None:
         _msvcrt.locking(descriptor, _msvcrt.LK_NBLCK, 1)
     else:
         raise OSError(errno.ENOSYS, "this system has no file locks")
-
-
-def _in_use(descriptor: int, folder: Path) -> ConfigError:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    owner = os.read(descriptor, 200).decode(errors="replace").strip()
-    return ConfigError(
-        f"Cannot lock {folder}: it is in use.",
-        got=f"locked by {owner or 'another process'}",
-        expected="one process in a folder",
-        fix="wait until it ends, stop it, or choose another folder",
-    )
 
 
 def _close_copies() -> None:

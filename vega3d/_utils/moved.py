@@ -84,12 +84,8 @@ def fields(renames: Renames) -> Callable[[type[T]], type[T]]:
             warn(f"{cls.__name__}.{name}", f"{cls.__name__}.{renames.renamed[name]}")
             return getattr(self, renames.renamed[name])
 
-        for attribute, function in (
-            ("__renames__", renames),
-            ("__init__", __init__),
-            ("__getattr__", __getattr__),
-        ):
-            setattr(cls, attribute, function)
+        for name, value in {"__renames__": renames, "__init__": __init__, "__getattr__": __getattr__}.items():
+            setattr(cls, name, value)
         return cls
 
     return decorate
@@ -97,19 +93,14 @@ def fields(renames: Renames) -> Callable[[type[T]], type[T]]:
 
 def current(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a dataclass under the names of this version; an old name wins over its new one."""
-    renames = getattr(cls, "__renames__", None)
-    if renames is None:
-        return dict(given)
-    old_names = [name for name in given if name in renames.renamed or name in renames.gone]
-    result = {name: value for name, value in given.items() if name not in old_names}
-    notes = []
-    for name in old_names:
-        if (new := renames.renamed.get(name)) is None:
-            notes.append(f"{name} has no effect any more")
-            continue
-        value, values = given[name], renames.values.get(new, {})
-        result[new] = values.get(value, value) if isinstance(value, str) else value
-        notes.append(f"{name} is now {new}")
+    renames: Renames = getattr(cls, "__renames__", Renames({}))
+    result = {name: given[name] for name in given if name not in {*renames.renamed, *renames.gone}}
+    notes = [f"{name} has no effect any more" for name in given if name in renames.gone]
+    for name, new in renames.renamed.items():
+        if name in given:
+            value = given[name]
+            result[new] = renames.values.get(new, {}).get(value, value) if isinstance(value, str) else value
+            notes.append(f"{name} is now {new}")
     if notes:
         message = f"{cls.__name__}: {', '.join(notes)}. Old names go with version 0.3."
         warnings.warn(message, DeprecationWarning, stacklevel=3)
@@ -141,9 +132,8 @@ class _Finder(MetaPathFinder, Loader):
             return  # a package that is only the way to an old module
         warn(module.__name__, new)
         target = importlib.import_module(new)
-        module.__doc__ = target.__doc__
-        module.__dict__["__getattr__"] = lambda name: getattr(target, name)
-        module.__dict__["__dir__"] = lambda: dir(target)
+        module.__dict__["__getattr__"] = functools.partial(getattr, target)
+        module.__dict__.update(__doc__=target.__doc__, __dir__=functools.partial(dir, target))
 
 
 def warn(old: str, new: str) -> None:

@@ -47,7 +47,9 @@ def run_all(job: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: in
         for future in as_completed(numbers):
             yield numbers[future], future.result()
     except BrokenProcessPool as error:
-        raise _worker_ended(error) from error
+        what, expected = "Cannot finish: a worker process ended early.", "workers that run until all is done"
+        fix = "run the same command again, with fewer workers if memory was short"
+        raise Vega3DError(what, got=str(error), expected=expected, fix=fix) from error
     except (KeyboardInterrupt, GeneratorExit):
         held.close()
         raise
@@ -70,12 +72,3 @@ def _end_with(lifeline: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _worker_ended(error: BrokenProcessPool) -> Vega3DError:
-    return Vega3DError(
-        "Cannot finish: a worker process ended before its job was done.",
-        got=str(error),
-        expected="workers that run until all jobs are done",
-        fix="run the same command again, with fewer workers if memory was short",
-    )
