@@ -20,6 +20,7 @@ from tests.store.conftest import BACKBONE, create, feature_map, fill, key
 from vega3d._utils import files
 from vega3d.errors import StoreError
 from vega3d.store import FeatureFormat, FeatureStore
+from vega3d.store.shards import provenance_line
 
 Made = Callable[..., FeatureStore]
 
@@ -85,7 +86,7 @@ def test_joining_keeps_who_computed_it(tmp_path: Path) -> None:
             writer.add(key(number), feature_map(number))
     store.compact()
     (file,) = tmp_path.glob("*.safetensors")
-    assert "device cpu of a friend" in store.provenance_of(file)
+    assert "device cpu of a friend" in provenance_line(file)
 
 
 def test_shards_of_different_devices_are_not_joined(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_shards_of_different_devices_are_not_joined(tmp_path: Path) -> None:
         with store.writer(provenance={"device": f"device {number % 2}"}) as writer:
             writer.add(key(number), feature_map(number))
     assert store.compact() == 2
-    names = sorted(store.provenance_of(file) for file in tmp_path.glob("*.safetensors"))
+    names = sorted(provenance_line(file) for file in tmp_path.glob("*.safetensors"))
     assert ["device device 0" in name for name in names] == [True, False]
     assert len(FeatureStore(tmp_path)) == 4
 

@@ -19,7 +19,7 @@ from vega3d.media.overlays import Marks, identify_drawn, parse_marks
 from vega3d.store import FeatureStore
 from vega3d.store.feature_store import Damage
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, identify_set
-from vega3d.store.shards import Found
+from vega3d.store.shards import Found, provenance_line
 
 
 def check(store: FeatureStore, *, media: bool = True) -> Iterator[Damage | Found]:
@@ -67,8 +67,7 @@ def drop(store: FeatureStore, damages: Collection[Damage]) -> None:
     for damage in damages:
         gone.setdefault(damage.file, set()).add(damage.digest)
     for file, digests in gone.items():
-        held = {} if None in digests else {entry.digest: entry for entry in store.entries_of(file)}
-        store.keep(file, held.keys() - digests)
+        store.remove(file, digests)
 
 
 def collect(store: FeatureStore, needed: Collection[str], *, dry_run: bool = False) -> tuple[int, int]:
@@ -79,14 +78,11 @@ def collect(store: FeatureStore, needed: Collection[str], *, dry_run: bool = Fal
         needed: addresses to keep.
         dry_run: count only, drop nothing.
     """
-    runs, size, files = 0, 0, set()
-    for entry in store.entries():
-        if entry.digest not in needed:
-            runs, size = runs + 1, size + entry.size
-            files.add(entry.file)
-    for file in files if not dry_run else ():
-        store.keep(file, needed)
-    return runs, size
+    unneeded = [entry for entry in store.entries() if entry.digest not in needed]
+    digests = {entry.digest for entry in unneeded}
+    for file in {entry.file for entry in unneeded} if not dry_run else ():
+        store.remove(file, digests)
+    return len(unneeded), sum(entry.size for entry in unneeded)
 
 
 @dataclass
@@ -137,7 +133,7 @@ def statistics(store: FeatureStore, asked: Iterable[str] = ()) -> Statistics:
         files.add(entry.file)
     result.media, result.frames, result.shards = len(media), len(described), len(files)
     for file in files:
-        result.provenance[store.provenance_of(file)] += 1
+        result.provenance[provenance_line(file)] += 1
     references = Counter(asked)
     result.references, result.needed = references.total(), len(references)
     result.covered = len(references.keys() & store.digests())

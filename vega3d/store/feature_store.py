@@ -7,6 +7,7 @@ module takes keys and maps; media and generators are outside of it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -66,8 +67,7 @@ class FeatureStore:
         self.backbone = registry.current_record(record["backbone"])
         self.form = FeatureFormat(**record["form"])
         self.identity: IdentityPolicy = record["identity"]
-        self._files: list[Path] = []
-        self._index: dict[str, int] = {}  # digest -> number of its shard
+        self._index: dict[str, Path] = {}  # digest -> its shard
         self._seen: set[str] = set()
 
     @classmethod
@@ -102,7 +102,10 @@ class FeatureStore:
         manifest.write(folder, record)
         store = cls(folder)  # of two processes that make a store at once, one reads what the other wrote
         store.require_fingerprint(fingerprint, backbone)
-        store._require_form(form, identity)
+        if (form, identity) != (store.form, store.identity):
+            got, expected = f"{form}, identity {identity!r}", f"{store.form}, identity {store.identity!r}"
+            what, fix = f"Invalid store {folder}: another form.", "open it as it is, or build another store"
+            raise StoreError(what, got=got, expected=expected, fix=fix)
         return store
 
     # ---------------------------------------------------------------- whose features
@@ -113,16 +116,8 @@ class FeatureStore:
         Raises:
             StoreError: the fingerprints differ.
         """
-        if fingerprint == self.fingerprint:
-            return
-        names = self._differing(backbone, set())
-        raise self._foreign(
-            ", ".join(f"{name}={backbone.get(name)!r}" for name in names)
-            or f"fingerprint {fingerprint[:12]}",
-            ", ".join(f"{name}={self.backbone.get(name)!r}" for name in names)
-            or f"fingerprint {self.fingerprint[:12]}: the same settings, but other weights, another prompt, "
-            "micro-batch or version",
-        )
+        if fingerprint != self.fingerprint:
+            raise self._foreign(backbone, self._differing(backbone, ()), fingerprint)
 
     def require_settings(self, backbone: Mapping[str, Any]) -> None:
         """Refuse settings under which the generator would compute other features; weights are not compared.
@@ -130,34 +125,23 @@ class FeatureStore:
         Raises:
             StoreError: a setting differs.
         """
-        names = self._differing(backbone, {"type", *FREE})
-        if names:
-            raise self._foreign(
-                ", ".join(f"{name}={backbone.get(name)!r}" for name in names),
-                ", ".join(f"{name}={self.backbone.get(name)!r}" for name in names),
-            )
+        if names := self._differing(backbone, {"type", *FREE}):
+            raise self._foreign(backbone, names)
 
     def _differing(self, backbone: Mapping[str, Any], free: Collection[str]) -> list[str]:
         plain = json.loads(json.dumps(dict(backbone)))  # tuples become lists, as in the file
         names = {*plain, *self.backbone} - {*free, "path", "revision"}
         return sorted(name for name in names if plain.get(name) != self.backbone.get(name))
 
-    def _foreign(self, got: str, expected: str) -> StoreError:
-        return StoreError(
-            f"Invalid store {self.path}: it holds features of another generator.",
-            got=got,
-            expected=expected,
-            fix="use the generator and settings that it was built with, or build another store",
-        )
-
-    def _require_form(self, form: FeatureFormat, identity: IdentityPolicy) -> None:
-        if (form, identity) != (self.form, self.identity):
-            raise StoreError(
-                f"Invalid store {self.path}: its features have another form.",
-                got=f"{form}, identity {identity!r}",
-                expected=f"{self.form}, identity {self.identity!r}",
-                fix="open it as it is, or build another store",
-            )
+    def _foreign(self, backbone: Mapping[str, Any], names: list[str], fingerprint: str = "") -> StoreError:
+        got = ", ".join(f"{name}={backbone.get(name)!r}" for name in names)
+        expected = ", ".join(f"{name}={self.backbone.get(name)!r}" for name in names)
+        if not names:
+            other = "the same settings, but other weights, another prompt, micro-batch or version"
+            got, expected = f"fingerprint {fingerprint[:12]}", f"fingerprint {self.fingerprint[:12]}: {other}"
+        what = f"Invalid store {self.path}: it holds features of another generator."
+        fix = "use the generator and settings that it was built with, or build another store"
+        return StoreError(what, got=got, expected=expected, fix=fix)
 
     # ---------------------------------------------------------------- reading
 
@@ -174,9 +158,7 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Index the shards that other processes wrote since the last refresh."""
-        while (
-            not self._look()
-        ):  # one that was listed is gone: what it held lies in one that may not be listed
+        while not self._look():  # a listed one is gone: what it held lies in one that may not be listed
             self._forget_all()
 
     def _look(self) -> bool:
@@ -184,18 +166,17 @@ class FeatureStore:
         for file in sorted(self.path.glob(PATTERN)):
             if file.name in self._seen:
                 continue
+            digests: Collection[str] = ()
             try:
-                digests = list(_header(file))
+                digests = _header(file)
             except StoreError:  # verify names it; its features count as missing
-                digests = []
+                pass
             except FileNotFoundError:
-                if not file.is_symlink():
+                if not file.is_symlink():  # not a link to nothing
                     return False
-                digests = []  # a link to nothing
             self._seen.add(file.name)
-            self._files.append(file)
             for digest in digests:
-                self._index.setdefault(digest, len(self._files) - 1)
+                self._index.setdefault(digest, file)
         return True
 
     def read(
@@ -234,46 +215,37 @@ class FeatureStore:
     def _file_of(self, digest: str) -> Path | None:
         if digest not in self._index:
             self.refresh()
-        number = self._index.get(digest)
-        return self._files[number] if number is not None else None
+        return self._index.get(digest)
 
     # ---------------------------------------------------------------- keeping
 
     def entries(self) -> Iterator[shards.Found]:
         """Every stored run, shard by shard; damaged shards are left out."""
         for file in sorted(self.path.glob(PATTERN)):
-            try:
+            with contextlib.suppress(StoreError, FileNotFoundError):
                 yield from _header(file).values()
-            except (StoreError, FileNotFoundError):
-                continue
-
-    def entries_of(self, file: Path) -> list[shards.Found]:
-        """Runs in one shard.
-
-        Raises:
-            StoreError: its header is damaged.
-        """
-        return list(_header(file).values())
-
-    def provenance_of(self, file: Path) -> str:
-        """Device and versions that a shard names, as one line."""
-        return _provenance(file)
 
     def verify(self) -> Iterator[Damage | shards.Found]:
         """Read every run; yields the run, or its damage."""
         for file in sorted(self.path.glob(PATTERN)):
             try:
-                yield from _verified(file)
+                for entry in shards.read_header(file):
+                    try:
+                        shards.read([entry])
+                        yield entry
+                    except StoreError as error:
+                        yield Damage(file, str(error.got), entry.digest, entry.info)
+            except StoreError as error:
+                yield Damage(file, str(error.got))
             except FileNotFoundError:  # joined with others meanwhile
                 continue
 
-    def keep(self, file: Path, digests: Collection[str]) -> None:
-        """Rewrite a shard with some of its runs alone, or remove it if none is left; crash-safe."""
-        try:
+    def remove(self, file: Path, digests: Collection[str | None]) -> None:
+        """Rewrite a shard without some of its runs, or remove it if none is left; crash-safe."""
+        held: list[shards.Found] = []
+        with contextlib.suppress(StoreError):
             held = shards.read_header(file)
-        except StoreError:
-            held = []
-        remaining = [entry for entry in held if entry.digest in digests]
+        remaining = [entry for entry in held if entry.digest not in digests]
         if len(remaining) < len(held) or not held:
             self._replace([file], remaining)
 
@@ -287,22 +259,22 @@ class FeatureStore:
         Returns:
             How many shards are fewer.
         """
-        alike: dict[str, list[Path]] = {}
+        alike: dict[str, dict[Path, int]] = {}
         for file in sorted(self.path.glob(PATTERN)):
-            if (files is None or file in files) and 0 < _size(file) < SMALL_BYTES:
-                alike.setdefault(_provenance_or_none(file), []).append(file)
-        gone = sum(self._join(batch) for group in alike.values() for batch in _filled(group))
+            with contextlib.suppress(StoreError, FileNotFoundError):  # repair takes the damaged ones
+                size = file.stat().st_size
+                if (files is None or file in files) and size < SMALL_BYTES:
+                    alike.setdefault(shards.provenance_line(file), {})[file] = size
+        gone = sum(self._join(batch) for sizes in alike.values() for batch in _filled(sizes))
         sweep_parts(self.path)
         return gone
 
     def _join(self, files: list[Path]) -> int:
-        try:
+        with contextlib.suppress(StoreError, FileNotFoundError):  # another process may join them too
             held = {entry.digest: entry for file in files for entry in shards.read_header(file)}
             if len(files) > 1:
                 self._replace(files, list(held.values()))
                 return len(files) - 1
-        except (StoreError, FileNotFoundError):  # a damaged one is for repair; another may join them too
-            pass
         return 0
 
     def _replace(self, files: list[Path], runs: list[shards.Found]) -> None:
@@ -315,7 +287,7 @@ class FeatureStore:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self._files, self._index, self._seen = [], {}, set()
+        self._index, self._seen = {}, set()
 
     def new_shard(self) -> Path:
         """A unique name; names sort by time."""
@@ -337,47 +309,15 @@ def _header(file: Path) -> dict[str, shards.Found]:
     return {entry.digest: entry for entry in shards.read_header(file)}
 
 
-def _verified(file: Path) -> Iterator[Damage | shards.Found]:
-    try:
-        entries = shards.read_header(file)
-    except StoreError as error:
-        yield Damage(file, str(error.got))
-        return
-    for entry in entries:
-        try:
-            shards.read([entry])
-            yield entry
-        except StoreError as error:
-            yield Damage(file, str(error.got), entry.digest, entry.info)
-
-
-def _provenance(file: Path) -> str:
-    return ", ".join(f"{name} {text}" for name, text in sorted(shards.provenance(file).items()))
-
-
-def _provenance_or_none(file: Path) -> str:
-    try:
-        return _provenance(file)
-    except (StoreError, FileNotFoundError):  # ``_join`` leaves it alone
-        return ""
-
-
-def _filled(group: Sequence[Path]) -> Iterator[list[Path]]:
-    """Small shards in batches that become one shard each."""
+def _filled(sizes: Mapping[Path, int]) -> Iterator[list[Path]]:
+    """Small shards, with their bytes, in batches that become one shard each."""
     batch: list[Path] = []
-    for file in group:
-        if sum(map(_size, [*batch, file])) > SHARD_BYTES:
+    for file, size in sizes.items():
+        if sum(sizes[other] for other in batch) + size > SHARD_BYTES:
             yield batch
             batch = []
         batch.append(file)
     yield batch
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:  # joined by another process
-        return 0
 
 
 def _bare(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,22 +44,13 @@ class FeatureFormat:
 
     def __post_init__(self) -> None:
         if self.grid in GONE:
-            raise ConfigError(
-                f"Invalid grid {self.grid!r}: version 0.1 of vega3d is the last one that reads it.",
-                got=f"grid={self.grid!r}",
-                expected=", ".join(get_args(Grid)),
-                fix=REBUILD,
-            )
+            what = f"Invalid grid {self.grid!r}: version 0.1 of vega3d is the last one that reads it."
+            raise ConfigError(what, got=self.grid, expected=", ".join(get_args(Grid)), fix=REBUILD)
         for kind, value, choices in (("grid", self.grid, Grid), ("precision", self.precision, Precision)):
             if value not in get_args(choices):
                 raise unknown_choice(kind, value, get_args(choices))
         if self.cells < 1:
-            raise ConfigError(
-                f"Invalid cells: {self.cells}.",
-                got=self.cells,
-                expected="1 or more",
-                fix="use 14 or leave it out",
-            )
+            raise ConfigError("Invalid cells.", got=self.cells, expected="1 or more", fix="use 14")
 
     def reduce(self, feature_map: FeatureMap) -> FeatureMap:
         """The map on the stored grid.

@@ -77,12 +77,8 @@ def identify(source: str | os.PathLike[str] | bytes | Tensor, policy: IdentityPo
     try:
         return _of_file(path, policy)
     except (OSError, ValueError) as error:
-        raise MediaNotFoundError(
-            f"Cannot read the media file {str(source)!r}.",
-            got=getattr(error, "strerror", None) or str(error),
-            expected="a media file that can be read",
-            fix="check the path",
-        ) from error
+        what, got = f"Cannot read the media file {str(source)!r}.", getattr(error, "strerror", None) or error
+        raise MediaNotFoundError(what, got=got, expected="a readable file", fix="check the path") from error
 
 
 def _of_file(path: Path, policy: IdentityPolicy) -> str:

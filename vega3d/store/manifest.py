@@ -32,9 +32,8 @@ def write(folder: Path, record: Mapping[str, Any]) -> None:
     """
     whole = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **record}
     text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
-    with files.writing(folder, error=StoreError):
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_first(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"))
+    folder = files.make_folder(folder, error=StoreError)
+    files.write_first(folder / ABOUT, lambda part: part.write_text(text, encoding="utf-8"), error=StoreError)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -62,18 +61,13 @@ def _refuse_gone(folder: Path, about: Mapping[str, Any]) -> None:
     """Refuse features that depend on one host's tokens: only version 0.1 reads them."""
     form, backbone = about.get("form", {}), about.get("backbone", {})
     if form.get("grid") in GONE or backbone.get("picture") == "matched":
-        raise StoreError(
-            f"Cannot read the store {folder}: version 0.1 of vega3d is the last one that reads it.",
-            got=f"grid {form.get('grid')!r}, picture {backbone.get('picture')!r}",
-            expected="grid native or pooled, picture whole or reference",
-            fix=REBUILD,
-        )
+        what = f"Cannot read the store {folder}: version 0.1 of vega3d is the last one that reads it."
+        got = f"grid {form.get('grid')!r}, picture {backbone.get('picture')!r}"
+        expected = "grid native or pooled, picture whole or reference"
+        raise StoreError(what, got=got, expected=expected, fix=REBUILD)
 
 
 def _no_store(folder: Path, got: str) -> StoreError:
-    return StoreError(
-        f"Cannot read the feature store {folder}.",
-        got=got,
-        expected=f"a folder made by `vega3d cache build`, format {FORMAT[0]}.x",
-        fix="check the path; a newer format needs `pip install -U vega3d`",
-    )
+    expected = f"a folder made by `vega3d cache build`, format {FORMAT[0]}.x"
+    fix = "check the path; a newer format needs `pip install -U vega3d`"
+    return StoreError(f"Cannot read the feature store {folder}.", got=got, expected=expected, fix=fix)

@@ -9,9 +9,10 @@ This module handles one file at a time; stores and media are outside of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -92,8 +93,7 @@ def write(file: Path, entries: Sequence[Entry], provenance: Mapping[str, str]) -
         StoreError: the shard cannot be written: a full disk, a missing permission.
     """
     tensors = {f"{e.digest}.{name}": tensor for e in entries for name, tensor in e.tensors.items()}
-    about = {entry.digest: _described(entry) for entry in entries}
-    metadata = {**provenance, **about}
+    metadata = {**provenance, **{entry.digest: _described(entry) for entry in entries}}
     return files.write_whole(file, lambda part: save_file(tensors, part, metadata=metadata), error=StoreError)
 
 
@@ -109,8 +109,7 @@ def _understood(digest: str, described: str) -> dict[str, Any]:
     total, _, text = described.partition(" ")
     if total != _sum_of(digest, text):
         raise ValueError(f"the description of {digest} differs from what was written")
-    info: dict[str, Any] = json.loads(text)
-    return info
+    return dict(json.loads(text))
 
 
 def _sum_of(digest: str, text: str) -> str:
@@ -129,11 +128,19 @@ def read_header(file: Path) -> list[Found]:
         FileNotFoundError: the shard is gone (it was joined with others).
         StoreError: the header is cut off or invalid.
     """
-    header, data = _read_json(file)
-    try:
-        return _parse(file, header, data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_header(file, error) from error
+    with _header_of(file) as (header, data):
+        about, runs = header.pop("__metadata__", {}), dict[str, Found]()
+        for full, tensor in header.items():
+            digest, name = full.split(".")
+            if digest not in runs:
+                runs[digest] = Found(file, digest, _understood(digest, about[digest]))
+            start, end = tensor["data_offsets"]
+            shape, sums = tuple(tensor["shape"]), runs[digest].info["sums"]
+            if list(shape) != runs[digest].info["shapes"][name]:
+                raise ValueError(f"the shape of {full} differs from what was written")
+            dtype = DTYPES[tensor["dtype"]]
+            runs[digest].tensors[name] = Placed(dtype, shape, data + start, data + end, sums[name])
+        return list(runs.values())
 
 
 def provenance(file: Path) -> dict[str, str]:
@@ -142,42 +149,28 @@ def provenance(file: Path) -> dict[str, str]:
     Raises:
         FileNotFoundError, StoreError: as ``read_header``.
     """
-    header, _ = _read_json(file)
-    about = header.get("__metadata__") or {}
-    return {name: text for name, text in about.items() if f"{name}.values" not in header}
+    with _header_of(file) as (header, _):
+        about = header.get("__metadata__") or {}
+        return {name: text for name, text in about.items() if f"{name}.values" not in header}
 
 
-def _read_json(file: Path) -> tuple[dict[str, Any], int]:
-    """The header as it stands, and the offset of the first tensor byte."""
+def provenance_line(file: Path) -> str:
+    """``provenance`` as one line."""
+    return ", ".join(f"{name} {text}" for name, text in sorted(provenance(file).items()))
+
+
+@contextlib.contextmanager
+def _header_of(file: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The header as it stands, and the offset of the first tensor byte; a fault in it is a StoreError."""
     try:
         with file.open("rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
             if not 0 < size < MAX_HEADER:
                 raise ValueError(f"a header of {size} bytes")
-            return dict(json.loads(opened.read(size))), 8 + size
-    except (ValueError, TypeError) as error:
-        raise _no_header(file, error) from error
-
-
-def _no_header(file: Path, error: Exception) -> StoreError:
-    return damaged(file, f"its header cannot be read ({type(error).__name__}: {error})")
-
-
-def _parse(file: Path, header: dict[str, Any], data: int) -> list[Found]:
-    about = header.pop("__metadata__", {})
-    runs: dict[str, Found] = {}
-    for full, tensor in header.items():
-        digest, name = full.split(".")
-        if digest not in runs:
-            runs[digest] = Found(file, digest, _understood(digest, about[digest]))
-        start, end = tensor["data_offsets"]
-        shape, sums = tuple(tensor["shape"]), runs[digest].info["sums"]
-        if list(shape) != runs[digest].info["shapes"][name]:
-            raise ValueError(f"the shape of {full} differs from what was written")
-        runs[digest].tensors[name] = Placed(
-            DTYPES[tensor["dtype"]], shape, data + start, data + end, sums[name]
-        )
-    return list(runs.values())
+            header = dict(json.loads(opened.read(size)))
+        yield header, 8 + size
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(file, f"its header cannot be read ({type(error).__name__}: {error})") from error
 
 
 def read(runs: Sequence[Found]) -> dict[str, Tensor]:
@@ -229,9 +222,6 @@ def _fill(tensor: Tensor, opened: FileIO, run: Found, placed: Placed) -> None:
 def damaged(file: Path, problem: str, run: Found | None = None) -> StoreError:
     """The error for a shard that cannot be trusted; names the media whose feature is lost."""
     whose = f", with features of {run.source}" if run else ""
-    return StoreError(
-        f"Cannot read {file.name}: it is damaged{whose}.",
-        got=problem,
-        expected="the bytes that were written; the feature is not used",
-        fix=f"vega3d cache repair {file.parent}",
-    )
+    what, fix = f"Cannot read {file.name}: it is damaged{whose}.", f"vega3d cache repair {file.parent}"
+    expected = "the bytes that were written; the feature is not used"
+    return StoreError(what, got=problem, expected=expected, fix=fix)
