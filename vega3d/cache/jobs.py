@@ -12,8 +12,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +22,6 @@ from torch import Tensor
 from vega3d.config import MarksSeen
 from vega3d.data.annotations import Row
 from vega3d.errors import InputError, Vega3DError
-from vega3d.inputs.messages import ImageRequest, VideoRequest
 from vega3d.inputs.source import ClipSource, plan_images, plan_video
 from vega3d.media.decoding import read_frames, stack_frames
 from vega3d.media.frame_plan import FramePlan, frame_plan
@@ -106,48 +106,39 @@ class JobPlanner:
         """Jobs of one row, and its problems."""
         if isinstance(row, Vega3DError):
             return [Problem("annotations", row)]
-        images = [[row.images[index] for index in group] for group in row.groups]
         planned: list[EncodeJob | Problem] = []
-        media: list[tuple[Callable[[Any], ClipSource], Any]] = [
-            *((self._plan_images, group) for group in images),
-            *((self._plan_video, video) for video in row.videos),
+        plan, drawn = partial(frame_plan, self.settings), self.marks == "both"
+        images = [[row.images[index] for index in group] for group in row.groups]
+        clips: list[Callable[[], ClipSource]] = [
+            *(partial(plan_images, group, plan, drawn=drawn) for group in images),
+            *(partial(plan_video, video, plan, self.factor) for video in row.videos),
         ]
-        for plan, requests in media:
+        for clip in clips:
             try:
-                planned += self._jobs(plan(requests))
+                planned += self._jobs(clip())
             except Vega3DError as error:
                 planned.append(Problem(row.where, error))
         return planned
 
-    def _plan_images(self, requests: Sequence[ImageRequest]) -> ClipSource:
-        return plan_images(requests, self._plan, drawn=self.marks == "both")
-
-    def _plan_video(self, request: VideoRequest) -> ClipSource:
-        return plan_video(request, self._plan, self.factor)
-
-    def _plan(self, host: Sequence[int]) -> FramePlan:
-        return frame_plan(self.settings, host)
-
     def _jobs(self, source: ClipSource) -> list[EncodeJob]:
         """Jobs of one clip that belong to this rank."""
-        runs = [source.frames_of(run) for run in source.plan.runs]
-        if source.pictures is None:
-            if source.address is None:
-                raise _in_memory(source)
-            ours = [number for number in range(len(runs)) if self._is_ours(source.address, number)]
-            return [EncodeJob(key, "video", (source.address,)) for key in source.keys(self.identity, ours)]
-        pictures = list(source.pictures)
-        if not all(isinstance(picture, str) for picture in pictures):
-            raise _in_memory(source)
-        ours = [number for number, frames in enumerate(runs) if self._is_ours(str(pictures[frames[0]]))]
+        runs, pictures = [source.frames_of(run) for run in source.plan.runs], source.pictures
+        files: list[Any] = [source.address] if pictures is None else list(pictures)
+        if not all(isinstance(file, str) for file in files):
+            what, fix = f"Invalid source {source.name}: it cannot be read again.", "save it as a file"
+            raise InputError(what, got="pixels in memory", expected="paths or addresses", fix=fix)
+        if pictures is None:
+            ours = [number for number in range(len(runs)) if self._is_ours(files[0], number)]
+            return [EncodeJob(key, "video", (files[0],)) for key in source.keys(self.identity, ours)]
+        ours = [number for number, frames in enumerate(runs) if self._is_ours(files[frames[0]])]
         jobs = []
         for number, key in zip(ours, source.keys(self.identity, ours), strict=True):
             # the key counts distinct contents: the first frame of each stands for all
             first = dict(reversed(list(zip(key.frames, runs[number], strict=True))))
             chosen = [first[content] for content in range(len(first))]
             marks = tuple(source.marks[index] for index in chosen) if source.marks else ()
-            files = tuple(str(pictures[index]) for index in chosen)
-            jobs.append(EncodeJob(key, "pictures", files, marks if any(marks) else ()))
+            used = tuple(files[index] for index in chosen)
+            jobs.append(EncodeJob(key, "pictures", used, marks if any(marks) else ()))
         return jobs
 
     def _is_ours(self, file: str, run: int = 0) -> bool:
@@ -170,8 +161,7 @@ def decode(jobs: Sequence[EncodeJob]) -> list[Tensor | Vega3DError]:
 
 def _frames_of(job: EncodeJob, decoded: dict[str, dict[int, Tensor] | Vega3DError]) -> Tensor | Vega3DError:
     if job.kind == "pictures":
-        frames: Tensor | Vega3DError = _tried(_read_pictures, job)
-        return frames
+        return cast(Tensor | Vega3DError, _tried(_read_pictures, job))
     video = decoded[job.files[0]]
     if isinstance(video, Vega3DError):  # another job's frame may be the broken one
         video = _tried(_read_video, job.files[0], job.key.frames)
@@ -196,12 +186,3 @@ def _read_pictures(job: EncodeJob) -> Tensor:
     marks = job.marks or ((),) * len(job.files)
     pictures = [draw(load_image(file), drawn) for file, drawn in zip(job.files, marks, strict=True)]
     return stack_frames([pictures[index] for index in job.key.frames], job.files[0])
-
-
-def _in_memory(source: ClipSource) -> InputError:
-    return InputError(
-        f"Invalid source {source.name}: it cannot be read again.",
-        got="pixels in memory",
-        expected="paths or addresses",
-        fix="save it as a file",
-    )
