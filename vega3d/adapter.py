@@ -37,7 +37,7 @@ from vega3d.fusion.encode import (
 )
 from vega3d.fusion.stats import FusionReport, StreamReport
 from vega3d.grid import FeatureMap
-from vega3d.hosts import MODALITIES, Modality, family_of, unwrapped
+from vega3d.hosts.base import MODALITIES, Modality, family_of, unwrapped
 from vega3d.hosts.forwarding import HostSurface
 from vega3d.hosts.keywords import forward_keywords, generate_keywords, reject_unknown
 from vega3d.inputs.call import (

@@ -7,28 +7,26 @@ when the number is odd. An image is one time step of one frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from vega3d.errors import InputError
 from vega3d.grid import TokenGrid
-from vega3d.hosts import Modality
+from vega3d.hosts.base import HostFamily, Modality
+
+if TYPE_CHECKING:
+    from vega3d.inputs.messages import Limits
 
 
-class QwenVL:
-    """The Qwen-VL family, see ``vega3d.hosts.HostFamily``."""
+class QwenVL(HostFamily):
+    """Qwen2-VL and Qwen2.5-VL."""
 
     lora_targets = (
         r".*model\.language_model\.layers\.\d+\.(self_attn|mlp)\."
         r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
-
-    def width(self, config: Any) -> int:
-        """D, the width of the language model's tokens."""
-        return int(config.get_text_config().hidden_size)
 
     def language_model(self, host: Any) -> nn.Module:
         """The language model without its head."""
@@ -72,17 +70,18 @@ class QwenVL:
             grids.append(TokenGrid(groups, rows // merge, columns // merge, cells=merge))
         return grids
 
-    def encode(self, host: Any, modality: Modality, pixels: Tensor, grid_thw: Tensor) -> Any:
-        """Call the host's own ``get_image_features`` or ``get_video_features``."""
-        call = host.get_image_features if modality == "image" else host.get_video_features
-        return call(pixels, grid_thw, return_dict=True)
 
-    def token_types(self, config: Any, input_ids: Tensor) -> Tensor:
-        """``mm_token_type_ids`` of (B, L) token ids: 1 at image tokens, 2 at video tokens, else 0."""
-        types = torch.zeros_like(input_ids)
-        types[input_ids == config.image_token_id] = 1
-        types[input_ids == config.video_token_id] = 2
-        return types
+class Qwen3VL(QwenVL):
+    """Qwen3-VL, whose video processor's ``size`` bounds all frames of a clip together."""
+
+    def video_size(self, size: Mapping[str, int], limits: Limits, frames: int, merged: int) -> dict[str, Any]:
+        """Keywords of the video processor: areas of one frame, multiplied out to the clip."""
+        low = limits.min_pixels * frames if limits.min_pixels else size["shortest_edge"]
+        high = limits.max_pixels * frames if limits.max_pixels else size["longest_edge"]
+        if limits.total_pixels is not None:
+            high = max(min(high, limits.total_pixels * merged), int(low * 1.05))
+        bounds = {"shortest_edge": min(low, high), "longest_edge": high}
+        return {"size": bounds, "cap_pixels_per_frame": False}
 
 
 def _groups(frames: int, patch: int) -> tuple[tuple[int, ...], ...]:

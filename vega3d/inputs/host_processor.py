@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +31,7 @@ from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 
 from vega3d.errors import DependencyError, HostError, MediaError, UnknownKeywordError
+from vega3d.hosts.base import HostFamily, family_of_processor
 from vega3d.hosts.keywords import reject_unknown
 from vega3d.inputs.clip import require_one_size
 from vega3d.inputs.messages import Limits
@@ -40,7 +40,6 @@ from vega3d.inputs.source import ClipSource, Frames
 TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
 MAX_ASPECT = 200  # Qwen's own limit of long side : short side
 RESIZED_TOKENS = (4, 16384)  # qwen-vl-utils' bounds for resized_height x resized_width
-CLIP_WIDE = ("Qwen3VLVideoProcessor",)  # their size bounds all frames of a clip together
 
 
 def torchvision_usable() -> bool:
@@ -249,19 +248,19 @@ def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:
     """The host's processor, or a shallow copy of it that honours these limits, one entry a medium."""
     if not any(images) and not any(videos):
         return host
-    host = copy.copy(host)
+    host, family = copy.copy(host), family_of_processor(host)
     if any(images):
-        host.image_processor = SizedImages(host.image_processor, images)
+        host.image_processor = SizedImages(host.image_processor, images, family)
     if any(videos):
-        host.video_processor = SizedVideos(host.video_processor, videos)
+        host.video_processor = SizedVideos(host.video_processor, videos, family)
     return host
 
 
 class _Sized:
     """Calls an image or video processor once a medium; is it in every other respect."""
 
-    def __init__(self, inner: Any, limits: Sequence[Limits]) -> None:
-        self._inner, self._limits = inner, list(limits)
+    def __init__(self, inner: Any, limits: Sequence[Limits], family: HostFamily) -> None:
+        self._inner, self._limits, self._family = inner, list(limits), family
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -269,13 +268,6 @@ class _Sized:
     def _own(self, name: str, call: Mapping[str, Any]) -> Any:
         given = call.get(name)
         return given if given is not None else getattr(self._inner, name)
-
-    def _bounds(self, limits: Limits, call: Mapping[str, Any]) -> tuple[int, int]:
-        """Smallest and largest area; a side that is not given is the host's own, moved only if they cross."""
-        defaults = dict(self._own("size", call))
-        low = limits.min_pixels or min(defaults["shortest_edge"], limits.max_pixels or math.inf)
-        high = limits.max_pixels or max(defaults["longest_edge"], limits.min_pixels or 0)
-        return int(low), int(high)
 
     def _resized(self, frames: Tensor, size: tuple[int, int], call: Mapping[str, Any]) -> Tensor:
         """uint8 (N, 3, H, W) at a size rounded to whole tokens, as qwen-vl-utils does it."""
@@ -301,8 +293,8 @@ class SizedImages(_Sized):
             return self._inner([image], **{**call, "do_resize": False})
         if not limits:
             return self._inner([image], **call)
-        low, high = self._bounds(limits, call)
-        return self._inner([image], **{**call, "size": {"shortest_edge": low, "longest_edge": high}})
+        size = self._family.picture_size(dict(self._own("size", call)), limits)
+        return self._inner([image], **{**call, "size": size})
 
 
 class SizedVideos(_Sized):
@@ -319,26 +311,8 @@ class SizedVideos(_Sized):
             return self._inner([self._resized(video, limits.resized, call)], **{**call, "do_resize": False})
         if not limits:
             return self._inner([video], **call)
-        return self._inner([video], **{**call, **self._size(limits, len(video), call)})
-
-    def _size(self, limits: Limits, frames: int, call: Mapping[str, Any]) -> dict[str, Any]:
-        merged = self._own("temporal_patch_size", call)
-        if type(self._inner).__name__ in CLIP_WIDE:
-            return self._clip_wide(limits, frames, merged, call)
-        low, high = self._bounds(limits, call)
-        if limits.total_pixels is not None:
-            high = max(min(high, limits.total_pixels * merged // frames), int(low * 1.05))
-        return {"size": {"shortest_edge": low, "longest_edge": high}}
-
-    def _clip_wide(self, limits: Limits, frames: int, merged: int, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Limits are areas of one frame; here they must bound the clip, so they are multiplied out."""
-        defaults = dict(self._own("size", call))
-        low = limits.min_pixels * frames if limits.min_pixels else defaults["shortest_edge"]
-        high = limits.max_pixels * frames if limits.max_pixels else defaults["longest_edge"]
-        if limits.total_pixels is not None:
-            high = max(min(high, limits.total_pixels * merged), int(low * 1.05))
-        size = {"shortest_edge": min(low, high), "longest_edge": high}
-        return {"size": size, "cap_pixels_per_frame": False}
+        size, merged = dict(self._own("size", call)), self._own("temporal_patch_size", call)
+        return self._inner([video], **{**call, **self._family.video_size(size, limits, len(video), merged)})
 
 
 def _joined(parts: Sequence[BatchFeature]) -> BatchFeature:

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from vega3d.grid import TokenGrid
-from vega3d.hosts import Modality
+from vega3d.hosts import HostFamily, Modality
 
 
 class SomebodysConfig(Qwen2_5_VLConfig):
@@ -34,7 +34,7 @@ AutoConfig.register("somebodys_vl", SomebodysConfig)
 AutoModelForImageTextToText.register(SomebodysConfig, SomebodysVL)
 
 
-class SomebodysFamily:
+class SomebodysFamily(HostFamily):
     """What vega3d asks about it."""
 
     lora_targets = r".*language_model\.layers\.\d+\.self_attn\.(q_proj|v_proj)"
