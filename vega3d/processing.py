@@ -7,7 +7,9 @@ frames. The host's processor is called with the sampled frames and their times, 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,32 +24,19 @@ from transformers import BatchFeature
 
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError
-from vega3d.inputs.arguments import check_text, flat_images, require_text
-from vega3d.inputs.arguments import image_groups as group_images
-from vega3d.inputs.arguments import video_requests as request_videos
+from vega3d.inputs import arguments, host_processor
 from vega3d.inputs.call import CLIPS
 from vega3d.inputs.clip import Clip
-from vega3d.inputs.given_frames import assumed_metadata, warn_of_size
-from vega3d.inputs.host_processor import (
-    NoVideoProcessor,
-    check_aspect,
-    check_pictures,
-    frames_merged,
-    load_host_processor,
-    sized,
-    take_template_keywords,
-    take_unknown,
-    video_inputs,
-    videos_need_torchvision,
-)
 from vega3d.inputs.messages import DEFAULTS, ImageRequest, VideoRequest, limits_of, parse
 from vega3d.inputs.source import ClipSource, plan_images, plan_video
-from vega3d.media.frame_plan import FramePlan, frame_plan
+from vega3d.media.frame_plan import frame_plan
 from vega3d.media.image import load_image
 from vega3d.media.overlays import draw
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
 from vega3d.store.lookup import CacheHit
+
+BETWEEN = ("window", "clip")  # modes of a generator that take frames between those that the host gets
 
 
 class Vega3DProcessor:
@@ -69,12 +58,10 @@ class Vega3DProcessor:
     ) -> None:
         parts = ("tokenizer", "image_processor", "apply_chat_template")
         if missing := [name for name in parts if not hasattr(processor, name)]:
-            raise HostError(
-                "Invalid processor: not the processor of a vision-language host.",
-                got=f"{type(processor).__name__} without {', '.join(missing)}",
-                expected="a Qwen2VLProcessor, Qwen2_5_VLProcessor or Qwen3VLProcessor",
-                fix="pass AutoProcessor.from_pretrained(host)",
-            )
+            what = "Invalid processor: not the processor of a vision-language host."
+            got = f"{type(processor).__name__} without {', '.join(missing)}"
+            expected, fix = "that of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL", "use AutoProcessor.from_pretrained"
+            raise HostError(what, got=got, expected=expected, fix=fix)
         self.processor = processor
         self.config = config if config is not None else Vega3DConfig()
         self.store = store
@@ -101,7 +88,7 @@ class Vega3DProcessor:
             store: stored features of the generator.
             kwargs: ``revision``, ``cache_dir``, ``token``, … of transformers.
         """
-        return cls(load_host_processor(str(path), image_only, **kwargs), config, store)
+        return cls(host_processor.load_host_processor(str(path), image_only, **kwargs), config, store)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the host's processor files; the host's own class can read them too."""
@@ -147,11 +134,12 @@ class Vega3DProcessor:
             InputError, UnknownKeywordError: arguments do not fit together, or one is unknown.
             DependencyError: there is a video, and torchvision is missing.
         """
-        require_text(text)
+        arguments.require_text(text)
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
-        image_requests = [ImageRequest(source, limits_of(defaults)) for source in flat_images(images)]
-        video_requests = request_videos(videos, video_metadata, fps, defaults)
-        groups = group_images(len(image_requests), image_groups, clips)
+        sources = arguments.flat_images(images)
+        image_requests = [ImageRequest(source, limits_of(defaults)) for source in sources]
+        video_requests = arguments.video_requests(videos, video_metadata, fps, defaults)
+        groups = arguments.image_groups(len(image_requests), image_groups, clips)
         kwargs.update(padding=padding, return_tensors=return_tensors)
         return self._encode(text, image_requests, video_requests, groups, kwargs)
 
@@ -188,7 +176,7 @@ class Vega3DProcessor:
         kwargs = {**(processor_kwargs or {}), **kwargs}
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
         parsed = parse(conversation, defaults)
-        for_template = take_template_keywords(self.processor, kwargs)
+        for_template = host_processor.take_template_keywords(self.processor, kwargs)
         text = self.processor.apply_chat_template(
             parsed.messages if parsed.batched else parsed.messages[0],
             tokenize=False,
@@ -216,43 +204,53 @@ class Vega3DProcessor:
         kwargs: dict[str, Any],
     ) -> BatchFeature:
         sampled = kwargs.get("do_sample_frames") is False
-        take_unknown(self.processor, kwargs)
-        check_text(text, {self.processor.image_token: len(images), self.processor.video_token: len(videos)})
-        if videos and isinstance(getattr(self.processor, "video_processor", None), NoVideoProcessor | None):
-            raise videos_need_torchvision()
+        host_processor.take_unknown(self.processor, kwargs)
+        counts = {self.processor.image_token: len(images), self.processor.video_token: len(videos)}
+        arguments.check_text(text, counts)
+        stand_in = host_processor.NoVideoProcessor | None
+        if videos and isinstance(getattr(self.processor, "video_processor", None), stand_in):
+            raise host_processor.videos_need_torchvision()
         pictures = [load_image(request.source) for request in images]
         drawn = [draw(picture, request.marks) for picture, request in zip(pictures, images, strict=True)]
-        check_pictures(pictures, groups)
+        host_processor.check_pictures(pictures, groups)
         sources = self._plan_videos(videos, sampled)
         clips = [source.clip("video", (index,), self.store) for index, source in enumerate(sources)]
         frames = [
             source.decode(None if self._needs_frames(clip) else source.plan.host)
             for source, clip in zip(sources, clips, strict=True)
         ]
-        host = sized(self.processor, [r.limits for r in images], [source.limits for source in sources])
+        limits = [request.limits for request in images], [request.limits for request in videos]
+        host = host_processor.sized(self.processor, *limits)
         prompts = text if isinstance(text, str) or text is None else list(text)
-        of_videos = video_inputs(self.processor, sources, frames, kwargs)
+        of_videos = host_processor.video_inputs(self.processor, sources, frames, kwargs)
         batch = host(text=prompts, images=drawn or None, **of_videos, **kwargs)
         of_images = self._image_clips(images, pictures, drawn, groups)
-        clips = [
-            clip.with_frames(decoded.pick(clip.plan.generative)) if self._needs_frames(clip) else clip
-            for clip, decoded in zip(clips, frames, strict=True)
-        ]
+        for index, (clip, decoded) in enumerate(zip(clips, frames, strict=True)):
+            if self._needs_frames(clip):
+                clips[index] = replace(clip, frames=decoded.pick(clip.plan.generative))
         if of_images or clips:  # as the last key, because accelerate takes the batch size from the first one
             batch[CLIPS] = of_images + clips
         return batch
 
     def _plan_videos(self, requests: Sequence[VideoRequest], sampled: bool) -> list[ClipSource]:
         """Plan videos; warn once if one of them was resized before."""
-        guess = partial(assumed_metadata, self.processor, sampled=sampled)
-        merged = frames_merged(self.processor)
-        sources = [plan_video(request, self._plan, merged, guess) for request in requests]
+        guess = partial(host_processor.assumed_metadata, self.processor, sampled=sampled)
+        plan, merged = partial(frame_plan, self.config.backbone), host_processor.frames_merged(self.processor)
+        sources = [plan_video(request, plan, merged, guess) for request in requests]
         for number, source in enumerate(sources):
-            check_aspect(source.size[1], source.size[0], f"Video {number}")
-        resized = next((source.size for source in sources if source.given is not None), None)
-        if resized is not None and not self._warned_of_size:
-            warn_of_size(*resized, getattr(self.config.backbone, "mode", "frame"))
+            host_processor.check_aspect(source.size[1], source.size[0], f"Video {number}")
+        resized = [source.size for source in sources if source.given is not None]
+        if resized and not self._warned_of_size:
             self._warned_of_size = True
+            (height, width), mode = resized[0], getattr(self.config.backbone, "mode", "frame")
+            lacking = f" Mode {mode!r} finds these frames only, none in between." if mode in BETWEEN else ""
+            warnings.warn(
+                f"Frames came as floating point in 0..255, {width}x{height}: qwen-vl-utils has resized them,"
+                f" and the generator gets them at that size.{lacking} To give it frames at their own size,"
+                " let processor.apply_chat_template(messages, tokenize=True, return_dict=True) read them.",
+                UserWarning,
+                stacklevel=2,
+            )
         return sources
 
     def _image_clips(
@@ -263,23 +261,21 @@ class Vega3DProcessor:
         groups: Sequence[Sequence[int]],
     ) -> list[Clip]:
         with_marks = self.config.marks == "both"
+        plan = partial(frame_plan, self.config.backbone)
         encoded, clips = (drawn if with_marks else pictures), []
         for group in groups:
             members, pixels = [requests[index] for index in group], [pictures[index] for index in group]
-            source = plan_images(members, self._plan, drawn=with_marks, pixels=pixels)
+            source = plan_images(members, plan, drawn=with_marks, pixels=pixels)
             clip = source.clip("image", group, self.store)
             if self._needs_frames(clip):
                 frames = [encoded[group[position]] for position in clip.plan.generative]
-                clip = clip.with_frames(torch.stack(frames))
+                clip = replace(clip, frames=torch.stack(frames))
             clips.append(clip)
         return clips
 
     def _needs_frames(self, clip: Clip) -> bool:
         """True if an encoder needs the clip's frames; features of further streams are not stored."""
         return bool(self.config.semantic_streams) or not isinstance(clip.cached, CacheHit)
-
-    def _plan(self, host: Sequence[int]) -> FramePlan:
-        return frame_plan(self.config.backbone, host)
 
     @property
     def tokenizer(self) -> Any:

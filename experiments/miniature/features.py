@@ -196,7 +196,8 @@ def clip_features(store: FeatureStore, settings: Settings, rooms: Path, name: st
             if video not in found:
                 clip = plan_video(request, lambda host: frame_plan(config, host), 2)
                 stored = _read(store, clip.keys(store.identity), video, clip.plan.runs)
-                found[video] = torch.stack([_of_frame(stored, link) for link in clip.plan.host_to_generator], dim=1)
+                described = clip.plan.host_to_generator
+                found[video] = torch.stack([_of_frame(stored, frames) for frames in described], dim=1)
     return found
 
 

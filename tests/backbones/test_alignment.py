@@ -93,9 +93,8 @@ def peak(
     other = clip.clone()
     other[5 * frame, :, top:bottom, left:right] = 255 - other[5 * frame, :, top:bottom, left:right]
     plan = frame_plan(wan.config, range(0, len(clip), 5))
-    tokens = [
-        resample(wan(one[list(plan.generative)], plan)[0], grid, plan.host_to_generator)[:, 0] for one in (clip, other)
-    ]
+    links = plan.host_to_generator
+    tokens = [resample(wan(one[list(plan.generative)], plan)[0], grid, links)[:, 0] for one in (clip, other)]
     change = (tokens[1] - tokens[0]).norm(dim=-1).view(len(grid.groups), grid.height, grid.width)
     place = int(change.argmax())
     row, column = divmod(place % (grid.height * grid.width), grid.width)

@@ -135,7 +135,7 @@ def _cannot_compute(cached: CacheHit | CacheMiss | None) -> BackboneError:
 
 def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
     """Feature maps of a further stream, from the frames linked to the host's, without those in between."""
-    linked = [sorted({position for link in clip.plan.host_to_generator for position in link}) for clip in clips]
+    linked = [sorted({index for link in clip.plan.host_to_generator for index in link}) for clip in clips]
     if not all(len(clip.frames) for clip in clips):
         raise InputError(
             "Missing frames of a further stream.",

@@ -23,15 +23,11 @@ def require_text(text: Any) -> None:
     Raises:
         InputError: the argument is of another type, for example a picture.
     """
-    if text is None or isinstance(text, str):
-        return
-    if not isinstance(text, (list, tuple)) or not all(isinstance(part, str) for part in text):
-        raise InputError(
-            "Invalid text: it must be a string or a list of strings.",
-            got=type(text).__name__,
-            expected="text; the order of arguments is (text, images, videos)",
-            fix="pass text=, images= and videos= by name",
-        )
+    parts = text if isinstance(text, (list, tuple)) else [text]
+    if text is not None and not all(isinstance(part, str) for part in parts):
+        what, got = "Invalid text: it must be a string or a list of strings.", type(text).__name__
+        expected, fix = "text; the order is (text, images, videos)", "pass text=, images=, videos= by name"
+        raise InputError(what, got=got, expected=expected, fix=fix)
 
 
 def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> None:
@@ -48,22 +44,16 @@ def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> No
     for token, count in media.items():
         written = sum(prompt.count(token) for prompt in texts)
         if texts and written != count:
-            raise InputError(
-                f"Invalid text: it has {token} {written} times, for {count} media.",
-                got=f"{written} of {token}",
-                expected=f"{count}, one for each medium",
-                fix=f"remove {token} from the text of the message, or give one placeholder for each medium",
-            )
+            what = f"Invalid text: it has {token} {written} times, for {count} media."
+            fix = f"remove {token} from the text of the message, or give one for each medium"
+            raise InputError(what, got=written, expected=f"{count}, one for each medium", fix=fix)
     for prompt in texts:
         try:
             prompt.encode()
         except UnicodeEncodeError as error:
-            raise InputError(
-                "Invalid text: it has half of a character.",
-                got=ascii(prompt[error.start : error.end]),
-                expected="text that can be written as UTF-8",
-                fix="remove the lone surrogate",
-            ) from error
+            what, got = "Invalid text: it has half of a character.", ascii(prompt[error.start : error.end])
+            fix = "remove the lone surrogate"
+            raise InputError(what, got=got, expected="text in UTF-8", fix=fix) from error
 
 
 def flat_images(images: Any) -> list[Any]:
@@ -96,19 +86,14 @@ def video_requests(
     sources = _video_list(videos)
     if any(map(_is_described, sources)):
         sources, metadata = _apart(sources, metadata)
-    if metadata is None:
-        described: list[Mapping[str, Any] | None] = [None] * len(sources)
-    else:
+    described: list[Any] = [None] * len(sources)
+    if metadata is not None:
         described = [metadata] if isinstance(metadata, Mapping) else list(metadata)
     rates = list(fps) if isinstance(fps, Sequence) else [fps] * len(sources)
     for name, values in (("video_metadata", described), ("fps", rates)):
         if len(values) != len(sources):
-            raise InputError(
-                f"Invalid {name}: it must have one entry for each video.",
-                got=f"{len(values)} entries for {len(sources)} videos",
-                expected=f"{len(sources)} entries",
-                fix="pass one entry for each video, in order",
-            )
+            what, got = f"Invalid {name}: it must have one entry for each video.", f"{len(values)} entries"
+            raise InputError(what, got=got, expected=f"{len(sources)} entries", fix="pass one for each video")
     limits = limits_of(defaults, video=True)
     return [
         VideoRequest(source, limits, sampling_of({"fps": rate}, defaults), about)
@@ -139,12 +124,9 @@ def _is_described(video: Any) -> bool:
 
 def _apart(sources: list[Any], metadata: Any) -> tuple[list[Any], list[Any]]:
     if metadata is not None:
-        raise InputError(
-            "Invalid video_metadata: a video is described twice.",
-            got="pairs of frames and metadata, and video_metadata",
-            expected="one of the two",
-            fix="leave video_metadata out, or split the pairs: videos, video_metadata = zip(*videos)",
-        )
+        what, got = "Invalid video_metadata: a video is described twice.", "pairs, and video_metadata"
+        fix = "leave video_metadata out, or split the pairs: videos, video_metadata = zip(*videos)"
+        raise InputError(what, got=got, expected="one of the two", fix=fix)
     pairs = [tuple(video) if _is_described(video) else (video, None) for video in sources]
     return [video for video, _ in pairs], [about for _, about in pairs]
 
@@ -162,15 +144,10 @@ def image_groups(
     Raises:
         InputError: both are given, a group is empty, or it names an image twice or a missing one.
     """
-    if groups is not None and names is not None:
-        raise _bad_groups("both image_groups and clips", "one of the two")
-    if names is not None:
-        if len(names) != count:
-            raise _bad_groups(f"{len(names)} names in clips for {count} images", "a name or None an image")
-        return named_groups(names)
-    return sorted(partition(count, groups or []), key=min)
-
-
-def _bad_groups(got: str, expected: str) -> InputError:
-    fix = "list the indices of each clip's images, for example image_groups=[[0, 1, 2]]"
-    return InputError("Invalid clips: the images cannot be grouped.", got=got, expected=expected, fix=fix)
+    if names is None:
+        return sorted(partition(count, groups or []), key=min)
+    if groups is not None or len(names) != count:
+        what, fix = "Invalid clips: the images cannot be grouped.", "pass image_groups=[[0, 1, 2]] instead"
+        got = f"{len(names)} names in clips for {count} images" + ", and image_groups" * (groups is not None)
+        raise InputError(what, got=got, expected="a name or None an image, or image_groups", fix=fix)
+    return named_groups(names)

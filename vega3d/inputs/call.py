@@ -6,7 +6,7 @@ This module reads names, presence and lengths only; it encodes nothing.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from torch import Tensor
@@ -19,12 +19,9 @@ PIXELS: dict[Modality, str] = {"image": "pixel_values", "video": "pixel_values_v
 GRIDS: dict[Modality, str] = {"image": "image_grid_thw", "video": "video_grid_thw"}
 CLIPS = "generative_clips"
 MEDIA = (*PIXELS.values(), *GRIDS.values(), CLIPS)
-TENSORS: dict[Modality, tuple[str, ...]] = {
-    "image": ("generative_images", "image_groups"),
-    "video": ("generative_videos", "generative_plans"),
-}
+TENSORS = ("generative_images", "image_groups", "generative_videos", "generative_plans")
 """Arguments of version 0.1 in place of clips."""
-ACCEPTED = frozenset({*MEDIA, *TENSORS["image"], *TENSORS["video"]})
+ACCEPTED = frozenset({*MEDIA, *TENSORS})
 CACHES = ("cache", "past_key_values", "cache_params")
 
 
@@ -48,7 +45,7 @@ def take_media(arguments: MutableMapping[str, Any], planner: Planner) -> dict[st
     """
     media = {name: arguments.pop(name, None) for name in MEDIA}
     media[CLIPS] = flat_clips(media[CLIPS])
-    given = {name: arguments.pop(name, None) for names in TENSORS.values() for name in names}
+    given = {name: arguments.pop(name, None) for name in TENSORS}
     given = {name: value for name, value in given.items() if is_given(value)}
     if given:
         media[CLIPS] = _converted(media, given, planner)
@@ -56,18 +53,13 @@ def take_media(arguments: MutableMapping[str, Any], planner: Planner) -> dict[st
 
 
 def _converted(media: Mapping[str, Any], given: Mapping[str, Any], planner: Planner) -> list[Clip]:
+    names = ", ".join(given)
     if media[CLIPS]:
-        raise InputError(
-            f"Invalid {', '.join(given)}: the frames are in {CLIPS} already.",
-            got=f"{CLIPS} and {', '.join(given)}",
-            expected="one of them",
-            fix="declare clips in the messages, or as image_groups= of Vega3DProcessor",
-        )
-    warnings.warn(
-        f"{', '.join(given)}: pass {CLIPS}, as Vega3DProcessor returns them. Tensors go with version 0.3.",
-        DeprecationWarning,
-        stacklevel=5,
-    )
+        what, got = f"Invalid {names}: the frames are in {CLIPS} already.", f"{CLIPS} and {names}"
+        fix = "declare clips in the messages, or as image_groups= of Vega3DProcessor"
+        raise InputError(what, got=got, expected="one of them", fix=fix)
+    message = f"{names}: pass {CLIPS}, as Vega3DProcessor returns them. Tensors go with version 0.3."
+    warnings.warn(message, DeprecationWarning, stacklevel=5)
     return clips_from_tensors(
         planner,
         given.get("generative_images", ()),
@@ -92,15 +84,15 @@ def clips_of(modality: Modality, media: Mapping[str, Any]) -> list[Clip]:
     given = [name for name in (pixels, grid) if name in media] + [CLIPS] * bool(clips)
     for name in (pixels, grid):
         if given and name not in media:
-            raise _missing(name, given, modality)
+            got, expected = f"only {', '.join(given)}", f"{name} beside them"
+            fix = f"pass all that the processor returned; only {grid} may stay for {modality}s in a cache"
+            raise InputError(f"Missing {name}.", got=got, expected=expected, fix=fix)
     items = sorted(item for clip in clips for item in clip.items)
     if given and items != list(range(len(media[grid]))):
-        raise InputError(
-            f"Invalid {CLIPS}: they do not fit the host's {modality}s.",
-            got=f"items {items}" if items else "nothing",
-            expected=f"each of the host's {len(media[grid])} {modality}s once",
-            fix="prepare the batch with Vega3DProcessor, which makes both sides from one decode",
-        )
+        what, got = f"Invalid {CLIPS}: they do not fit the host's {modality}s.", f"items {items}"
+        expected = f"each of the host's {len(media[grid])} {modality}s once"
+        fix = "prepare the batch with Vega3DProcessor, which makes both sides from one decode"
+        raise InputError(what, got=got, expected=expected, fix=fix)
     return clips
 
 
@@ -115,15 +107,12 @@ def require_one_source(media: Mapping[str, Any], encoded: bool, text: Mapping[st
     Raises:
         InputError: there is more than one source.
     """
-    ready = ["encoding"] * encoded + ["mm_encoder_outputs"] * _has_outputs(text)
+    ready = ["encoding"] * encoded + ["mm_encoder_outputs"] * bool(text.get("mm_encoder_outputs"))
     beside = [name for name in media if encoded or name in PIXELS.values()]
     if len(ready) + bool(beside) > 1:
-        raise InputError(
-            "Invalid media: they are given twice, encoded and as they are.",
-            got=", ".join([*ready, *beside]),
-            expected="one of encoding, mm_encoder_outputs, and media",
-            fix=f"drop {', '.join(beside or ready[1:])} from the call",
-        )
+        what, got = "Invalid media: they are given twice, encoded and as they are.", ", ".join(ready + beside)
+        fix = f"drop {', '.join(beside or ready[1:])} from the call"
+        raise InputError(what, got=got, expected="encoding, mm_encoder_outputs, or media", fix=fix)
 
 
 def consumed_grids(media: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -131,13 +120,12 @@ def consumed_grids(media: Mapping[str, Any], text: Mapping[str, Any]) -> dict[st
 
     The host makes positions from these grids, so they go to it as they are.
     """
-    if not (_filled_cache(text) or text.get("inputs_embeds") is not None or _has_outputs(text)):
+    caches = [text[name] for name in CACHES if text.get(name) is not None]
+    is_filled = any(bool(cache.get_seq_length()) for cache in caches)  # by a first turn
+    if not (is_filled or text.get("inputs_embeds") is not None or text.get("mm_encoder_outputs")):
         return {}
-    return {
-        GRIDS[modality]: media[GRIDS[modality]]
-        for modality in MODALITIES
-        if GRIDS[modality] in media and PIXELS[modality] not in media
-    }
+    alone = [GRIDS[modality] for modality in MODALITIES if PIXELS[modality] not in media]
+    return {grid: media[grid] for grid in alone if grid in media}
 
 
 def with_token_ids(inputs: Tensor | None, keywords: dict[str, Any]) -> dict[str, Any]:
@@ -149,12 +137,8 @@ def with_token_ids(inputs: Tensor | None, keywords: dict[str, Any]) -> dict[str,
     if inputs is None:
         return keywords
     if keywords.get("input_ids") is not None:
-        raise InputError(
-            "Invalid token ids: they are given twice.",
-            got="inputs and input_ids",
-            expected="either of them",
-            fix="drop one of them",
-        )
+        what, got = "Invalid token ids: they are given twice.", "inputs and input_ids"
+        raise InputError(what, got=got, expected="either of them", fix="drop one of them")
     return keywords | {"input_ids": inputs}
 
 
@@ -171,29 +155,7 @@ def require_left_padding(attention_mask: Any) -> None:
         return
     ends = (attention_mask[:, -1:] == 0).nonzero()[:, 0]  # (n,) rows
     if len(ends):
-        raise InputError(
-            "Invalid padding: a batch for generate is padded on the right, so answers would continue it.",
-            got=f"attention_mask ends in 0 in rows {', '.join(map(str, ends.tolist()))}",
-            expected="padding on the left",
-            fix="build the batch with add_generation_prompt=True or padding_side='left'",
-        )
-
-
-def _missing(name: str, given: Sequence[str], modality: Modality) -> InputError:
-    return InputError(
-        f"Missing {name}.",
-        got=f"only {', '.join(given)}",
-        expected=f"{name} beside them",
-        fix=f"pass everything that the processor returned; where a cache holds the {modality}s already, "
-        f"only {modality}_grid_thw may stay",
-    )
-
-
-def _has_outputs(text: Mapping[str, Any]) -> bool:
-    return bool(text.get("mm_encoder_outputs"))
-
-
-def _filled_cache(text: Mapping[str, Any]) -> bool:
-    """True if a cache is given and a first turn has filled it."""
-    caches = [text[name] for name in CACHES if text.get(name) is not None]
-    return any(bool(cache.get_seq_length()) for cache in caches)
+        what = "Invalid padding: a batch for generate is padded on the right, so answers would continue it."
+        got = f"attention_mask ends in 0 in rows {', '.join(map(str, ends.tolist()))}"
+        fix = "build the batch with add_generation_prompt=True or padding_side='left'"
+        raise InputError(what, got=got, expected="padding on the left", fix=fix)

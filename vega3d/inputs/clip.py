@@ -55,24 +55,19 @@ class Clip:
     modality: Modality = "video"
 
     def __post_init__(self) -> None:
-        if len(self.frames) not in (0, len(self.plan.generative)):
-            raise InputError(
-                f"Invalid clip: {self.modality} {self.items[0]} does not have the frames of its plan.",
-                got=f"{len(self.frames)} frames",
-                expected=f"{len(self.plan.generative)} frames",
-                fix="pass the clips that Vega3DProcessor returned",
-            )
+        given, planned = len(self.frames), len(self.plan.generative)
+        if given not in (0, planned):
+            what = f"Invalid clip: {self.modality} {self.items[0]} does not have the frames of its plan."
+            fix = "pass the clips that Vega3DProcessor returned"
+            raise InputError(what, got=f"{given} frames", expected=f"{planned} frames", fix=fix)
 
     @property
     def members(self) -> tuple[tuple[int, Links], ...]:
         """For each image, or the one video, its index and the frames that describe it."""
+        described = self.plan.host_to_generator
         if self.modality == "video":
-            return ((self.items[0], self.plan.host_to_generator),)
-        return tuple((item, (link,)) for item, link in zip(self.items, self.plan.host_to_generator, strict=True))
-
-    def with_frames(self, frames: Tensor) -> Clip:
-        """The clip with its decoded frames (T, 3, H, W)."""
-        return replace(self, frames=frames)
+            return ((self.items[0], described),)
+        return tuple((item, (link,)) for item, link in zip(self.items, described, strict=True))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Clip:
         """The clip with its tensors on a device; their type stays."""
@@ -99,12 +94,10 @@ class Clip:
         Raises:
             InputError: always.
         """
-        raise InputError(
-            "Invalid use of a clip: a table or an array cannot hold it.",
-            got="Vega3DProcessor inside Dataset.map, or a conversion of its output to numpy",
-            expected="clips that are made when a batch is made",
-            fix="use Dataset.with_transform, IterableDataset.map or vega3d's Collator",
-        )
+        what, expected = "Invalid use of a clip: an array cannot hold it.", "clips made when a batch is made"
+        got = "Vega3DProcessor inside Dataset.map, or a conversion of its output to numpy"
+        fix = "use Dataset.with_transform, IterableDataset.map or vega3d's Collator"
+        raise InputError(what, got=got, expected=expected, fix=fix)
 
     def __repr__(self) -> str:
         return f"Clip({self.modality} {list(self.items)}, {len(self.frames)} frames, {self.cached!r:.60})"
@@ -123,12 +116,9 @@ def flat_clips(clips: Any) -> list[Clip]:
             continue
         counts = {kind: sum(len(clip.items) for clip in flat if clip.modality == kind) for kind in MODALITIES}
         if not isinstance(sample, (list, tuple)) or not all(isinstance(clip, Clip) for clip in sample):
-            raise InputError(
-                "Invalid generative_clips.",
-                got=f"{type(sample).__name__} among them",
-                expected="clips as Vega3DProcessor returned them",
-                fix="pass the batch as it is; the key holds no tensors",
-            )
+            got, expected = f"{type(sample).__name__} among them", "clips as Vega3DProcessor returned them"
+            fix = "pass the batch as it is; the key holds no tensors"
+            raise InputError("Invalid generative_clips.", got=got, expected=expected, fix=fix)
         flat += [clip.renumbered(counts[clip.modality]) for clip in sample]
     return flat
 
@@ -155,12 +145,9 @@ def clips_from_tensors(
     """
     plans = plans if plans is not None else [planner(range(len(video))) for video in videos]
     if len(plans) != len(videos):
-        raise InputError(
-            "Invalid generative_plans: they do not fit generative_videos.",
-            got=f"{len(plans)} plans for {len(videos)} videos",
-            expected="one plan for each video",
-            fix="leave the plans out, or pass one for each video",
-        )
+        got, expected = f"{len(plans)} plans for {len(videos)} videos", "one plan for each video"
+        what, fix = "Invalid generative_plans: they do not fit generative_videos.", "leave the plans out"
+        raise InputError(what, got=got, expected=expected, fix=fix)
     clips = [_of_images(planner, images, group) for group in partition(len(images), groups)]
     for number, (video, plan) in enumerate(zip(videos, plans, strict=True)):
         clips.append(Clip(video, plan, (number,), (video.shape[2], video.shape[3])))
@@ -176,12 +163,10 @@ def partition(count: int, groups: Sequence[Sequence[int]]) -> list[list[int]]:
     given = [[int(index) for index in group] for group in groups]
     grouped = [index for group in given for index in group]
     if len(set(grouped)) != len(grouped) or not all(given) or not set(grouped) <= set(range(count)):
-        raise InputError(
-            "Invalid image_groups: the images cannot be grouped into clips.",
-            got=f"image_groups={given} for {count} images",
-            expected=f"each index in 0..{count - 1}, in at most one group",
-            fix="list the indices of each clip's images, for example image_groups=[[0, 1, 2]]",
-        )
+        what, got = "Invalid image_groups: they do not fit the images.", f"{given} for {count} images"
+        expected = f"each index in 0..{count - 1}, in at most one group"
+        fix = "list the indices of each clip's images, for example image_groups=[[0, 1, 2]]"
+        raise InputError(what, got=got, expected=expected, fix=fix)
     return given + [[index] for index in range(count) if index not in set(grouped)]
 
 
@@ -197,12 +182,10 @@ def require_one_size(group: Sequence[int], sizes: Sequence[tuple[int, int]]) -> 
     """
     differing = sorted({sizes[index] for index in group})
     if len(differing) > 1:
-        raise MediaError(
-            f"Invalid clip: images {list(group)} are declared one clip but differ in size.",
-            got=", ".join(f"{width}x{height}" for height, width in differing),
-            expected="one width and height for all images of a clip",
-            fix="resize or crop them before, or do not declare them one clip",
-        )
+        what = f"Invalid clip: images {list(group)} are declared one clip but differ in size."
+        got = ", ".join(f"{width}x{height}" for height, width in differing)
+        expected, fix = "images of one size", "resize or crop them before, or do not declare them one clip"
+        raise MediaError(what, got=got, expected=expected, fix=fix)
 
 
 def _of_images(planner: Planner, images: Sequence[Tensor], group: Sequence[int]) -> Clip:

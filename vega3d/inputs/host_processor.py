@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import importlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,10 @@ from vega3d.inputs.messages import Limits
 from vega3d.inputs.source import ClipSource, Frames
 
 TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
+PARTS = ("image_processor", "video_processor")
 MAX_ASPECT = 200  # Qwen's own limit of long side : short side
+WITHOUT_TIMES = ("Qwen2VLProcessor",)  # their inputs do not depend on when frames were
+ASSUMED_FPS = 24  # transformers' rate of frames that come without one
 RESIZED_TOKENS = (4, 16384)  # qwen-vl-utils' bounds for resized_height x resized_width
 
 
@@ -54,13 +58,10 @@ def torchvision_usable() -> bool:
 def videos_need_torchvision() -> DependencyError:
     """The error for a video in an environment without torchvision: names the matching release."""
     minor = int(torch.__version__.split(".")[1]) + 15  # torch 2.n belongs to torchvision 0.(n + 15)
-    return DependencyError(
-        "Missing torchvision: the host's video processor needs it, and it is not installed or does not load.",
-        got=f"torch {torch.__version__}, no usable torchvision",
-        expected=f"torchvision 0.{minor}",
-        fix=f'pip install --no-deps "torchvision==0.{minor}.*"; or pass the frames as images declared one'
-        ' clip: {"type": "image", "image": frame, "clip": "a"}',
-    )
+    what = "Missing torchvision: the host's video processor needs it, and it does not load."
+    got, image = f"torch {torch.__version__} alone", '{"type": "image", "image": frame, "clip": "a"}'
+    fix = f'pip install --no-deps "torchvision==0.{minor}.*"; or pass images of one clip: {image}'
+    return DependencyError(what, got=got, expected=f"torchvision 0.{minor}", fix=fix)
 
 
 class NoVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]  # transformers is untyped here
@@ -125,12 +126,10 @@ def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, video
     stated = (record, tokenizer.init_kwargs, videos.settings)
     name = next((entry["processor_class"] for entry in stated if entry.get("processor_class")), None)
     if name is None or not hasattr(transformers, name):
-        raise HostError(
-            f"Missing processor class: the files of {path!r} name none of transformers.",
-            got=name,
-            expected="for example Qwen2_5_VLProcessor, in processor_config.json or preprocessor_config.json",
-            fix="pass the folder of a Qwen-VL, or build its processor yourself and pass that",
-        )
+        what = f"Missing processor class: the files of {path!r} name none of transformers."
+        expected = "for example Qwen2_5_VLProcessor, in processor_config.json or preprocessor_config.json"
+        fix = "pass the folder of a Qwen-VL, or build its processor yourself and pass that"
+        raise HostError(what, got=name, expected=expected, fix=fix)
     return getattr(transformers, name)
 
 
@@ -140,13 +139,11 @@ def check_aspect(width: int, height: int, name: str) -> None:
     Raises:
         MediaError: one side is more than 200 times the other.
     """
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise MediaError(
-            f"Invalid size: {name} is too long and thin for the host.",
-            got=f"{width}x{height}, {max(width, height) / min(width, height):.0f} : 1",
-            expected=f"at most {MAX_ASPECT} : 1, the limit of Qwen-VL",
-            fix="crop or pad it",
-        )
+    ratio = max(width, height) / min(width, height)
+    if ratio > MAX_ASPECT:
+        what, got = f"Invalid size: {name} is too long and thin.", f"{width}x{height}, {ratio:.0f} : 1"
+        expected = f"at most {MAX_ASPECT} : 1, the limit of Qwen-VL"
+        raise MediaError(what, got=got, expected=expected, fix="crop or pad it")
 
 
 def check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
@@ -197,6 +194,33 @@ def video_inputs(
     return inputs
 
 
+def assumed_metadata(host: Any, count: int, sampled: bool) -> dict[str, Any]:
+    """``VideoMetadata`` that a host's processor makes up for frames that come without a rate.
+
+    Args:
+        host: the processor.
+        count: number of frames.
+        sampled: the frames are already sampled (``do_sample_frames=False``); otherwise the host's video
+            processor may leave some of them out.
+
+    Returns:
+        With ``frames_indices``, those of the frames that it takes.
+    """
+    metadata = VideoMetadata(total_num_frames=count, frames_indices=list(range(count)))
+    if host.video_processor.do_sample_frames and not sampled:
+        metadata.frames_indices = list(map(int, host.video_processor.sample_frames(metadata=metadata)))
+    taken = len(metadata.frames_indices)
+    if type(host).__name__ not in WITHOUT_TIMES:
+        warnings.warn(
+            f"Frames came without a rate. The host's processor takes {taken} of {count} frames, at"
+            f" {ASSUMED_FPS} a second. Pass their true times: process_vision_info(...,"
+            " return_video_kwargs=True, return_video_metadata=True), and video_metadata= to the processor.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return dict(metadata)
+
+
 def frames_merged(host: Any) -> int:
     """Frames of a video that the host merges into one time step."""
     return int(getattr(host.image_processor, "temporal_patch_size", 2))
@@ -209,25 +233,17 @@ def take_unknown(host: Any, kwargs: dict[str, Any]) -> None:
         UnknownKeywordError: there is one, or ``do_sample_frames`` is True.
     """
     if kwargs.pop("do_sample_frames", False):
-        raise UnknownKeywordError(
-            "Invalid do_sample_frames=True: frames are sampled before the host's processor gets them.",
-            got="do_sample_frames=True",
-            expected="fps, nframes, min_frames, max_frames",
-            fix="pass fps= or nframes= instead",
-        )
+        what = "Invalid do_sample_frames=True: frames are sampled before the host's processor gets them."
+        expected, fix = "fps, nframes, min_frames, max_frames", "pass fps= or nframes= instead"
+        raise UnknownKeywordError(what, got="do_sample_frames=True", expected=expected, fix=fix)
     reject_unknown("Vega3DProcessor", kwargs, keywords_of(host))
 
 
 def keywords_of(host: Any) -> set[str]:
     """Every keyword that some part of a host's processor reads."""
-    valid = host.valid_processor_kwargs.__annotations__
-    names = set(valid)
-    for part in valid.values():
-        names |= set(getattr(part, "__annotations__", {}))
-    for name in ("image_processor", "video_processor"):
-        part = getattr(getattr(host, name, None), "valid_kwargs", None)
-        names |= set(getattr(part, "__annotations__", {}))
-    return names
+    valid, parts = host.valid_processor_kwargs, [getattr(host, name, None) for name in PARTS]
+    kinds = [valid, *valid.__annotations__.values(), *(getattr(part, "valid_kwargs", None) for part in parts)]
+    return {name for kind in kinds for name in getattr(kind, "__annotations__", {})}
 
 
 def take_template_keywords(host: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -250,14 +266,17 @@ def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:
         return host
     host, family = copy.copy(host), family_of_processor(host)
     if any(images):
-        host.image_processor = SizedImages(host.image_processor, images, family)
+        host.image_processor = Sized(host.image_processor, images, family)
     if any(videos):
-        host.video_processor = SizedVideos(host.video_processor, videos, family)
+        host.video_processor = Sized(host.video_processor, videos, family)
     return host
 
 
-class _Sized:
-    """Calls an image or video processor once a medium; is it in every other respect."""
+class Sized:
+    """A host's image or video processor with limits for each medium, called once a medium.
+
+    It is that processor in every other respect.
+    """
 
     def __init__(self, inner: Any, limits: Sequence[Limits], family: HostFamily) -> None:
         self._inner, self._limits, self._family = inner, list(limits), family
@@ -265,54 +284,40 @@ class _Sized:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
+    def __call__(self, images: Any = None, videos: Any = None, **call: Any) -> BatchFeature:
+        """As the host's own, for a list of uint8 pictures (3, H, W) or videos (T, 3, H, W)."""
+        media, metadata = (images, None) if videos is None else (videos, call.pop("video_metadata"))
+        parts = []
+        for index, (medium, limits) in enumerate(zip(media, self._limits, strict=True)):
+            described = {} if metadata is None else {"video_metadata": [metadata[index]]}
+            parts.append(self._one(medium, limits, {**call, **described}))
+        return _joined(parts)
+
+    def _one(self, medium: Tensor, limits: Limits, call: Mapping[str, Any]) -> BatchFeature:
+        changes: dict[str, Any] = {}
+        if limits.resized is not None:
+            medium, changes = self._resized(medium, limits.resized, call), {"do_resize": False}
+        elif limits and medium.ndim == 3:
+            changes = {"size": self._family.picture_size(dict(self._own("size", call)), limits)}
+        elif limits:
+            size, merged = dict(self._own("size", call)), self._own("temporal_patch_size", call)
+            changes = self._family.video_size(size, limits, len(medium), merged)
+        return self._inner([medium], **{**call, **changes})
+
     def _own(self, name: str, call: Mapping[str, Any]) -> Any:
         given = call.get(name)
         return given if given is not None else getattr(self._inner, name)
 
-    def _resized(self, frames: Tensor, size: tuple[int, int], call: Mapping[str, Any]) -> Tensor:
-        """uint8 (N, 3, H, W) at a size rounded to whole tokens, as qwen-vl-utils does it."""
+    def _resized(self, medium: Tensor, size: tuple[int, int], call: Mapping[str, Any]) -> Tensor:
+        """A picture or video at a size rounded to whole tokens, as qwen-vl-utils does it."""
         factor = self._own("patch_size", call) * self._own("merge_size", call)
         low, high = (tokens * factor**2 for tokens in RESIZED_TOKENS)
         height, width = max(size[0], factor), max(size[1], factor)
         check_aspect(width, height, "the requested size")
         sides = smart_resize(height, width, factor, low, high)
-        return F.interpolate(frames, size=sides, mode="bicubic", antialias=True)
-
-
-class SizedImages(_Sized):
-    """A host's image processor with limits for each picture."""
-
-    def __call__(self, images: Any, **call: Any) -> BatchFeature:
-        """As the host's own, for a list of uint8 (3, H, W)."""
-        parts = [self._one(image, limits, call) for image, limits in zip(images, self._limits, strict=True)]
-        return _joined(parts)
-
-    def _one(self, image: Tensor, limits: Limits, call: Mapping[str, Any]) -> BatchFeature:
-        if limits.resized is not None:
-            image = self._resized(image[None], limits.resized, call)[0]
-            return self._inner([image], **{**call, "do_resize": False})
-        if not limits:
-            return self._inner([image], **call)
-        size = self._family.picture_size(dict(self._own("size", call)), limits)
-        return self._inner([image], **{**call, "size": size})
-
-
-class SizedVideos(_Sized):
-    """A host's video processor with limits for each video."""
-
-    def __call__(self, videos: Any, **call: Any) -> BatchFeature:
-        """As the host's own, for a list of uint8 (T, 3, H, W)."""
-        described = zip(videos, self._limits, call.pop("video_metadata"), strict=True)
-        return _joined([self._one(*item, call) for item in described])
-
-    def _one(self, video: Tensor, limits: Limits, metadata: Any, call: Mapping[str, Any]) -> BatchFeature:
-        call = {**call, "video_metadata": [metadata]}
-        if limits.resized is not None:
-            return self._inner([self._resized(video, limits.resized, call)], **{**call, "do_resize": False})
-        if not limits:
-            return self._inner([video], **call)
-        size, merged = dict(self._own("size", call)), self._own("temporal_patch_size", call)
-        return self._inner([video], **{**call, **self._family.video_size(size, limits, len(video), merged)})
+        frames = medium.reshape(-1, *medium.shape[-3:])  # (N, 3, H, W)
+        resized = F.interpolate(frames, size=sides, mode="bicubic", antialias=True)
+        return resized.reshape(*medium.shape[:-2], *sides)
 
 
 def _joined(parts: Sequence[BatchFeature]) -> BatchFeature:

@@ -17,6 +17,7 @@ from typing import Any
 from vega3d.errors import InputError, UnknownKeywordError, nearest
 from vega3d.media.overlays import Marks, parse_marks
 
+KINDS = {"text": "text", "image": "image", "image_url": "image", "video": "video"}
 IMAGE_SOURCES = ("image", "image_url", "url", "path", "base64")
 VIDEO_SOURCES = ("video", "url", "path")
 LIMITS = ("min_pixels", "max_pixels", "resized_height", "resized_width")
@@ -131,12 +132,9 @@ def named_groups(names: Sequence[Any]) -> list[list[int]]:
 
 
 def _not_messages(got: object) -> InputError:
-    return InputError(
-        "Invalid conversation: it must be a list of messages.",
-        got=f"{type(got).__name__}: {str(got)[:80]}",
-        expected='[{"role": "user", "content": [{"type": "image", "image": …}, …]}], or a list of such lists',
-        fix="for plain text call the processor itself: processor(text=…)",
-    )
+    what, fix = "Invalid conversation: it must be a list of messages.", "for text call processor(text=…)"
+    expected = '[{"role": "user", "content": [{"type": "image", "image": …}, …]}], or a list of such lists'
+    return InputError(what, got=f"{type(got).__name__}: {str(got)[:80]}", expected=expected, fix=fix)
 
 
 def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +147,10 @@ def _bare(
 ) -> dict[str, Any]:
     message = without_none(message)
     content = message.get("content", "")
-    if not isinstance(content, (str, list, tuple)):
-        raise _no_content(content)
     if isinstance(content, str):
         return message
+    if not isinstance(content, (list, tuple)):
+        raise _no_content(content)
     return {**message, "content": [_entry(entry, row, parsed, defaults) for entry in content]}
 
 
@@ -173,28 +171,19 @@ def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, A
 
 
 def _no_content(got: Any) -> InputError:
-    return InputError(
-        "Invalid entry of a message: it is neither text nor a medium.",
-        got=f"{type(got).__name__}: {str(got)[:80]}",
-        expected='text, or a list of {"type": "text", "text": …} and {"type": "image", "image": …}',
-        fix="correct the message",
-    )
+    what, fix = "Invalid entry of a message: it is neither text nor a medium.", "correct the message"
+    expected = 'text, or a list of {"type": "text", "text": …} and {"type": "image", "image": …}'
+    return InputError(what, got=f"{type(got).__name__}: {str(got)[:80]}", expected=expected, fix=fix)
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
     declared = entry.get("type")
-    if declared == "text" or (declared is None and "text" in entry):
-        return "text"
-    if declared in ("image", "image_url") or (declared is None and {"image", "image_url"} & set(entry)):
-        return "image"
-    if declared == "video" or (declared is None and "video" in entry):
-        return "video"
-    raise InputError(
-        f"Unknown entry type {declared!r} in a message.",
-        got=f"keys {sorted(map(str, entry))}",
-        expected="type 'text', 'image' or 'video'",
-        fix='write for example {"type": "image", "image": "photo.jpg"}',
-    )
+    for name, kind in KINDS.items():
+        if name == declared or (declared is None and name in entry):
+            return kind
+    what, got = f"Unknown entry type {declared!r} in a message.", f"keys {sorted(map(str, entry))}"
+    fix = 'write for example {"type": "image", "image": "photo.jpg"}'
+    raise InputError(what, got=got, expected="type 'text', 'image' or 'video'", fix=fix)
 
 
 def _image(entry: Mapping[str, Any], row: int, defaults: Mapping[str, Any]) -> ImageRequest:
@@ -204,13 +193,8 @@ def _image(entry: Mapping[str, Any], row: int, defaults: Mapping[str, Any]) -> I
         source = source.get("url")
     if "base64" in entry and not str(source).startswith("data:"):
         source = f"data:image;base64,{source}"
-    clip = entry.get("clip")
-    return ImageRequest(
-        source,
-        limits_of({**defaults, **entry}),
-        None if clip is None else (row, str(clip)),
-        parse_marks(entry.get("marks")),
-    )
+    clip = (row, str(entry["clip"])) if "clip" in entry else None
+    return ImageRequest(source, limits_of({**defaults, **entry}), clip, parse_marks(entry.get("marks")))
 
 
 def _video(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> VideoRequest:
@@ -257,9 +241,7 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
         raise _bad_limit("Missing side of a size.", given, "resized_height and resized_width together")
     most = MAX_ENLARGED // 4 if video else MAX_ENLARGED
     if given.get("min_pixels", 0) > most:
-        raise _bad_limit(
-            "Invalid min_pixels: it is too large", f"min_pixels={given['min_pixels']}", f"at most {most}"
-        )
+        raise _bad_limit("Invalid min_pixels: it is too large.", given, f"at most {most}")
     if video and (sides[0] or 0) * (sides[1] or 0) > most:  # of a picture, qwen-vl-utils bounds it
         raise _bad_limit("Invalid size: a frame would become too large.", sides, f"at most {most} pixels")
     areas = {name: int(value) for name, value in given.items() if name.endswith("_pixels")}
@@ -269,9 +251,7 @@ def limits_of(values: Mapping[str, Any], video: bool = False) -> Limits:
 
 def _is_number(value: Any) -> bool:
     """True if a value is a number of a size that can be computed with; NaN is not."""
-    if isinstance(value, bool):
-        return False
-    is_number = isinstance(value, Real)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     return is_number and bool(-MAX_NUMBER <= value <= MAX_NUMBER)
 
 
@@ -286,24 +266,17 @@ def _bad_limit(what: str, got: object, expected: str) -> InputError:
 
 
 def _source(kind: str, entry: Mapping[str, Any], names: Sequence[str]) -> Any:
-    given = [name for name in names if entry.get(name) is not None]
+    given = [name for name in names if name in entry]
     if len(given) == 1:
         return entry[given[0]]
-    raise InputError(
-        f"Invalid {kind} of a message: {'several sources' if given else 'no source'}.",
-        got=f"keys {sorted(map(str, entry))}",
-        expected=f"exactly one of {', '.join(names)}",
-        fix=f'write {{"type": "{kind}", "{kind}": …}}',
-    )
+    what = f"Invalid {kind} of a message: {'several sources' if given else 'no source'}."
+    got, expected = f"keys {sorted(map(str, entry))}", f"exactly one of {', '.join(names)}"
+    raise InputError(what, got=got, expected=expected, fix=f'write {{"type": "{kind}", "{kind}": …}}')
 
 
 def _check_keys(kind: str, entry: Mapping[str, Any], accepted: Sequence[str]) -> None:
     for key in entry:
         if key not in accepted:
-            close = nearest(str(key), accepted)
-            raise UnknownKeywordError(
-                f"Unknown key {key!r} in a message's {kind}.",
-                got=f"keys {sorted(map(str, entry))}",
-                expected="only " + ", ".join(accepted),
-                fix=f"did you mean {close!r}?" if close else "remove it",
-            )
+            what, close = f"Unknown key {key!r} in a message's {kind}.", nearest(str(key), accepted)
+            got, fix = f"keys {sorted(map(str, entry))}", f"did you mean {close!r}?" if close else "remove it"
+            raise UnknownKeywordError(what, got=got, expected="only " + ", ".join(accepted), fix=fix)

@@ -4,8 +4,9 @@ A clip's *plan* counts frames of the source; its *metadata* is what transformers
 gives the host the times of those frames. It is always made here: without it a host's processor takes
 frames for 24 a second. Frames are decoded when they are asked for, all at once.
 
-Floating-point frames in 0..255 are what qwen-vl-utils returns. The host's processor gets them as they are, so
-that its inputs stay the same as without vega3d; the generator gets them as uint8.
+Floating-point frames in 0..255, already resized, are what ``process_vision_info`` of qwen-vl-utils returns.
+The host's processor gets them untouched, with the times that it assumes if none are given, so that its inputs
+stay the same as without vega3d; the generator gets them as uint8.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,17 +28,17 @@ from torch import Tensor
 from vega3d.errors import InputError
 from vega3d.hosts import Modality
 from vega3d.inputs.clip import Clip, Planner
-from vega3d.inputs.given_frames import pixels_of
-from vega3d.inputs.messages import ImageRequest, Limits, VideoRequest
+from vega3d.inputs.messages import ImageRequest, VideoRequest
 from vega3d.media.decoding import assume_fps, pictures_of, probe, read_frames, stack_frames
 from vega3d.media.frame_plan import FramePlan
-from vega3d.media.image import as_tensor, image_size, load_image, open_source, shown
+from vega3d.media.image import as_tensor, image_size, load_image, open_source, shown, to_uint8
 from vega3d.media.overlays import Marks, identify_drawn
 from vega3d.media.sampling import frame_range, sample_indices
 from vega3d.store import FeatureStore
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, picture_key
 from vega3d.store.lookup import look_up
 
+FRAMES = (list, tuple, Tensor, np.ndarray)
 Guess = Callable[[int], dict[str, Any]]
 """``VideoMetadata`` that a host's processor assumes of so many frames whose rate is not given."""
 
@@ -74,7 +76,6 @@ class ClipSource:
         address: path or address under which a video can be opened again; None if it is in memory.
         marks: marks that the generator gets drawn on each picture; empty if there are none.
         metadata: transformers' ``VideoMetadata`` of the host's frames, as a dict.
-        limits: limits of the frames' size for the host.
         given: frames (T, 3, H, W) for the host's processor if they are floating in 0..255; else None.
     """
 
@@ -85,7 +86,6 @@ class ClipSource:
     address: str | None = None
     marks: tuple[Marks, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
     given: Tensor | None = None
 
     @cached_property
@@ -145,9 +145,8 @@ class ClipSource:
             every = Frames(tuple(range(len(self.media))), self.media)
             return Frames(wanted, every.pick(wanted))
         if isinstance(self.media, tuple):
-            return Frames(
-                wanted, stack_frames([load_image(self.media[index]) for index in wanted], self.name)
-            )
+            pictures = [load_image(self.media[index]) for index in wanted]
+            return Frames(wanted, stack_frames(pictures, self.name))
         return Frames(wanted, read_frames(self.media, wanted))
 
     def for_host(self, frames: Frames) -> Tensor:
@@ -217,16 +216,8 @@ def plan_video(
         MediaNotFoundError, MediaError: the source is missing or cannot be decoded.
         InputError: the sampling contradicts itself or the source.
     """
-    if _is_frames(request.source):
+    if isinstance(request.source, FRAMES):
         return _from_frames(request, planner, guess)
-    return _from_file(request, planner, factor)
-
-
-def _is_frames(source: Any) -> bool:
-    return isinstance(source, (list, tuple, Tensor, np.ndarray))
-
-
-def _from_file(request: VideoRequest, planner: Planner, factor: int) -> ClipSource:
     if request.metadata is not None:
         raise _wrong_key("video_metadata", request, "frames that were already sampled", "pass fps or nframes")
     wanted = dict(request.sampling)
@@ -237,19 +228,12 @@ def _from_file(request: VideoRequest, planner: Planner, factor: int) -> ClipSour
     start, end = wanted.pop("video_start", None), wanted.pop("video_end", None)
     host = sample_indices(info, factor=factor, start=start, end=end, **wanted)
     metadata = _metadata(host, len(frame_range(info, start, end)), info.fps)
-    return ClipSource(
-        planner(host),
-        (info.height, info.width),
-        source,
-        info.path,
-        request.source if isinstance(request.source, str) else None,
-        metadata=metadata,
-        limits=request.limits,
-    )
+    address, size = request.source if isinstance(request.source, str) else None, (info.height, info.width)
+    return ClipSource(planner(host), size, source, info.path, address, metadata=metadata)
 
 
 def _from_frames(request: VideoRequest, planner: Planner, guess: Guess | None) -> ClipSource:
-    paths = _paths(request.source)
+    paths, name = _paths(request.source), _shown(request.source)
     frames, given = (paths, None) if paths is not None else _stacked(request.source)
     for key in request.sampling:
         if key not in ("fps", "sample_fps", "raw_fps"):
@@ -262,16 +246,8 @@ def _from_frames(request: VideoRequest, planner: Planner, guess: Guess | None) -
         metadata = guess(len(frames))
         host = metadata["frames_indices"]
     else:
-        metadata = _rated_metadata(request.sampling, len(frames), _shown(request.source))
-    return ClipSource(
-        planner(host),
-        size,
-        frames,
-        _shown(request.source),
-        metadata=metadata,
-        limits=request.limits,
-        given=given,
-    )
+        metadata = _rated_metadata(request.sampling, len(frames), name)
+    return ClipSource(planner(host), size, frames, name, metadata=metadata, given=given)
 
 
 def _rated_metadata(sampling: Mapping[str, Any], count: int, name: str) -> dict[str, Any]:
@@ -279,23 +255,14 @@ def _rated_metadata(sampling: Mapping[str, Any], count: int, name: str) -> dict[
     fps = float(fps) if fps is not None else assume_fps(f"a clip of {count} frames")
     raw = float(sampling.get("raw_fps", fps))
     if not (0 < fps < math.inf and 0 < raw < math.inf):
-        raise InputError(
-            f"Invalid rate of {name}.",
-            got=f"fps {fps}, raw_fps {raw}",
-            expected="positive numbers of frames a second",
-            fix="pass the rate at which the frames were taken",
-        )
+        got, fix = f"fps {fps}, raw_fps {raw}", "pass the rate at which the frames were taken"
+        raise InputError(f"Invalid rate of {name}.", got=got, expected="positive numbers", fix=fix)
     return _metadata([round(number * raw / fps) for number in range(count)], count / fps * raw, raw)
 
 
 def _metadata(indices: Sequence[int], total: float, fps: float) -> dict[str, Any]:
-    return {
-        "total_num_frames": total,
-        "fps": fps,
-        "duration": total / fps,
-        "frames_indices": list(indices),
-        "video_backend": "pyav",
-    }
+    named = {"total_num_frames": total, "fps": fps, "duration": total / fps}
+    return {**named, "frames_indices": list(indices), "video_backend": "pyav"}
 
 
 def _given_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -306,12 +273,10 @@ def _given_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
     except (TypeError, ValueError, OverflowError):
         indices, fps = [], 0.0
     if len(indices) != count or not 0 < fps < math.inf:
-        raise InputError(
-            "Invalid video_metadata: it does not describe the frames.",
-            got=f"fps {given.get('fps')}, {len(indices)} frames_indices for {count} frames",
-            expected="fps of the source and the number in it of every frame",
-            fix='pass {"fps": 30.0, "total_num_frames": 300, "frames_indices": [...]}, or fps= instead',
-        )
+        what = "Invalid video_metadata: it does not describe the frames."
+        got = f"fps {given.get('fps')}, {len(indices)} frames_indices for {count} frames"
+        fix = 'pass {"fps": 30.0, "total_num_frames": 300, "frames_indices": [...]}, or fps= instead'
+        raise InputError(what, got=got, expected="fps, and the number of every frame in its source", fix=fix)
     return {"total_num_frames": count, **given, "frames_indices": indices}
 
 
@@ -330,25 +295,41 @@ def _stacked(source: Any) -> tuple[Tensor, Tensor | None]:
         return stack_frames([load_image(frame) for frame in source]), None
     array = as_tensor(source)
     if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.numel():
-        raise InputError(
-            "Invalid video array.",
-            got=f"shape {tuple(array.shape)}",
-            expected="(T, 3, H, W) or (T, H, W, 3), RGB, at least one frame",
-            fix="stack the frames along a new first axis",
+        got, expected = f"shape {tuple(array.shape)}", "(T, 3, H, W) or (T, H, W, 3), RGB, one frame or more"
+        fix = "stack the frames along a new first axis"
+        raise InputError("Invalid video array.", got=got, expected=expected, fix=fix)
+    array = array if array.shape[1] == 3 else array.permute(0, 3, 1, 2)
+    if _in_255(array):
+        return array.round().to(torch.uint8).cpu().contiguous(), array
+    return to_uint8(array).cpu().contiguous(), None
+
+
+def _in_255(array: Tensor) -> bool:
+    """True for floating values in 0..255, False for 0..1: there at least one value has to be a fraction.
+
+    qwen-vl-utils returns whole numbers. So a clip of nothing but 0 and 1 is taken for one that is nearly
+    black, as a host's own processor would take it.
+    """
+    if not array.is_floating_point():
+        return False
+    low, high = float(array.min()), float(array.max())
+    if not 0 <= low <= high <= 255 or (high <= 1 and bool((array != array.round()).any())):
+        return False
+    if 0 < high <= 1:
+        warnings.warn(
+            "A floating-point clip has no values but 0 and 1. They are taken for 0..255, nearly black, as the"
+            " host's processor does. Pass uint8 if 1 means white.",
+            UserWarning,
+            stacklevel=2,
         )
-    channels_first = array if array.shape[1] == 3 else array.permute(0, 3, 1, 2)
-    pixels, given = pixels_of(channels_first)
-    return pixels.cpu().contiguous(), given
+    return True
 
 
 def _wrong_key(key: str, request: VideoRequest, meant_for: str, fix: str) -> InputError:
-    return InputError(
-        f"Invalid {key}: it does not apply to {_shown(request.source)}.",
-        got=f"{key} with {_shown(request.source)}",
-        expected=f"{key} only for {meant_for}",
-        fix=fix,
-    )
+    name = _shown(request.source)
+    what, got = f"Invalid {key}: it does not apply to {name}.", f"{key} with {name}"
+    return InputError(what, got=got, expected=f"{key} only for {meant_for}", fix=fix)
 
 
 def _shown(source: Any) -> str:
-    return f"a clip of {len(source)} frames" if _is_frames(source) else shown(source)
+    return f"a clip of {len(source)} frames" if isinstance(source, FRAMES) else shown(source)
