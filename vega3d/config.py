@@ -90,12 +90,6 @@ class HostConfig:
     digest: str | None = None
 
 
-def _default_backbone() -> Any:
-    from vega3d.registry import backbone_config_class
-
-    return backbone_config_class("wan")()
-
-
 @dataclass(frozen=True)
 class Vega3DConfig:
     """Settings of a wrapped model: its generative branch, its fusion, its host.
@@ -110,7 +104,7 @@ class Vega3DConfig:
         host: identity of the host; filled in by the adapter.
     """
 
-    backbone: Any = field(default_factory=_default_backbone)
+    backbone: Any = field(default_factory=lambda: _encoder({}))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     semantic_streams: tuple[Any, ...] = ()
     marks: MarksSeen = "host"
@@ -165,7 +159,7 @@ class Vega3DConfig:
         return from_mapping(cls, parts, ignored=ignored)
 
 
-def _encoder(values: Any, prefix: str, ignored: list[str] | None) -> Any:
+def _encoder(values: Any, prefix: str = "backbone.", ignored: list[str] | None = None) -> Any:
     """Settings of a frozen encoder, of the class that ``type`` names."""
     from vega3d.registry import backbone_config_class
 

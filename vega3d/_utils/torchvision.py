@@ -16,10 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_SCHEMAS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"  # of nms and qnms
 _library: Any = None  # torch forgets the schemas when the Library object is collected
 
 
@@ -40,9 +37,9 @@ def ensure_torchvision_imports() -> bool:
     if _loads(Path(spec.origin).parent):
         return False
     _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for name, schema in _SCHEMAS.items():
+    for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
-            _library.define(schema)
+            _library.define(name + _SIGNATURE)
     return True
 
 

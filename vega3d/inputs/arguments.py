@@ -83,10 +83,12 @@ def video_requests(
     Raises:
         InputError: ``metadata`` or ``fps`` are not one a video, or a video has metadata of its own too.
     """
-    sources = _video_list(videos)
-    if any(map(_is_described, sources)):
-        sources, metadata = _apart(sources, metadata)
-    described: list[Any] = [None] * len(sources)
+    pairs = [tuple(video) if _is_described(video) else (video, None) for video in _video_list(videos)]
+    sources, described = [video for video, _ in pairs], [about for _, about in pairs]
+    if metadata is not None and any(about is not None for about in described):
+        what, got = "Invalid video_metadata: a video is described twice.", "pairs, and video_metadata"
+        fix = "leave video_metadata out, or split the pairs: videos, video_metadata = zip(*videos)"
+        raise InputError(what, got=got, expected="one of the two", fix=fix)
     if metadata is not None:
         described = [metadata] if isinstance(metadata, Mapping) else list(metadata)
     rates = list(fps) if isinstance(fps, Sequence) else [fps] * len(sources)
@@ -120,15 +122,6 @@ def _is_described(video: Any) -> bool:
     """True if a video is a pair of frames and metadata, as qwen-vl-utils returns them."""
     is_pair = isinstance(video, (list, tuple)) and len(video) == 2
     return is_pair and isinstance(video[1], Mapping) and getattr(video[0], "ndim", 0) == 4
-
-
-def _apart(sources: list[Any], metadata: Any) -> tuple[list[Any], list[Any]]:
-    if metadata is not None:
-        what, got = "Invalid video_metadata: a video is described twice.", "pairs, and video_metadata"
-        fix = "leave video_metadata out, or split the pairs: videos, video_metadata = zip(*videos)"
-        raise InputError(what, got=got, expected="one of the two", fix=fix)
-    pairs = [tuple(video) if _is_described(video) else (video, None) for video in sources]
-    return [video for video, _ in pairs], [about for _, about in pairs]
 
 
 def image_groups(

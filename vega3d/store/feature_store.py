@@ -93,13 +93,8 @@ class FeatureStore:
             StoreError: the folder holds another store, or cannot be written.
         """
         form, folder = form or FeatureFormat(), Path(path)
-        record = {
-            "fingerprint": fingerprint,
-            "backbone": dict(backbone),
-            "form": dataclasses.asdict(form),
-            "identity": identity,
-        }
-        manifest.write(folder, record)
+        record = {"fingerprint": fingerprint, "backbone": dict(backbone), "identity": identity}
+        manifest.write(folder, {**record, "form": dataclasses.asdict(form)})
         store = cls(folder)  # of two processes that make a store at once, one reads what the other wrote
         store.require_fingerprint(fingerprint, backbone)
         if (form, identity) != (store.form, store.identity):
@@ -194,23 +189,18 @@ class FeatureStore:
         while True:
             files = [self._file_of(key.digest) for key in keys]
             try:
-                entries = [
-                    _header(file)[key.digest]
-                    for key, file in zip(keys, files, strict=True)
-                    if file is not None
-                ]
-                return self._as_map(entries, runs or _counted(keys)) if len(entries) == len(keys) else None
+                entries = [_header(file)[key.digest] for key, file in zip(keys, files, strict=True) if file]
+                if len(entries) < len(keys):
+                    return None
+                features = self.form.unpack(shards.read(entries))
+                steps = tuple(
+                    tuple(run[position] for position in step)
+                    for entry, run in zip(entries, runs or _counted(keys), strict=True)
+                    for step in entry.info["steps"]
+                )
+                return FeatureMap(features, steps, entries[0].info["resampling"])
             except FileNotFoundError:  # joined with others since the last look
                 self._forget_all()
-
-    def _as_map(self, entries: Sequence[shards.Found], runs: Sequence[Sequence[int]]) -> FeatureMap:
-        features = self.form.unpack(shards.read(entries))
-        steps = tuple(
-            tuple(run[position] for position in step)
-            for entry, run in zip(entries, runs, strict=True)
-            for step in entry.info["steps"]
-        )
-        return FeatureMap(features, steps, entries[0].info["resampling"])
 
     def _file_of(self, digest: str) -> Path | None:
         if digest not in self._index:
@@ -280,7 +270,7 @@ class FeatureStore:
     def _replace(self, files: list[Path], runs: list[shards.Found]) -> None:
         """Write one shard in place of several; it exists before the old ones are removed."""
         if runs:
-            entries = [shards.Entry(run.digest, shards.read([run]), _bare(run.info)) for run in runs]
+            entries = [shards.Entry(run.digest, shards.read([run]), run.info) for run in runs]
             shards.write(self.new_shard(), entries, shards.provenance(runs[0].file))
         for file in files:
             file.unlink(missing_ok=True)
@@ -318,7 +308,3 @@ def _filled(sizes: Mapping[Path, int]) -> Iterator[list[Path]]:
             batch = []
         batch.append(file)
     yield batch
-
-
-def _bare(info: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in info.items() if name not in ("sums", "shapes")}

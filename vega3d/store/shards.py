@@ -101,7 +101,7 @@ def _described(entry: Entry) -> str:
     """Description of a run with the checksums of its tensors, after the checksum of this text."""
     sums = {name: checksum(tensor) for name, tensor in entry.tensors.items()}
     shapes = {name: list(tensor.shape) for name, tensor in entry.tensors.items()}
-    text = json.dumps({**entry.info, "sums": sums, "shapes": shapes})
+    text = json.dumps({**entry.info, "sums": sums, "shapes": shapes})  # replaces those of an older shard
     return f"{_sum_of(entry.digest, text)} {text}"
 
 
