@@ -56,7 +56,7 @@ def test_a_plan_may_differ_between_host_and_generator(
     qwen: Vega3DProcessor, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = FramePlan(host=(0, 8), generative=(0, 7, 8), host_to_generator=((0,), (1, 2)))
-    monkeypatch.setattr(Vega3DProcessor, "_plan", lambda self, host: plan)
+    monkeypatch.setattr("vega3d.processing.frame_plan", lambda settings, host: plan)
     batch = qwen.apply_chat_template(user(video(clip, nframes=2), "?"))
     assert [media.number_of(frame) for frame in batch["generative_clips"][0].frames] == [0, 7, 8]
     assert batch["video_grid_thw"][0, 0] == 1

@@ -1,7 +1,4 @@
-"""Find models by name, in a folder or on the hub, and upload folders.
-
-Formats are outside of this module: the caller names the files and the kind of model.
-"""
+"""Find models by name, in a folder or on the hub, and upload folders."""
 
 from __future__ import annotations
 

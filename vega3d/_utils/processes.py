@@ -1,8 +1,8 @@
 """Independent jobs in one process or in many, reported as they end.
 
-Decision: fresh processes (`spawn`), which inherit no threads and no open files; the first error cancels what
-has not begun and is raised. A worker ends at once when this process is interrupted or gone: its jobs write
-files whole, so a job that is cut off is done again. The jobs themselves are of no concern here.
+Processes are fresh (``spawn``): they inherit no threads and no open files. The first error cancels what has
+not begun and is raised. A worker ends at once when this process is interrupted or gone: its jobs write files
+whole, so a job that is cut off is done again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Fill and maintain a feature store from annotations.
-
-The package ``store`` handles keys and maps; this one adds media and the generator that encodes them.
-"""
+"""Fill and maintain a feature store from annotations."""
 
 from vega3d._utils import moved
 from vega3d.cache.build import Report, build

@@ -9,8 +9,6 @@ batch. A run that another build has claimed is left for later, when it is stored
 Claims are advice: without them a run is computed twice, which costs time and changes nothing. So there is no
 lock that a killed build could leave behind. A claim ends with its process on the same machine, and with
 ``patience`` on another one.
-
-Annotations and the shape of features are outside of this module.
 """
 
 from __future__ import annotations

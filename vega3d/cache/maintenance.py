@@ -2,7 +2,7 @@
 
 A feature is *damaged* if its bytes are not what was written, *stale* if the file that it came from has other
 contents now. A stale feature is never served for the new contents, which have another address; it only takes
-room. Annotations and the computation of features are outside of this module.
+room.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Convert the arguments of a direct processor call to requests: flat lists of pictures, videos and groups.
-
-Nothing is decoded here, and nothing depends on a host.
-"""
+"""Convert the arguments of a direct processor call to requests: flat lists of pictures, videos and groups."""
 
 from __future__ import annotations
 

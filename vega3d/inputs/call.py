@@ -1,7 +1,4 @@
-"""Arguments of a call to the adapter: the media among them, and their dependencies.
-
-This module reads names, presence and lengths only; it encodes nothing.
-"""
+"""Arguments of a call to the adapter: the media among them, and their dependencies."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 Reads transformers' form and qwen-vl-utils' form of a media entry. An unknown key is an error that names the
 nearest one: a misspelt ``nframes`` would otherwise silently change the model's input. A key whose value is
 None counts as absent: a table has every key of its rows in every row.
-
-Nothing is decoded here, and nothing depends on a host.
 """
 
 from __future__ import annotations

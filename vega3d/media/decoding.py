@@ -2,8 +2,6 @@
 
 A header is trusted only where it agrees with the packets in the file; otherwise frames are counted by
 decoding. A file that holds less than its header states is an error, never a shorter video.
-
-Sampling, hosts and generators are outside of this module.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Follows transformers in turning a picture upright by its EXIF tag, and qwen-vl-u
 one over white. Never resizes: the encoder of the picture chooses its size.
 
 Memory is bounded: a file is decoded once, in at most ``MAX_PIXELS`` pixels, and converted strip by strip.
-
-Hosts, processors and videos are outside of this module.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A mark is part of a request, not of a file: many questions about one picture have different marks. The setting
 ``Vega3DConfig.marks`` decides if the generator gets them too, because then its features differ from mark to
-mark and cannot be shared. Data sets are outside of this module.
+mark and cannot be shared.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 ``native`` keeps the generator's own grid, ``pooled`` k x k cells; both serve every host. Numbers are kept as
 bfloat16, or as int8 with one scale a token. A live feature passes through the same cast, so a model gets the
 same numbers whether they come from the store or from the generator.
-
-This module handles tensors only; files are outside of it.
 """
 
 from __future__ import annotations

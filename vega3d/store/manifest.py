@@ -1,7 +1,4 @@
-"""``store.json``: the generator of a store and the form of its features. Written once, never changed.
-
-This module handles the description only; shards are outside of it.
-"""
+"""``store.json``: the generator of a store and the form of its features. Written once, never changed."""
 
 from __future__ import annotations
 

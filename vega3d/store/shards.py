@@ -3,8 +3,6 @@
 The header holds, for every run, its address, its meaning and a checksum of its bytes. A shard is written
 beside its place and renamed into it, and never changed. Reading checks the sum of what was read: a flipped
 bit is an error, not a feature.
-
-This module handles one file at a time; stores and media are outside of it.
 """
 
 from __future__ import annotations

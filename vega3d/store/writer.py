@@ -1,7 +1,4 @@
-"""Write features to a store: they collect in memory and become one shard at a time.
-
-Lookup and computation of features are outside of this module.
-"""
+"""Write features to a store: they collect in memory and become one shard at a time."""
 
 from __future__ import annotations
 
