@@ -31,7 +31,7 @@ from vega3d.cache.jobs import EncodeJob, Problem, decode
 from vega3d.errors import Vega3DError
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
-from vega3d.store.writer import StoreWriter
+from vega3d.store.shards import StoreWriter
 
 BATCH_FRAMES = 16
 AHEAD = 2  # batches decoded while one is computed

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -155,19 +155,8 @@ def decode(jobs: Sequence[EncodeJob]) -> list[Tensor | Vega3DError]:
     for job in jobs:
         if job.kind == "video":
             videos.setdefault(job.files[0], set()).update(job.key.frames)
-    decoded = {file: _tried(_read_video, file, sorted(frames)) for file, frames in videos.items()}
-    return [_frames_of(job, decoded) for job in jobs]
-
-
-def _frames_of(job: EncodeJob, decoded: dict[str, dict[int, Tensor] | Vega3DError]) -> Tensor | Vega3DError:
-    if job.kind == "pictures":
-        return cast(Tensor | Vega3DError, _tried(_read_pictures, job))
-    video = decoded[job.files[0]]
-    if isinstance(video, Vega3DError):  # another job's frame may be the broken one
-        video = _tried(_read_video, job.files[0], job.key.frames)
-    if isinstance(video, Vega3DError):
-        return video
-    return torch.stack([video[number] for number in job.key.frames])
+    decoded = {file: _tried(_read_video, file, frames) for file, frames in videos.items()}
+    return [_tried(_frames_of, job, decoded.get(job.files[0])) for job in jobs]
 
 
 def _tried(read: Callable[..., Any], *arguments: Any) -> Any:
@@ -177,12 +166,16 @@ def _tried(read: Callable[..., Any], *arguments: Any) -> Any:
         return error
 
 
-def _read_video(file: str, frames: Sequence[int]) -> dict[int, Tensor]:
+def _read_video(file: str, frames: Iterable[int]) -> dict[int, Tensor]:
     wanted = sorted(set(frames))
     return dict(zip(wanted, read_frames(open_source(file), wanted), strict=True))
 
 
-def _read_pictures(job: EncodeJob) -> Tensor:
-    marks = job.marks or ((),) * len(job.files)
-    pictures = [draw(load_image(file), drawn) for file, drawn in zip(job.files, marks, strict=True)]
-    return stack_frames([pictures[index] for index in job.key.frames], job.files[0])
+def _frames_of(job: EncodeJob, video: Any) -> Tensor:
+    if job.kind == "pictures":
+        marks = job.marks or ((),) * len(job.files)
+        pictures = [draw(load_image(file), drawn) for file, drawn in zip(job.files, marks, strict=True)]
+        return stack_frames([pictures[index] for index in job.key.frames], job.files[0])
+    if isinstance(video, Vega3DError):  # another job's frame may be the broken one
+        video = _read_video(job.files[0], job.key.frames)
+    return torch.stack([video[number] for number in job.key.frames])

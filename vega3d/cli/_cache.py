@@ -169,9 +169,9 @@ def is_store(path: str) -> bool:
     """True if a path holds a store."""
     from pathlib import Path
 
-    from vega3d.store import manifest
+    from vega3d.store.format import MANIFEST
 
-    return manifest.exists(Path(path))
+    return (Path(path) / MANIFEST).exists()
 
 
 def say_problems(problems: list[Problem]) -> int:

@@ -159,13 +159,17 @@ def _entry(entry: Any, row: int, parsed: Conversations, defaults: Mapping[str, A
         raise _no_content(entry)
     entry = without_none(entry)
     kind = _kind(entry)
-    if kind == "text" and not isinstance(entry.get("text"), str):
-        raise _no_content(entry)
+    if kind == "text":
+        if not isinstance(entry.get("text"), str):
+            raise _no_content(entry)
+        return entry
+    limits = limits_of({**defaults, **entry}, video=kind == "video")
     if kind == "image":
-        parsed.images.append(_image(entry, row, defaults))
-    elif kind == "video":
-        parsed.videos.append(_video(entry, defaults))
-    return entry if kind == "text" else {"type": kind}
+        parsed.images.append(_image(entry, row, limits))
+    else:
+        source = _source("video", entry, VIDEO_SOURCES, VIDEO_KEYS)
+        parsed.videos.append(VideoRequest(source, limits, sampling_of(entry, defaults)))
+    return {"type": kind}
 
 
 def _no_content(got: Any) -> InputError:
@@ -184,21 +188,14 @@ def _kind(entry: Mapping[str, Any]) -> str:
     raise InputError(what, got=got, expected="type 'text', 'image' or 'video'", fix=fix)
 
 
-def _image(entry: Mapping[str, Any], row: int, defaults: Mapping[str, Any]) -> ImageRequest:
-    _check_keys("image", entry, IMAGE_KEYS)
-    source = _source("image", entry, IMAGE_SOURCES)
+def _image(entry: Mapping[str, Any], row: int, limits: Limits) -> ImageRequest:
+    source = _source("image", entry, IMAGE_SOURCES, IMAGE_KEYS)
     if isinstance(source, Mapping):  # OpenAI's form: {"image_url": {"url": …}}
         source = source.get("url")
     if "base64" in entry and not str(source).startswith("data:"):
         source = f"data:image;base64,{source}"
     clip = (row, str(entry["clip"])) if "clip" in entry else None
-    return ImageRequest(source, limits_of({**defaults, **entry}), clip, parse_marks(entry.get("marks")))
-
-
-def _video(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> VideoRequest:
-    _check_keys("video", entry, VIDEO_KEYS)
-    source = _source("video", entry, VIDEO_SOURCES)
-    return VideoRequest(source, limits_of({**defaults, **entry}, video=True), sampling_of(entry, defaults))
+    return ImageRequest(source, limits, clip, parse_marks(entry.get("marks")))
 
 
 def sampling_of(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,18 +260,16 @@ def _bad_limit(what: str, got: object, expected: str) -> InputError:
     return InputError(what, got=got, expected=expected, fix="correct or remove it")
 
 
-def _source(kind: str, entry: Mapping[str, Any], names: Sequence[str]) -> Any:
-    given = [name for name in names if name in entry]
-    if len(given) == 1:
-        return entry[given[0]]
-    what = f"Invalid {kind} of a message: {'several sources' if given else 'no source'}."
-    got, expected = f"keys {sorted(map(str, entry))}", f"exactly one of {', '.join(names)}"
-    raise InputError(what, got=got, expected=expected, fix=f'write {{"type": "{kind}", "{kind}": …}}')
-
-
-def _check_keys(kind: str, entry: Mapping[str, Any], accepted: Sequence[str]) -> None:
+def _source(kind: str, entry: Mapping[str, Any], sources: Sequence[str], accepted: Sequence[str]) -> Any:
+    """The source of a media entry, whose keys are checked."""
+    got, given = f"keys {sorted(map(str, entry))}", [name for name in sources if name in entry]
     for key in entry:
         if key not in accepted:
             what, close = f"Unknown key {key!r} in a message's {kind}.", nearest(str(key), accepted)
-            got, fix = f"keys {sorted(map(str, entry))}", f"did you mean {close!r}?" if close else "remove it"
+            fix = f"did you mean {close!r}?" if close else "remove it"
             raise UnknownKeywordError(what, got=got, expected="only " + ", ".join(accepted), fix=fix)
+    if len(given) != 1:
+        what = f"Invalid {kind} of a message: {'several sources' if given else 'no source'}."
+        expected, fix = f"exactly one of {', '.join(sources)}", f'write {{"type": "{kind}", "{kind}": …}}'
+        raise InputError(what, got=got, expected=expected, fix=fix)
+    return entry[given[0]]

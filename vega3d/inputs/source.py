@@ -122,7 +122,7 @@ class ClipSource:
         return tuple(picture_key([identities[index] for index in frames], self.size) for frames in numbers)
 
     def clip(self, modality: Modality, items: Sequence[int], store: FeatureStore | None = None) -> Clip:
-        """The clip with its cache lookup; ``with_frames`` adds the frames later.
+        """The clip with its cache lookup and without frames.
 
         Args:
             modality: modality of the clip for the host.

@@ -110,7 +110,13 @@ def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
         files = pictures_of(folder)
         frames = {index: load_image(files[index]) for index in wanted if index < len(files)}
     else:
-        frames = _decode_wanted(source, wanted)
+        frames = {}
+        with _opened(source) as (container, stream):
+            for number, frame in enumerate(container.decode(stream)):
+                if number in wanted:
+                    frames[number] = _pixels(frame)
+                if len(frames) == len(wanted):
+                    break
     if missing := sorted(wanted - set(frames)):
         got, expected = f"{len(missing)} of {len(wanted)} missing", f"at least {max(wanted) + 1} frames"
         raise _undecodable(source, f"it ends before frame {missing[0]}", got, expected, COPY)
@@ -215,17 +221,6 @@ def _rate(stated: float, count: int, span: float) -> float:
 
 def _undecodable(source: Source, problem: str, got: str, expected: str, fix: str) -> MediaError:
     return MediaError(f"Cannot decode {shown(source)}: {problem}.", got=got, expected=expected, fix=fix)
-
-
-def _decode_wanted(source: Source, wanted: set[int]) -> dict[int, Tensor]:
-    frames: dict[int, Tensor] = {}
-    with _opened(source) as (container, stream):
-        for number, frame in enumerate(container.decode(stream)):
-            if number in wanted:
-                frames[number] = _pixels(frame)
-            if len(frames) == len(wanted):
-                break
-    return frames
 
 
 def _pixels(frame: Any) -> Tensor:

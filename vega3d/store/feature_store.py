@@ -24,10 +24,10 @@ from vega3d._utils.files import sweep_parts
 from vega3d.config import FREE
 from vega3d.errors import StoreError
 from vega3d.grid import FeatureMap
-from vega3d.store import manifest, shards
-from vega3d.store.format import FeatureFormat
+from vega3d.store import shards
+from vega3d.store.format import FeatureFormat, read_manifest, write_manifest
 from vega3d.store.keys import FeatureKey, IdentityPolicy
-from vega3d.store.writer import SHARD_BYTES, StoreWriter
+from vega3d.store.shards import SHARD_BYTES, StoreWriter
 
 PATTERN = "*.safetensors"
 SMALL_BYTES = SHARD_BYTES // 8  # smaller shards are joined
@@ -62,7 +62,7 @@ class FeatureStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        record = manifest.read(self.path)
+        record = read_manifest(self.path)
         self.fingerprint: str = record["fingerprint"]
         self.backbone = registry.current_record(record["backbone"])
         self.form = FeatureFormat(**record["form"])
@@ -94,7 +94,7 @@ class FeatureStore:
         """
         form, folder = form or FeatureFormat(), Path(path)
         record = {"fingerprint": fingerprint, "backbone": dict(backbone), "identity": identity}
-        manifest.write(folder, {**record, "form": dataclasses.asdict(form)})
+        write_manifest(folder, {**record, "form": dataclasses.asdict(form)})
         store = cls(folder)  # of two processes that make a store at once, one reads what the other wrote
         store.require_fingerprint(fingerprint, backbone)
         if (form, identity) != (store.form, store.identity):

@@ -1,19 +1,25 @@
-"""Form of stored features: their grid and their precision.
+"""Form of stored features, which is their grid and their precision, and the manifest of a store.
 
 ``native`` keeps the generator's own grid, ``pooled`` k x k cells; both serve every host. Numbers are kept as
 bfloat16, or as int8 with one scale a token. A live feature passes through the same cast, so a model gets the
-same numbers whether they come from the store or from the generator.
+same numbers whether they come from the store or from the generator. ``store.json`` names the generator of a
+store and the form of its features; it is written once and never changed.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from vega3d.errors import ConfigError, unknown_choice
+from vega3d._utils import files
+from vega3d._version import __version__
+from vega3d.errors import ConfigError, StoreError, unknown_choice
 from vega3d.grid import FeatureMap, TokenGrid, resample
 
 Grid = Literal["native", "pooled"]
@@ -23,6 +29,8 @@ Packed = dict[str, Tensor]
 """Tensors of one run: ``values`` (T, h, w, C), and under int8 ``scale`` (T, h, w)."""
 
 REBUILD = "rebuild the store: vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME --grid native"
+MANIFEST = "store.json"
+FORMAT = (1, 0)  # major, minor
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
@@ -92,3 +100,52 @@ class FeatureFormat:
     def bytes_per_frame(self, channels: int, rows: int, columns: int) -> int:
         """Bytes of one step of a map on a grid of rows x columns."""
         return rows * columns * (channels * BYTES[self.precision] + 4 * (self.precision == "int8"))
+
+
+def write_manifest(folder: Path, record: Mapping[str, Any]) -> None:
+    """Create a store: its folder and its description. An existing description is kept.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    whole = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **record}
+    text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+    file = files.make_folder(folder, error=StoreError) / MANIFEST
+    files.write_first(file, lambda part: part.write_text(text, encoding="utf-8"), error=StoreError)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the description of a store.
+
+    Raises:
+        StoreError: the description is missing, damaged, or of a newer format.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        major = int(str(about["format"]).split(".")[0])
+        missing = {"fingerprint", "backbone", "form", "identity"} - set(about)
+        _refuse_gone(folder, about)
+        FeatureFormat(**about.get("form", {}))
+    except FileNotFoundError:
+        raise _no_store(folder, f"no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise _no_store(folder, f"{MANIFEST} cannot be read ({type(error).__name__}: {error})") from error
+    if major > FORMAT[0] or missing:
+        raise _no_store(folder, f"format {about['format']}, without {sorted(missing)}")
+    return about
+
+
+def _refuse_gone(folder: Path, about: Mapping[str, Any]) -> None:
+    """Refuse features that depend on one host's tokens: only version 0.1 reads them."""
+    form, backbone = about.get("form", {}), about.get("backbone", {})
+    if form.get("grid") in GONE or backbone.get("picture") == "matched":
+        what = f"Cannot read the store {folder}: version 0.1 of vega3d is the last one that reads it."
+        got = f"grid {form.get('grid')!r}, picture {backbone.get('picture')!r}"
+        expected = "grid native or pooled, picture whole or reference"
+        raise StoreError(what, got=got, expected=expected, fix=REBUILD)
+
+
+def _no_store(folder: Path, got: str) -> StoreError:
+    expected = f"a folder made by `vega3d cache build`, format {FORMAT[0]}.x"
+    fix = "check the path; a newer format needs `pip install -U vega3d`"
+    return StoreError(f"Cannot read the feature store {folder}.", got=got, expected=expected, fix=fix)
