@@ -8,14 +8,14 @@ room.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vega3d.cache.jobs import EncodeJob
 from vega3d.errors import MediaNotFoundError
-from vega3d.media.overlays import Marks, identify_drawn, parse_marks
+from vega3d.media.overlays import identify_drawn, parse_marks
 from vega3d.store import FeatureStore
 from vega3d.store.feature_store import Damage
 from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, identify_set
@@ -31,19 +31,19 @@ def check(store: FeatureStore, *, media: bool = True) -> Iterator[Damage | Found
     """
     for entry in store.verify():
         if media and isinstance(entry, Found) and entry.info["files"]:
-            now = identity_now(entry.info["files"], store.identity, _marks(entry.info))
-            if now not in (None, entry.info["key"]["media"]):
+            job = _job_of(entry.info)
+            if identity_now(job, store.identity) not in (None, job.key.media):
                 yield Damage(entry.file, f"{entry.source} has changed since", entry.digest, entry.info)
                 continue
         yield entry
 
 
-def identity_now(files: Sequence[str], policy: IdentityPolicy, marks: Sequence[Marks] = ()) -> str | None:
-    """Current identity of media files; None if a file is missing or is an address."""
-    if any("://" in file or file.startswith("data:") for file in files):
+def identity_now(job: EncodeJob, policy: IdentityPolicy) -> str | None:
+    """Current identity of a job's media files; None if a file is missing or is an address."""
+    if any("://" in file or file.startswith("data:") for file in job.files):
         return None
     try:
-        pairs = zip(files, marks or ((),) * len(files), strict=True)
+        pairs = zip(job.files, job.marks or ((),) * len(job.files), strict=True)
         return identify_set([identify_drawn(identify(file, policy), drawn) for file, drawn in pairs])
     except MediaNotFoundError:
         return None
@@ -51,14 +51,13 @@ def identity_now(files: Sequence[str], policy: IdentityPolicy, marks: Sequence[M
 
 def lost_jobs(damages: Iterable[Damage], policy: IdentityPolicy) -> list[EncodeJob]:
     """Jobs of damaged runs whose description is intact and whose files are unchanged."""
-    jobs = []
-    for damage in damages:
-        if damage.digest is not None and damage.info.get("files"):
-            key = FeatureKey.from_dict(damage.info["key"])
-            job = EncodeJob(key, damage.info["kind"], tuple(damage.info["files"]), _marks(damage.info))
-            if identity_now(job.files, policy, job.marks) == key.media:
-                jobs.append(job)
-    return jobs
+    jobs = [_job_of(damage.info) for damage in damages if damage.info.get("files")]
+    return [job for job in jobs if identity_now(job, policy) == job.key.media]
+
+
+def _job_of(info: Mapping[str, Any]) -> EncodeJob:
+    marks = tuple(parse_marks(drawn) for drawn in info.get("marks", ()))
+    return EncodeJob(FeatureKey.from_dict(info["key"]), info["kind"], tuple(info["files"]), marks)
 
 
 def drop(store: FeatureStore, damages: Collection[Damage]) -> None:
@@ -85,7 +84,7 @@ def collect(store: FeatureStore, needed: Collection[str], *, dry_run: bool = Fal
     return len(unneeded), sum(entry.size for entry in unneeded)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Statistics:
     """Counts of a store's contents.
 
@@ -101,15 +100,15 @@ class Statistics:
         covered: number of distinct needed runs that are stored.
     """
 
-    runs: int = 0
-    frames: int = 0
-    bytes: int = 0
-    media: int = 0
-    shards: int = 0
-    provenance: Counter[str] = field(default_factory=Counter)
-    references: int = 0
-    needed: int = 0
-    covered: int = 0
+    runs: int
+    frames: int
+    bytes: int
+    media: int
+    shards: int
+    provenance: Counter[str]
+    references: int
+    needed: int
+    covered: int
 
     @property
     def sharing(self) -> float:
@@ -124,21 +123,16 @@ def statistics(store: FeatureStore, asked: Iterable[str] = ()) -> Statistics:
         store: store to count; only headers are read.
         asked: needed addresses, repeats included.
     """
-    result, media, described, files = Statistics(), set(), set(), set()
-    for entry in store.entries():
-        key = entry.info["key"]
-        result.runs, result.bytes = result.runs + 1, result.bytes + entry.size
-        media.add(key["media"])
-        described |= {(key["media"], frame) for frame in key["frames"]}
-        files.add(entry.file)
-    result.media, result.frames, result.shards = len(media), len(described), len(files)
-    for file in files:
-        result.provenance[provenance_line(file)] += 1
-    references = Counter(asked)
-    result.references, result.needed = references.total(), len(references)
-    result.covered = len(references.keys() & store.digests())
-    return result
-
-
-def _marks(info: Mapping[str, Any]) -> tuple[Marks, ...]:
-    return tuple(parse_marks(drawn) for drawn in info.get("marks", ()))
+    entries, references = list(store.entries()), Counter(asked)
+    keys, files = [entry.info["key"] for entry in entries], {entry.file for entry in entries}
+    return Statistics(
+        runs=len(entries),
+        frames=len({(key["media"], frame) for key in keys for frame in key["frames"]}),
+        bytes=sum(entry.size for entry in entries),
+        media=len({key["media"] for key in keys}),
+        shards=len(files),
+        provenance=Counter(map(provenance_line, files)),
+        references=references.total(),
+        needed=len(references),
+        covered=len(references.keys() & store.digests()),
+    )

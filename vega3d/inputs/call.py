@@ -16,8 +16,13 @@ PIXELS: dict[Modality, str] = {"image": "pixel_values", "video": "pixel_values_v
 GRIDS: dict[Modality, str] = {"image": "image_grid_thw", "video": "video_grid_thw"}
 CLIPS = "generative_clips"
 MEDIA = (*PIXELS.values(), *GRIDS.values(), CLIPS)
-TENSORS = ("generative_images", "image_groups", "generative_videos", "generative_plans")
-"""Arguments of version 0.1 in place of clips."""
+TENSORS = {
+    "generative_images": "images",
+    "image_groups": "groups",
+    "generative_videos": "videos",
+    "generative_plans": "plans",
+}
+"""Arguments of version 0.1 in place of clips, with their names in ``clips_from_tensors``."""
 ACCEPTED = frozenset({*MEDIA, *TENSORS})
 CACHES = ("cache", "past_key_values", "cache_params")
 
@@ -57,13 +62,7 @@ def _converted(media: Mapping[str, Any], given: Mapping[str, Any], planner: Plan
         raise InputError(what, got=got, expected="one of them", fix=fix)
     message = f"{names}: pass {CLIPS}, as Vega3DProcessor returns them. Tensors go with version 0.3."
     warnings.warn(message, DeprecationWarning, stacklevel=5)
-    return clips_from_tensors(
-        planner,
-        given.get("generative_images", ()),
-        given.get("generative_videos", ()),
-        given.get("image_groups", ()),
-        given.get("generative_plans"),
-    )
+    return clips_from_tensors(planner, **{TENSORS[name]: value for name, value in given.items()})
 
 
 def clips_of(modality: Modality, media: Mapping[str, Any]) -> list[Clip]:

@@ -181,7 +181,10 @@ def video_inputs(
     pairs = zip(sources, frames, strict=True)
     inputs: dict[str, Any] = {
         "videos": [at_least(source.for_host(decoded), merged) for source, decoded in pairs],
-        "video_metadata": [VideoMetadata(**source.host_metadata) for source in sources],
+        "video_metadata": [
+            VideoMetadata(**{**source.metadata, "height": source.size[0], "width": source.size[1]})
+            for source in sources
+        ],
         "do_sample_frames": False,
     }
     if (

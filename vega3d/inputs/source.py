@@ -153,13 +153,6 @@ class ClipSource:
         """The host's frames (T, 3, H, W) among decoded ones: uint8, or floating point in 0..255 as given."""
         return frames.pick(self.plan.host) if self.given is None else self.given[list(self.plan.host)]
 
-    @property
-    def host_metadata(self) -> dict[str, Any]:
-        """``VideoMetadata`` of the host's frames with their size; a copy, which a processor may change."""
-        height, width = self.size
-        frames_indices = list(self.metadata["frames_indices"])
-        return {**self.metadata, "height": height, "width": width, "frames_indices": frames_indices}
-
     def _picture_identity(self, index: int, policy: IdentityPolicy | None) -> str:
         assert self.pictures is not None
         picture = self.pictures[index]
