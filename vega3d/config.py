@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from vega3d import registry
 from vega3d._utils import moved
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.settings import from_mapping
@@ -124,18 +125,14 @@ class Vega3DConfig:
             branch: ``vsi`` or ``3d``, see ``WanConfig.reference``.
             changes: fields of ``WanConfig``, for example ``path``.
         """
-        from vega3d.registry import backbone_config_class
-
-        backbone = backbone_config_class("wan").reference(branch, **changes)
+        backbone = registry.backbone_config_class("wan").reference(branch, **changes)
         return cls(backbone=backbone, fusion=FusionConfig(type=f"released_{branch}"), marks="both")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; each frozen encoder carries its registered name under ``type``."""
-        from vega3d.registry import backbone_record
-
         record = dataclasses.asdict(self)
-        record["backbone"] = backbone_record(self.backbone)
-        record["semantic_streams"] = [backbone_record(stream) for stream in self.semantic_streams]
+        record["backbone"] = registry.backbone_record(self.backbone)
+        record["semantic_streams"] = [registry.backbone_record(stream) for stream in self.semantic_streams]
         return record
 
     @classmethod
@@ -161,7 +158,6 @@ class Vega3DConfig:
 
 def _encoder(values: Any, prefix: str = "backbone.", ignored: list[str] | None = None) -> Any:
     """Settings of a frozen encoder, of the class that ``type`` names."""
-    from vega3d.registry import backbone_config_class
-
     settings = dict(values)
-    return from_mapping(backbone_config_class(settings.pop("type", "wan")), settings, prefix, ignored)
+    config_class = registry.backbone_config_class(settings.pop("type", "wan"))
+    return from_mapping(config_class, settings, prefix, ignored)

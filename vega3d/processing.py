@@ -134,7 +134,6 @@ class Vega3DProcessor:
             InputError, UnknownKeywordError: arguments do not fit together, or one is unknown.
             DependencyError: there is a video, and torchvision is missing.
         """
-        arguments.require_text(text)
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
         sources = arguments.flat_images(images)
         image_requests = [ImageRequest(source, limits_of(defaults)) for source in sources]

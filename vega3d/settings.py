@@ -215,7 +215,10 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         what, expected = f"Cannot read the config {str(path)!r}.", "YAML of plain values, each key once"
         fix = "check the path and the indentation; configs/train/ has files to start from"
-        raise ConfigError(what, got=_reason(error), expected=expected, fix=fix) from error
+        got = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            got = f"bytes that are not UTF-8, at {error.start:,}"
+        raise ConfigError(what, got=got, expected=expected, fix=fix) from error
     if not isinstance(content, dict):
         what, got = f"Invalid config {str(path)!r}: no settings.", type(content).__name__
         expected, fix = "keys with values: model, recipe, data, ...", "start from a file in configs/train/"
@@ -266,12 +269,6 @@ def _shown(name: str, text: str) -> str:
     """An override for a message: short, and without a secret."""
     value = MASK if any(map(is_secret, name.split("."))) else text
     return f"{name}={value}"[:SHOWN] if text else name[:SHOWN]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"bytes that are not UTF-8, at {error.start:,}"
-    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
 
 
 def _set(record: Any, keys: list[str], value: Any, override: str) -> None:

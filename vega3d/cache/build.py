@@ -169,11 +169,7 @@ class Claims:
 
 
 def _usable(
-    store: FeatureStore,
-    batch: Sequence[EncodeJob],
-    decoded: Decoded,
-    ours: Collection[str],
-    report: Report,
+    store: FeatureStore, batch: Sequence[EncodeJob], decoded: Decoded, ours: Collection[str], report: Report
 ) -> list[tuple[EncodeJob, Tensor]]:
     """Claimed jobs with their frames, without broken ones and those that another build has stored.
 

@@ -14,20 +14,7 @@ from vega3d.inputs.clip import partition
 from vega3d.inputs.messages import VideoRequest, limits_of, named_groups, sampling_of
 
 
-def require_text(text: Any) -> None:
-    """Refuse arguments that are neither text nor None.
-
-    Raises:
-        InputError: the argument is of another type, for example a picture.
-    """
-    parts = text if isinstance(text, (list, tuple)) else [text]
-    if text is not None and not all(isinstance(part, str) for part in parts):
-        what, got = "Invalid text: it must be a string or a list of strings.", type(text).__name__
-        expected, fix = "text; the order is (text, images, videos)", "pass text=, images=, videos= by name"
-        raise InputError(what, got=got, expected=expected, fix=fix)
-
-
-def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> None:
+def check_text(text: Any, media: Mapping[str, int]) -> None:
     """Count the media tokens of rendered text: a token typed by a user would take the medium of another.
 
     Args:
@@ -35,9 +22,13 @@ def check_text(text: str | Sequence[str] | None, media: Mapping[str, int]) -> No
         media: number of media for each media token.
 
     Raises:
-        InputError: tokens and media do not agree, or the text cannot be written as UTF-8.
+        InputError: it is no text, tokens and media do not agree, or it cannot be written as UTF-8.
     """
-    texts = [text] if isinstance(text, str) else text or []
+    texts = [] if text is None else text if isinstance(text, (list, tuple)) else [text]
+    if not all(isinstance(prompt, str) for prompt in texts):
+        what, got = "Invalid text: it must be a string or a list of strings.", type(text).__name__
+        expected, fix = "text; the order is (text, images, videos)", "pass text=, images=, videos= by name"
+        raise InputError(what, got=got, expected=expected, fix=fix)
     for token, count in media.items():
         written = sum(prompt.count(token) for prompt in texts)
         if texts and written != count:

@@ -77,10 +77,6 @@ class Clip:
         """The clip in page-locked memory, as ``DataLoader(pin_memory=True)`` asks for it."""
         return self._moved(lambda tensor: tensor.pin_memory())
 
-    def renumbered(self, first: int) -> Clip:
-        """The clip in a batch that has ``first`` items of its kind before it."""
-        return replace(self, items=tuple(first + item for item in self.items))
-
     def _moved(self, move: MoveTensor) -> Clip:
         frames, cached = move(self.frames), self.cached
         if isinstance(cached, CacheHit):
@@ -119,7 +115,9 @@ def flat_clips(clips: Any) -> list[Clip]:
             got, expected = f"{type(sample).__name__} among them", "clips as Vega3DProcessor returned them"
             fix = "pass the batch as it is; the key holds no tensors"
             raise InputError("Invalid generative_clips.", got=got, expected=expected, fix=fix)
-        flat += [clip.renumbered(counts[clip.modality]) for clip in sample]
+        for clip in sample:
+            items = tuple(counts[clip.modality] + item for item in clip.items)
+            flat.append(replace(clip, items=items))
     return flat
 
 

@@ -108,14 +108,9 @@ def load_host_processor(path: str, image_only: bool | None = None, **kwargs: Any
     videos = NoVideoProcessor.from_pretrained(path, **kwargs)
     template = record.get("chat_template") or tokenizer.chat_template
     kind = _processor_class(path, record, tokenizer, videos)
-    return _built_unchecked(kind, images, tokenizer, videos, chat_template=template)
-
-
-def _built_unchecked(kind: Any, *parts: Any, **settings: Any) -> Any:
-    """An object of ``kind``, whose own check of its parts looks for classes of torchvision."""
-    processor = kind.__new__(kind)
+    processor = kind.__new__(kind)  # its own check of its parts looks for classes of torchvision
     processor.check_argument_for_proper_class = lambda name, part: None
-    processor.__init__(*parts, **settings)
+    processor.__init__(images, tokenizer, videos, chat_template=template)
     del processor.check_argument_for_proper_class
     return processor
 
@@ -252,15 +247,12 @@ def keywords_of(host: Any) -> set[str]:
 def take_template_keywords(host: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Take the keywords of ``apply_chat_template`` and the variables of the chat template out of a call's."""
     template = kwargs.get("chat_template") or host.chat_template
-    variables = _variables(" ".join(template.values()) if isinstance(template, dict) else str(template))
+    text = " ".join(template.values()) if isinstance(template, dict) else str(template)
+    text = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", text)  # a tag of transformers' own
+    syntax = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(text)
+    variables = meta.find_undeclared_variables(syntax)
     names = {*TEMPLATE_KEYWORDS, *(variables - keywords_of(host))}
     return {name: kwargs.pop(name) for name in list(kwargs) if name in names}
-
-
-def _variables(template: str) -> set[str]:
-    """Names that a chat template reads; ``generation`` is a tag of transformers' own."""
-    known = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
-    return meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known))
 
 
 def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:

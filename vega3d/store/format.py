@@ -124,25 +124,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         major = int(str(about["format"]).split(".")[0])
         missing = {"fingerprint", "backbone", "form", "identity"} - set(about)
-        _refuse_gone(folder, about)
-        FeatureFormat(**about.get("form", {}))
+        form, picture = about.get("form", {}), about.get("backbone", {}).get("picture")
+        is_gone = form.get("grid") in GONE or picture == "matched"  # they depend on one host's tokens
+        FeatureFormat(**(form if not is_gone else {}))
     except FileNotFoundError:
         raise _no_store(folder, f"no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise _no_store(folder, f"{MANIFEST} cannot be read ({type(error).__name__}: {error})") from error
+    if is_gone:
+        what = f"Cannot read the store {folder}: version 0.1 of vega3d is the last one that reads it."
+        got, expected = f"grid {form.get('grid')!r}, picture {picture!r}", "grid native or pooled"
+        raise StoreError(what, got=got, expected=expected, fix=REBUILD)
     if major > FORMAT[0] or missing:
         raise _no_store(folder, f"format {about['format']}, without {sorted(missing)}")
     return about
-
-
-def _refuse_gone(folder: Path, about: Mapping[str, Any]) -> None:
-    """Refuse features that depend on one host's tokens: only version 0.1 reads them."""
-    form, backbone = about.get("form", {}), about.get("backbone", {})
-    if form.get("grid") in GONE or backbone.get("picture") == "matched":
-        what = f"Cannot read the store {folder}: version 0.1 of vega3d is the last one that reads it."
-        got = f"grid {form.get('grid')!r}, picture {backbone.get('picture')!r}"
-        expected = "grid native or pooled, picture whole or reference"
-        raise StoreError(what, got=got, expected=expected, fix=REBUILD)
 
 
 def _no_store(folder: Path, got: str) -> StoreError:
