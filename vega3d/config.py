@@ -35,21 +35,13 @@ __getattr__ = moved.names(
 
 
 def require(condition: bool, what: str, got: object, expected: str, fix: str) -> None:
-    """Refuse a setting.
-
-    Raises:
-        ConfigError: ``condition`` is false.
-    """
+    """Refuse a setting."""
     if not condition:
         raise ConfigError(what, got=repr(got), expected=expected, fix=fix)
 
 
 def require_choice(kind: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not among ``choices``.
-
-    Raises:
-        ConfigError: the value is not among ``choices``.
-    """
+    """Refuse a value that is not among ``choices``."""
     if value not in choices:
         raise unknown_choice(kind, value, choices)
 

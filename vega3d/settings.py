@@ -245,11 +245,7 @@ def apply_overrides(record: Mapping[str, Any], overrides: Iterable[str]) -> dict
 
 
 def with_overrides(settings: T, overrides: Iterable[str]) -> T:
-    """A dataclass with fields changed by ``key.sub=value``.
-
-    Raises:
-        ConfigError: see ``apply_overrides`` and ``from_mapping``.
-    """
+    """A dataclass with fields changed by ``key.sub=value``."""
     record = {entry.name: getattr(settings, entry.name) for entry in dataclasses.fields(settings)}  # type: ignore[arg-type]
     return from_mapping(type(settings), apply_overrides(record, overrides))
 

@@ -24,9 +24,6 @@ CONTAINERS = (
 def open_video(file: str | os.PathLike[str] | io.BytesIO) -> Any:
     """Open a container of ``av`` for reading; titles that are not UTF-8 are replaced.
 
-    Args:
-        file: a local path, or the bytes of a file.
-
     Raises:
         av.error.FFmpegError: the file is not a video, or its container is not among ``CONTAINERS``.
     """

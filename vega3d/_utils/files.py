@@ -73,11 +73,7 @@ def write_whole(
 def write_first(
     file: Path, write: Callable[[Path], object], *, error: type[Vega3DError] = WriteError
 ) -> None:
-    """Write ``file`` as ``write_whole`` does, unless it is there; of several writers the first one wins.
-
-    Raises:
-        Vega3DError: of class ``error``; the folder cannot be written.
-    """
+    """Write ``file`` as ``write_whole`` does, unless it is there; of several writers the first one wins."""
     if not file.exists():
         write_whole(file, write, error=error, move=_link)
 
@@ -94,11 +90,7 @@ def _link(part: Path, file: Path) -> None:
 
 
 def make_folder(folder: Path, *, error: type[Vega3DError] = WriteError) -> Path:
-    """Make a folder, and those above it, unless it is there.
-
-    Raises:
-        Vega3DError: of class ``error``; it cannot be made.
-    """
+    """Make a folder, and those above it, unless it is there."""
     with writing(folder, error=error):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -118,9 +110,6 @@ def sweep_parts(folder: Path, *, older: float = ABANDONED) -> int:
     Args:
         folder: folder whose own files are checked, without subfolders; may be missing.
         older: age in seconds at which a part goes whose writer cannot be looked up, or still runs.
-
-    Returns:
-        How many were removed.
     """
     removed = 0
     for part in folder.glob(".*.part"):
@@ -159,10 +148,6 @@ def machine() -> str:
 def writing(path: Path, *, error: type[Vega3DError] = WriteError) -> Iterator[None]:
     """Turn a failed write inside the block into one typed error.
 
-    Args:
-        path: file or folder that is written, for the message.
-        error: class of the error that is raised.
-
     Raises:
         Vega3DError: of class ``error``; the disk is full, a quota is used up, or the permission is missing.
     """
@@ -188,9 +173,6 @@ def sync(path: Path) -> None:
     """Wait until a file's bytes, or the names in a folder, are on disk.
 
     A file system without fsync (some network mounts; folders on Windows) is left as it is.
-
-    Raises:
-        OSError: the disk is full or broken, which a delayed write reports here and nowhere else.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -204,11 +186,7 @@ def sync(path: Path) -> None:
 
 
 def digest(file: Path) -> str:
-    """xxh3 (64 bits, hexadecimal) of a file's bytes, read in chunks.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """xxh3 (64 bits, hexadecimal) of a file's bytes, read in chunks."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
 
@@ -219,11 +197,7 @@ def content_digest(values: Mapping[str, Any]) -> str:
 
 
 def read_json(file: Path, expected: str) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
-    """
+    """The object in a JSON file."""
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return record

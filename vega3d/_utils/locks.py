@@ -37,9 +37,6 @@ _fcntl, _msvcrt = (
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder while the block runs.
 
-    Args:
-        folder: made if it is not there.
-
     Raises:
         ConfigError: another process, or this one, is inside.
         WriteError: the folder cannot be written.

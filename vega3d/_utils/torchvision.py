@@ -21,11 +21,7 @@ _library: Any = None  # torch forgets the schemas when the Library object is col
 
 
 def ensure_torchvision_imports() -> bool:
-    """Define the two missing schemas if, and only if, torchvision is installed and cannot load its own.
-
-    Returns:
-        True if the schemas were defined by this call.
-    """
+    """Define the two missing schemas if, and only if, torchvision is installed and cannot load its own."""
     global _library
     if _library is not None or "torchvision" in sys.modules:
         return False

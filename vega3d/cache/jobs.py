@@ -60,12 +60,7 @@ class EncodeJob:
 
 @dataclass(frozen=True)
 class Problem:
-    """A medium whose features cannot be stored.
-
-    Attributes:
-        where: name of the row or of the medium.
-        error: cause.
-    """
+    """A medium whose features cannot be stored."""
 
     where: str
     error: Vega3DError
@@ -92,11 +87,7 @@ class JobPlanner:
     marks: MarksSeen = "host"
 
     def of(self, rows: Iterable[Row | Vega3DError]) -> Iterator[list[EncodeJob | Problem]]:
-        """Plan the jobs of each row, in order; the same job may be needed by many rows.
-
-        Args:
-            rows: rows of ``read_rows``, or of ``tried_rows``, whose errors become problems.
-        """
+        """Plan the jobs of each row, in order; the same job may be needed by many rows."""
         rows = iter(rows)
         with ThreadPoolExecutor(THREADS) as pool:
             while part := list(islice(rows, AT_ONCE)):

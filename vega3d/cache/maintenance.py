@@ -70,13 +70,7 @@ def drop(store: FeatureStore, damages: Collection[Damage]) -> None:
 
 
 def collect(store: FeatureStore, needed: Collection[str], *, dry_run: bool = False) -> tuple[int, int]:
-    """Drop every run that is not needed; returns their number and their bytes.
-
-    Args:
-        store: store to clean.
-        needed: addresses to keep.
-        dry_run: count only, drop nothing.
-    """
+    """Drop every run that is not needed; returns their number and their bytes."""
     unneeded = [entry for entry in store.entries() if entry.digest not in needed]
     digests = {entry.digest for entry in unneeded}
     for file in {entry.file for entry in unneeded} if not dry_run else ():
@@ -117,12 +111,7 @@ class Statistics:
 
 
 def statistics(store: FeatureStore, asked: Iterable[str] = ()) -> Statistics:
-    """Count the contents of a store, and the needed runs among them.
-
-    Args:
-        store: store to count; only headers are read.
-        asked: needed addresses, repeats included.
-    """
+    """Count the contents of a store, and the needed runs among them."""
     entries, references = list(store.entries()), Counter(asked)
     keys, files = [entry.info["key"] for entry in entries], {entry.file for entry in entries}
     return Statistics(

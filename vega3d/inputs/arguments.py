@@ -17,10 +17,6 @@ from vega3d.inputs.messages import VideoRequest, limits_of, named_groups, sampli
 def check_text(text: Any, media: Mapping[str, int]) -> None:
     """Count the media tokens of rendered text: a token typed by a user would take the medium of another.
 
-    Args:
-        text: one prompt or several; None checks nothing.
-        media: number of media for each media token.
-
     Raises:
         InputError: it is no text, tokens and media do not agree, or it cannot be written as UTF-8.
     """

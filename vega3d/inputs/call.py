@@ -35,13 +35,6 @@ def is_given(value: Any) -> bool:
 def take_media(arguments: MutableMapping[str, Any], planner: Planner) -> dict[str, Any]:
     """Take the media out of a call's arguments, with clips in place of tensors of frames.
 
-    Args:
-        arguments: of the call; media are removed.
-        planner: makes the plan of a clip from the frames that the host sees.
-
-    Returns:
-        Values of ``MEDIA``; those that hold nothing are left out.
-
     Raises:
         InputError: tensors are given beside clips, or do not fit together.
     """
@@ -68,10 +61,6 @@ def _converted(media: Mapping[str, Any], given: Mapping[str, Any], planner: Plan
 def clips_of(modality: Modality, media: Mapping[str, Any]) -> list[Clip]:
     """The clips of one modality; empty if there are no media of it.
 
-    Args:
-        modality: ``image`` or ``video``.
-        media: as ``take_media`` returns them.
-
     Raises:
         InputError: one side is missing, or the sides differ in number.
     """
@@ -94,11 +83,6 @@ def clips_of(modality: Modality, media: Mapping[str, Any]) -> list[Clip]:
 
 def require_one_source(media: Mapping[str, Any], encoded: bool, text: Mapping[str, Any]) -> None:
     """Refuse media that reach the host in two ways, of which one would be ignored.
-
-    Args:
-        media: as ``take_media`` returns them.
-        encoded: an ``encoding`` is given.
-        text: the other arguments; ``mm_encoder_outputs`` among them is a source, too.
 
     Raises:
         InputError: there is more than one source.
@@ -125,11 +109,7 @@ def consumed_grids(media: Mapping[str, Any], text: Mapping[str, Any]) -> dict[st
 
 
 def with_token_ids(inputs: Tensor | None, keywords: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of ``generate``, with its ``inputs`` under the name that ``forward`` has for them.
-
-    Raises:
-        InputError: both names are used.
-    """
+    """The keywords of ``generate``, with its ``inputs`` under the name that ``forward`` has for them."""
     if inputs is None:
         return keywords
     if keywords.get("input_ids") is not None:
@@ -140,9 +120,6 @@ def with_token_ids(inputs: Tensor | None, keywords: dict[str, Any]) -> dict[str,
 
 def require_left_padding(attention_mask: Any) -> None:
     """Refuse rows that end in padding: the host would continue the padding, not the row.
-
-    Args:
-        attention_mask: (B, L), or anything else that the host takes, which is not checked.
 
     Raises:
         InputError: a row's last entry is 0; it names the rows.

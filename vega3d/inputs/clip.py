@@ -85,11 +85,7 @@ class Clip:
         return replace(self, frames=frames, cached=cached)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse to become an array: a table of ``datasets`` cannot hold clips.
-
-        Raises:
-            InputError: always.
-        """
+        """Refuse to become an array: a table of ``datasets`` cannot hold clips."""
         what, expected = "Invalid use of a clip: an array cannot hold it.", "clips made when a batch is made"
         got = "Vega3DProcessor inside Dataset.map, or a conversion of its output to numpy"
         fix = "use Dataset.with_transform, IterableDataset.map or vega3d's Collator"
@@ -100,11 +96,7 @@ class Clip:
 
 
 def flat_clips(clips: Any) -> list[Clip]:
-    """The clips of a batch in one list; lists of several samples are joined and their items counted on.
-
-    Raises:
-        InputError: something else is among them.
-    """
+    """The clips of a batch in one list; lists of several samples are joined and their items counted on."""
     flat: list[Clip] = []
     for sample in clips if clips is not None else ():
         if isinstance(sample, Clip):
@@ -170,10 +162,6 @@ def partition(count: int, groups: Sequence[Sequence[int]]) -> list[list[int]]:
 
 def require_one_size(group: Sequence[int], sizes: Sequence[tuple[int, int]]) -> None:
     """Refuse images of one clip that differ in size.
-
-    Args:
-        group: indices of the clip's images.
-        sizes: height and width of every image.
 
     Raises:
         MediaError: they differ.

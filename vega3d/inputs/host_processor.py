@@ -129,11 +129,7 @@ def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, video
 
 
 def check_aspect(width: int, height: int, name: str) -> None:
-    """Refuse a strip as a host would, but before anything is computed, and with the name of the medium.
-
-    Raises:
-        MediaError: one side is more than 200 times the other.
-    """
+    """Refuse a strip as a host would, but before anything is computed, and with the name of the medium."""
     ratio = max(width, height) / min(width, height)
     if ratio > MAX_ASPECT:
         what, got = f"Invalid size: {name} is too long and thin.", f"{width}x{height}, {ratio:.0f} : 1"
@@ -142,11 +138,7 @@ def check_aspect(width: int, height: int, name: str) -> None:
 
 
 def check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
-    """Refuse pictures that are strips, and pictures of one clip that differ in size.
-
-    Raises:
-        MediaError: a picture is a strip, or sizes differ.
-    """
+    """Refuse pictures that are strips, and pictures of one clip that differ in size."""
     for number, picture in enumerate(pictures):
         check_aspect(picture.shape[2], picture.shape[1], f"Image {number}")
     for group in groups:
@@ -162,14 +154,7 @@ def at_least(frames: Tensor, merged: int) -> Tensor:
 def video_inputs(
     host: Any, sources: Sequence[ClipSource], frames: Sequence[Frames], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Keywords of the host's processor for videos; empty without videos.
-
-    Args:
-        host: the processor.
-        sources: the videos.
-        frames: decoded frames of each.
-        kwargs: keywords of the call.
-    """
+    """Keywords of the host's processor for videos; empty without videos."""
     if not sources:
         return {}
     merged = frames_merged(host)
@@ -194,12 +179,6 @@ def video_inputs(
 
 def assumed_metadata(host: Any, count: int, sampled: bool) -> dict[str, Any]:
     """``VideoMetadata`` that a host's processor makes up for frames that come without a rate.
-
-    Args:
-        host: the processor.
-        count: number of frames.
-        sampled: the frames are already sampled (``do_sample_frames=False``); otherwise the host's video
-            processor may leave some of them out.
 
     Returns:
         With ``frames_indices``, those of the frames that it takes.

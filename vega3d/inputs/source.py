@@ -122,24 +122,14 @@ class ClipSource:
         return tuple(picture_key([identities[index] for index in frames], self.size) for frames in numbers)
 
     def clip(self, modality: Modality, items: Sequence[int], store: FeatureStore | None = None) -> Clip:
-        """The clip with its cache lookup and without frames.
-
-        Args:
-            modality: modality of the clip for the host.
-            items: see ``Clip``.
-            store: store to look up features in; None skips the lookup.
-        """
+        """The clip with its cache lookup and without frames."""
         keys = self.keys(store.identity) if store is not None else ()
         cached = look_up(store, self.plan, keys, self.name) if store is not None else None
         frames = torch.empty(0, 3, *self.size, dtype=torch.uint8)
         return Clip(frames, self.plan, tuple(items), self.size, keys, cached, modality)
 
     def decode(self, indices: tuple[int, ...] | None = None) -> Frames:
-        """Frames by number; by default all that either side needs.
-
-        Raises:
-            MediaError: a frame is missing or damaged.
-        """
+        """Frames by number; by default all that either side needs."""
         wanted = self.plan.union if indices is None else indices
         if isinstance(self.media, Tensor):
             every = Frames(tuple(range(len(self.media))), self.media)
@@ -174,9 +164,6 @@ def plan_images(
         planner: makes the plan from the frames that the host sees.
         drawn: True if the generator gets the marks drawn on them.
         pixels: their decoded pixels (3, H, W), without marks; they identify images that are not files.
-
-    Raises:
-        MediaError: the first image cannot be read.
     """
     sources = [request.source for request in requests]
     if pixels is None:

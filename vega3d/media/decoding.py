@@ -124,11 +124,7 @@ def read_frames(source: Source, indices: Sequence[int]) -> Tensor:
 
 
 def stack_frames(frames: Sequence[Tensor], name: str = "the clip") -> Tensor:
-    """Frames (3, H, W) of one clip as (N, 3, H, W).
-
-    Raises:
-        MediaError: the frames differ in size, or there are none.
-    """
+    """Frames (3, H, W) of one clip as (N, 3, H, W)."""
     sizes = list(dict.fromkeys((frame.shape[2], frame.shape[1]) for frame in frames))
     if len(sizes) != 1:
         what = f"Invalid clip {name}: " + ("its frames differ in size." if sizes else "it has no frames.")

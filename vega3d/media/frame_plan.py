@@ -94,12 +94,7 @@ class FramePlan:
 
 
 def frame_plan(settings: Any, host: Sequence[int]) -> FramePlan:
-    """The plan that a backbone's settings ask for, from the source frames that the host sees.
-
-    Args:
-        settings: of any backbone; without a method ``frame_plan`` each frame is encoded alone.
-        host: source frame numbers, in order.
-    """
+    """The plan that a backbone's settings ask for, from the source frames that the host sees."""
     plan: FramePlan = getattr(settings, "frame_plan", FramePlan.per_frame)(host)
     return plan
 

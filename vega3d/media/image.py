@@ -61,11 +61,7 @@ def load_image(source: Any) -> Tensor:
 
 
 def image_size(source: Any) -> tuple[int, int]:
-    """Height and width that ``load_image`` would give; of a file only the header is read.
-
-    Raises:
-        MediaError, MediaNotFoundError, InputError: as ``load_image``.
-    """
+    """Height and width that ``load_image`` would give; of a file only the header is read."""
     if isinstance(source, (Tensor, np.ndarray, PIL.Image.Image)):
         picture = load_image(source)
         return picture.shape[1], picture.shape[2]
@@ -186,11 +182,7 @@ def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _brightest(image: PIL.Image.Image) -> float | None:
-    """The value that is white, for grey of more than 8 bits, where Pillow would clip; else None.
-
-    Raises:
-        MediaError: a value lies outside the range that the mode's pictures have.
-    """
+    """The value that is white, for grey of more than 8 bits, where Pillow would clip; else None."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return None
     ends = [(part.min(), part.max()) for part in (np.asarray(strip) for _, strip in _strips(image))]
@@ -233,11 +225,7 @@ def as_tensor(array: Tensor | np.ndarray[Any, Any]) -> Tensor:
 
 
 def to_uint8(array: Tensor) -> Tensor:
-    """Any array of pixels as uint8: uint8 as it is, floating in 0..1 scaled and rounded.
-
-    Raises:
-        MediaError: another type, or floating values outside 0..1.
-    """
+    """Any array of pixels as uint8: uint8 as it is, floating in 0..1 scaled and rounded."""
     if array.dtype == torch.uint8:
         return array
     got = str(array.dtype)

@@ -58,11 +58,7 @@ Marks = tuple[Mark, ...]
 
 
 def parse_marks(entries: Any) -> Marks:
-    """Marks of a media entry: ``[{"point": [x, y], "colour": "red"}, {"box": [l, t, r, b]}]``.
-
-    Raises:
-        InputError: an entry has another form.
-    """
+    """Marks of a media entry: ``[{"point": [x, y], "colour": "red"}, {"box": [l, t, r, b]}]``."""
     if entries is not None and not isinstance(entries, (list, tuple)):
         raise _bad_mark(entries)
     return tuple(entry if isinstance(entry, Mark) else _parsed(entry) for entry in entries or ())

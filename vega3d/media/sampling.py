@@ -11,11 +11,7 @@ from vega3d.media.decoding import DEFAULT_FPS, VideoInfo
 
 
 def frame_range(info: VideoInfo, start: float | None = None, end: float | None = None) -> range:
-    """The frames between two times in seconds, both included; all frames without them.
-
-    Raises:
-        InputError: no frame lies between the two.
-    """
+    """The frames between two times in seconds, both included; all frames without them."""
     first = math.ceil(max(0.0, min(start, info.duration)) * info.fps) if start is not None else 0
     last = math.floor(max(0.0, min(end, info.duration)) * info.fps) if end is not None else info.n_frames
     last = min(last, info.n_frames - 1)

@@ -59,11 +59,7 @@ class FeatureFormat:
             raise ConfigError("Invalid cells.", got=self.cells, expected="1 or more", fix="use 14")
 
     def reduce(self, feature_map: FeatureMap) -> FeatureMap:
-        """The map on the stored grid.
-
-        Args:
-            feature_map: (C, T, h, w).
-        """
+        """The map on the stored grid."""
         if self.grid == "native":
             return feature_map
         side = self.cells
@@ -103,11 +99,7 @@ class FeatureFormat:
 
 
 def write_manifest(folder: Path, record: Mapping[str, Any]) -> None:
-    """Create a store: its folder and its description. An existing description is kept.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
+    """Create a store: its folder and its description. An existing description is kept."""
     whole = {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **record}
     text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
     file = files.make_folder(folder, error=StoreError) / MANIFEST

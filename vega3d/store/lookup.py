@@ -57,12 +57,6 @@ def look_up(
 ) -> CacheHit | CacheMiss:
     """Look up the features of a clip; it is a hit if all of its runs are stored.
 
-    Args:
-        store: store to read.
-        plan: frame plan of the clip.
-        keys: address of each run of the plan.
-        source: name of the media in messages.
-
     Raises:
         StoreError: a feature is damaged.
     """

@@ -40,13 +40,7 @@ MANY_SHARDS = 64  # of one writer: then the small ones are joined
 
 @dataclass(frozen=True)
 class Entry:
-    """One run to write.
-
-    Attributes:
-        digest: address of the run.
-        tensors: contiguous tensors by name.
-        info: description of the run, plain JSON types.
-    """
+    """One run to write."""
 
     digest: str
     tensors: Mapping[str, Tensor]
@@ -93,11 +87,7 @@ class Found:
 
 
 def write(file: Path, entries: Sequence[Entry], provenance: Mapping[str, str]) -> Path:
-    """Write one shard, completely or not at all.
-
-    Raises:
-        StoreError: the shard cannot be written: a full disk, a missing permission.
-    """
+    """Write one shard, completely or not at all."""
     tensors = {f"{e.digest}.{name}": tensor for e in entries for name, tensor in e.tensors.items()}
     metadata = {**provenance, **{entry.digest: _described(entry) for entry in entries}}
     return files.write_whole(file, lambda part: save_file(tensors, part, metadata=metadata), error=StoreError)
@@ -175,11 +165,7 @@ class StoreWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write the collected features as one shard, so that a killed process does not lose them.
-
-        Raises:
-            StoreError: the shard cannot be written; the store is unchanged.
-        """
+        """Write the collected features as one shard, so that a killed process does not lose them."""
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         if waiting:
             self._written.append(write(self.store.new_shard(), waiting, self.provenance))
@@ -217,11 +203,7 @@ def read_header(file: Path) -> list[Found]:
 
 
 def provenance(file: Path) -> dict[str, str]:
-    """Device and versions that a shard names.
-
-    Raises:
-        FileNotFoundError, StoreError: as ``read_header``.
-    """
+    """Device and versions that a shard names."""
     with _header_of(file) as (header, _):
         about = header.get("__metadata__") or {}
         return {name: text for name, text in about.items() if f"{name}.values" not in header}
