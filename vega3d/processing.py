@@ -176,20 +176,16 @@ class Vega3DProcessor:
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
         parsed = parse(conversation, defaults)
         for_template = host_processor.take_template_keywords(self.processor, kwargs)
-        text = self.processor.apply_chat_template(
-            parsed.messages if parsed.batched else parsed.messages[0],
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            **for_template,
-        )
+        for_template |= {"tokenize": False, "add_generation_prompt": add_generation_prompt}
+        messages = parsed.messages if parsed.batched else parsed.messages[0]
+        text = self.processor.apply_chat_template(messages, **for_template)
         if not tokenize:
             return text
         kwargs.update(padding=padding, return_tensors=return_tensors)
+        continues = add_generation_prompt or for_template.get("continue_final_message")
         if padding_side is not None:
             kwargs["padding_side"] = padding_side
-        elif (add_generation_prompt or for_template.get("continue_final_message")) and (
-            "padding_side" not in kwargs.get("text_kwargs", {})
-        ):
+        elif continues and "padding_side" not in kwargs.get("text_kwargs", {}):
             kwargs.setdefault("padding_side", "left")
         batch = self._encode(text, parsed.images, parsed.videos, parsed.groups, kwargs)
         return batch if return_dict else batch["input_ids"]

@@ -179,12 +179,10 @@ class _Download(urllib.request.AbstractHTTPHandler):
 
     def _check(self, host: str, address: Address) -> None:
         if refused(address) and not _allowed(host, address):
-            raise MediaNotFoundError(
-                f"Cannot download from {host!r}: it is on a private network.",
-                got=f"{address} for {self.url[:200]}",
-                expected="a public address",
-                fix=f"download the file, or, if you trust the data, set {ALLOW}={host}",
-            )
+            what = f"Cannot download from {host!r}: it is on a private network."
+            got = f"{address} for {self.url[:200]}"
+            fix = f"download the file, or, if you trust the data, set {ALLOW}={host}"
+            raise MediaNotFoundError(what, got=got, expected="a public address", fix=fix)
 
     def read(self, answer: Any) -> io.BytesIO:
         """The body of an answer, if it is whole and not too large."""
