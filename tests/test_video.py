@@ -44,6 +44,14 @@ def test_a_plan_may_show_the_generator_frames_that_the_host_never_sees() -> None
     assert plan.union == (3, 4, 7, 8)
 
 
+def test_a_plan_takes_and_has_the_field_of_version_0_1_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="links is now host_to_generator"):
+        plan = FramePlan(host=(4,), generative=(3, 4), links=((0, 1),))
+    assert plan == FramePlan((4,), (3, 4), ((0, 1),))
+    with pytest.warns(DeprecationWarning, match=r"FramePlan\.host_to_generator"):
+        assert plan.links == ((0, 1),)
+
+
 @pytest.mark.parametrize(
     ("host", "generative", "links"),
     [

@@ -96,12 +96,16 @@ def _parsed(entry: Any) -> Mark:
     colour, unit = entry.get("colour", "red"), entry.get("unit", UNITS[0])
     if len(shapes) != 1 or unit not in UNITS or not _is_colour(colour):
         raise _bad_mark(entry)
-    shape, at = shapes[0], entry[shapes[0]]
-    if not isinstance(at, (list, tuple)) or len(at) != SHAPES[shape] or not all(map(_is_near, at)):
+    shape, corners = shapes[0], entry[shapes[0]]
+    if (
+        not isinstance(corners, (list, tuple))
+        or len(corners) != SHAPES[shape]
+        or not all(map(_is_near, corners))
+    ):
         raise _bad_mark(entry)
-    if shape == "box" and not (at[0] <= at[2] and at[1] <= at[3]):
+    if shape == "box" and not (corners[0] <= corners[2] and corners[1] <= corners[3]):
         raise _bad_mark(entry)
-    return Mark(shape, tuple(map(float, at)), colour, unit)
+    return Mark(shape, tuple(map(float, corners)), colour, unit)
 
 
 def _is_near(value: Any) -> bool:
