@@ -225,7 +225,7 @@ def test_progress_adds_up_to_all_jobs(tmp_path: Path, annotations: Path, wan: Wa
     jobs = jobs_of(annotations)
     store = store_for(tmp_path / "store", wan)
     build(store, wan, jobs[:5])
-    build(store, wan, jobs, progress=lambda done, total: told.append((done, total)))
+    build(store, wan, jobs, progress=lambda done, total, _: told.append((done, total)))
     count = len({job.key.digest for job in jobs})
     assert told == sorted(told)
     assert told[-1] == (count, count)

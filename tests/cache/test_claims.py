@@ -65,7 +65,7 @@ def test_what_another_build_is_computing_is_left_to_it(
 
     first = run(slow)
     assert slow.begun.wait(120)
-    second = run(wan, progress=lambda count, total: done.append(count))
+    second = run(wan, progress=lambda count, *_: done.append(count))
     while max(done, default=0) < len(jobs) - 1 and second.is_alive():
         time.sleep(0.01)
     assert second.is_alive()  # it waits for the one run that the first is at

@@ -79,7 +79,7 @@ def build(
         jobs: required runs; repeats cost nothing.
         batch_frames: number of frames that are decoded and computed together.
         provenance: device and versions, written into each shard.
-        progress: called with the number of finished jobs and the number of all jobs.
+        progress: called with the finished jobs, all jobs, and True if the store held the last ones.
 
     Raises:
         StoreError: the store belongs to another generator, or cannot be written; stored features stay intact.
@@ -89,7 +89,7 @@ def build(
     with Claims(store.path) as claims, store.writer(provenance=provenance) as writer:
         while todo := _missing(store, jobs, report):
             total = total or report.done + len(todo)
-            progress(report.done, total)
+            progress(report.done, total, True)
             taken = claims.taken()
             later = [job for job in todo if job.key.digest in taken]
             free = [job for job in todo if job.key.digest not in taken]
@@ -100,11 +100,11 @@ def build(
                         _compute(backbone, usable, writer)
                 report.computed += len(usable)
                 later += [job for job in batch if job.key.digest not in ours]
-                progress(report.done, total)
+                progress(report.done, total, False)
             if len(later) == len(todo):  # nothing to do but wait; not in step with others who wait
                 time.sleep(random.uniform(0.5, 1.0) * POLL)
             jobs = later
-        progress(report.done, total or report.done)
+        progress(report.done, total or report.done, True)
     return report
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
+
+from vega3d._utils.progress import lines, no_progress
 
 FOLLOW_LINKS = (
     "follow links below DIR that lead out of it; a link that stands in DIR itself is followed anyway"
@@ -103,7 +104,7 @@ def _run_task(
     how = {"batch_size": arguments.batch_size, "swap": arguments.swap_features}
     settings = settings_of(protocol, samples, model, **how)
     folder = Path(arguments.out) / protocol.name.replace("/", "-")
-    progress = (lambda *_: None) if arguments.quiet else _progress(protocol.name)
+    progress = no_progress if arguments.quiet else lines(f"{protocol.name}: batch")
     finished = run_samples(protocol, samples, model, folder, settings, **how, share=share, progress=progress)
     if finished is None:
         return 0
@@ -158,13 +159,6 @@ def _share(device: str) -> Any:
 
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     return Share(state.process_index, state.num_processes, state.wait_for_everyone)
-
-
-def _progress(name: str) -> Any:
-    def say(done: int, total: int, left: float) -> None:
-        print(f"[vega3d] {name}: batch {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
-
-    return say
 
 
 def _print_result(result: dict[str, Any]) -> None:

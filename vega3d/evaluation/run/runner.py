@@ -10,13 +10,13 @@ Under `accelerate launch` each process asks its share, and the first one writes 
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vega3d._utils.progress import Progress, no_progress
 from vega3d.errors import ConfigError
 from vega3d.evaluation.benchmark import Protocol, Sample
 from vega3d.evaluation.media import Media
@@ -24,8 +24,6 @@ from vega3d.evaluation.run.asking import Faults, ask
 from vega3d.evaluation.run.journal import Journal
 from vega3d.evaluation.run.model import EvalModel
 from vega3d.evaluation.run.results import result_of, write_result
-
-Progress = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def run(
     batch_size: int = 1,
     swap: bool = False,
     share: Share | None = None,
-    progress: Progress = lambda done, total, left: None,
+    progress: Progress = no_progress,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """Ask the remaining questions, then write ``samples.jsonl`` and ``result.json``.
 
@@ -60,7 +58,7 @@ def run(
         batch_size: questions that are answered together; all about one clip.
         swap: give the generator another clip's frames.
         share: this process among several.
-        progress: called after each batch with (done, total, seconds left) of this process.
+        progress: called after each batch of this process.
 
     Returns:
         The result and its scored samples, in the first process; None in the others.
@@ -83,11 +81,10 @@ def run(
     if share.rank == 0 and todo and journal.damaged:
         _warn_of_damage(journal)
     mine = _part(todo, share)
-    start = time.monotonic()
     faults = Faults(works=bool(known))
     for number, batch in enumerate(mine, 1):
         _record(journal, faults.settled(*ask(protocol, batch, model, donors)), known)
-        progress(number, len(mine), (time.monotonic() - start) / number * (len(mine) - number))
+        progress(number, len(mine), False)
     _record(journal, faults.rest(), known)
     share.wait()
     if share.rank:
