@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from vega3d import registry
 from vega3d._utils import moved
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.settings import from_mapping
@@ -35,13 +34,21 @@ __getattr__ = moved.names(
 
 
 def require(condition: bool, what: str, got: object, expected: str, fix: str) -> None:
-    """Refuse a setting."""
+    """Refuse a setting.
+
+    Raises:
+        ConfigError: ``condition`` is false.
+    """
     if not condition:
         raise ConfigError(what, got=repr(got), expected=expected, fix=fix)
 
 
 def require_choice(kind: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not among ``choices``."""
+    """Refuse a value that is not among ``choices``.
+
+    Raises:
+        ConfigError: the value is not among ``choices``.
+    """
     if value not in choices:
         raise unknown_choice(kind, value, choices)
 
@@ -60,8 +67,13 @@ class FusionConfig:
     hidden: int | None = None
 
     def __post_init__(self) -> None:
-        what, expected = "Invalid hidden width of the projector.", "a positive integer or None"
-        require(self.hidden is None or self.hidden >= 1, what, self.hidden, expected, "leave it at None")
+        require(
+            self.hidden is None or self.hidden >= 1,
+            f"Invalid hidden width of the projector: {self.hidden}.",
+            self.hidden,
+            "a positive integer or None",
+            "leave it at None",
+        )
 
 
 @dataclass(frozen=True)
@@ -117,14 +129,18 @@ class Vega3DConfig:
             branch: ``vsi`` or ``3d``, see ``WanConfig.reference``.
             changes: fields of ``WanConfig``, for example ``path``.
         """
-        backbone = registry.backbone_config_class("wan").reference(branch, **changes)
+        from vega3d.registry import backbone_config_class
+
+        backbone = backbone_config_class("wan").reference(branch, **changes)
         return cls(backbone=backbone, fusion=FusionConfig(type=f"released_{branch}"), marks="both")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; each frozen encoder carries its registered name under ``type``."""
+        from vega3d.registry import backbone_record
+
         record = dataclasses.asdict(self)
-        record["backbone"] = registry.backbone_record(self.backbone)
-        record["semantic_streams"] = [registry.backbone_record(stream) for stream in self.semantic_streams]
+        record["backbone"] = backbone_record(self.backbone)
+        record["semantic_streams"] = [backbone_record(stream) for stream in self.semantic_streams]
         return record
 
     @classmethod
@@ -150,6 +166,7 @@ class Vega3DConfig:
 
 def _encoder(values: Any, prefix: str = "backbone.", ignored: list[str] | None = None) -> Any:
     """Settings of a frozen encoder, of the class that ``type`` names."""
+    from vega3d.registry import backbone_config_class
+
     settings = dict(values)
-    config_class = registry.backbone_config_class(settings.pop("type", "wan"))
-    return from_mapping(config_class, settings, prefix, ignored)
+    return from_mapping(backbone_config_class(settings.pop("type", "wan")), settings, prefix, ignored)
