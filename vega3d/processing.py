@@ -210,19 +210,16 @@ class Vega3DProcessor:
         host_processor.check_pictures(pictures, groups)
         sources = self._plan_videos(videos, sampled)
         clips = [source.clip("video", (index,), self.store) for index, source in enumerate(sources)]
-        frames = [
-            source.decode(None if self._needs_frames(clip) else source.plan.host)
-            for source, clip in zip(sources, clips, strict=True)
-        ]
+        pairs = zip(sources, clips, strict=True)
+        decoded = [source.decode(self._needs_frames(clip)) for source, clip in pairs]
         limits = [request.limits for request in images], [request.limits for request in videos]
         host = host_processor.sized(self.processor, *limits)
         prompts = text if isinstance(text, str) or text is None else list(text)
-        of_videos = host_processor.video_inputs(self.processor, sources, frames, kwargs)
+        of_host = [frames for frames, _ in decoded]
+        of_videos = host_processor.video_inputs(self.processor, sources, of_host, kwargs)
         batch = host(text=prompts, images=drawn or None, **of_videos, **kwargs)
         of_images = self._image_clips(images, pictures, drawn, groups)
-        for index, (clip, decoded) in enumerate(zip(clips, frames, strict=True)):
-            if self._needs_frames(clip):
-                clips[index] = replace(clip, frames=decoded.pick(clip.plan.generative))
+        clips = [replace(clip, frames=frames) for clip, (_, frames) in zip(clips, decoded, strict=True)]
         if of_images or clips:  # as the last key, because accelerate takes the batch size from the first one
             batch[CLIPS] = of_images + clips
         return batch

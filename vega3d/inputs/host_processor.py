@@ -36,7 +36,7 @@ from vega3d.hosts.base import HostFamily, family_of_processor
 from vega3d.hosts.keywords import reject_unknown
 from vega3d.inputs.clip import require_one_size
 from vega3d.inputs.messages import Limits
-from vega3d.inputs.source import ClipSource, Frames
+from vega3d.inputs.source import ClipSource
 
 TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
 PARTS = ("image_processor", "video_processor")
@@ -152,15 +152,14 @@ def at_least(frames: Tensor, merged: int) -> Tensor:
 
 
 def video_inputs(
-    host: Any, sources: Sequence[ClipSource], frames: Sequence[Frames], kwargs: Mapping[str, Any]
+    host: Any, sources: Sequence[ClipSource], videos: Sequence[Tensor], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Keywords of the host's processor for videos; empty without videos."""
     if not sources:
         return {}
     merged = frames_merged(host)
-    pairs = zip(sources, frames, strict=True)
     inputs: dict[str, Any] = {
-        "videos": [at_least(source.for_host(decoded), merged) for source, decoded in pairs],
+        "videos": [at_least(frames, merged) for frames in videos],
         "video_metadata": [
             VideoMetadata(**{**source.metadata, "height": source.size[0], "width": source.size[1]})
             for source in sources

@@ -44,26 +44,6 @@ Guess = Callable[[int], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Decoded frames of a source.
-
-    Attributes:
-        indices: numbers of the frames in the source.
-        pixels: uint8 (N, 3, H, W), in that order.
-    """
-
-    indices: tuple[int, ...]
-    pixels: Tensor
-
-    def pick(self, indices: tuple[int, ...]) -> Tensor:
-        """uint8 (n, 3, H, W): the frames with these numbers."""
-        if indices == self.indices:
-            return self.pixels  # shared, not copied
-        positions = {index: position for position, index in enumerate(self.indices)}
-        return self.pixels[[positions[index] for index in indices]]
-
-
-@dataclass(frozen=True)
 class ClipSource:
     """Media of one clip, planned and not decoded.
 
@@ -128,26 +108,39 @@ class ClipSource:
         frames = torch.empty(0, 3, *self.size, dtype=torch.uint8)
         return Clip(frames, self.plan, tuple(items), self.size, keys, cached, modality)
 
-    def decode(self, indices: tuple[int, ...] | None = None) -> Frames:
-        """Frames by number; by default all that either side needs."""
-        wanted = self.plan.union if indices is None else indices
-        if isinstance(self.media, Tensor):
-            every = Frames(tuple(range(len(self.media))), self.media)
-            return Frames(wanted, every.pick(wanted))
-        if isinstance(self.media, tuple):
-            pictures = [load_image(self.media[index]) for index in wanted]
-            return Frames(wanted, stack_frames(pictures, self.name))
-        return Frames(wanted, read_frames(self.media, wanted))
+    def decode(self, generative: bool = True) -> tuple[Tensor, Tensor]:
+        """Frames (T, 3, H, W) of the host and of the generator, all decoded at once.
 
-    def for_host(self, frames: Frames) -> Tensor:
-        """The host's frames (T, 3, H, W) among decoded ones: uint8, or floating point in 0..255 as given."""
-        return frames.pick(self.plan.host) if self.given is None else self.given[list(self.plan.host)]
+        Args:
+            generative: False leaves the generator's frames out: T = 0.
+
+        Returns:
+            The host's are uint8, or floating point in 0..255 as they were given; the generator's are uint8.
+        """
+        plan = self.plan
+        wanted = plan.union if generative else plan.host
+        if isinstance(self.media, Tensor):
+            pixels = _picked(self.media, tuple(range(len(self.media))), wanted)
+        elif isinstance(self.media, tuple):
+            pixels = stack_frames([load_image(self.media[index]) for index in wanted], self.name)
+        else:
+            pixels = read_frames(self.media, wanted)
+        host = _picked(pixels, wanted, plan.host) if self.given is None else self.given[list(plan.host)]
+        return host, _picked(pixels, wanted, plan.generative) if generative else pixels[:0].clone()
 
     def _picture_identity(self, index: int, policy: IdentityPolicy | None) -> str:
         assert self.pictures is not None
         picture = self.pictures[index]
         media = str(picture) if policy is None else identify(picture, policy)
         return identify_drawn(media, self.marks[index] if self.marks else ())
+
+
+def _picked(pixels: Tensor, numbers: tuple[int, ...], wanted: tuple[int, ...]) -> Tensor:
+    """The frames with the wanted numbers, of frames with these numbers."""
+    if wanted == numbers:
+        return pixels  # shared, not copied
+    positions = {number: position for position, number in enumerate(numbers)}
+    return pixels[[positions[number] for number in wanted]]
 
 
 def plan_images(
