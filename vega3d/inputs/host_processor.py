@@ -259,8 +259,8 @@ class Sized:
 
     def __call__(self, images: Any = None, videos: Any = None, **call: Any) -> BatchFeature:
         """As the host's own, for a list of uint8 pictures (3, H, W) or videos (T, 3, H, W)."""
-        media, metadata = (images, None) if videos is None else (videos, call.pop("video_metadata"))
-        parts = []
+        media = images if images is not None else videos  # a host passes either of them by position or name
+        metadata, parts = call.pop("video_metadata", None), []
         for index, (medium, limits) in enumerate(zip(media, self._limits, strict=True)):
             described = {} if metadata is None else {"video_metadata": [metadata[index]]}
             parts.append(self._one(medium, limits, {**call, **described}))
