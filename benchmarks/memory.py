@@ -18,10 +18,11 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransforme
 
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import Mode
-from vega3d.backbones.wan.flops import DitShape, VaeShape, Work
-from vega3d.backbones.wan.memory import branch_memory
+from vega3d.backbones.wan.cost import branch_memory
+from vega3d.backbones.wan.flops import Work
+from vega3d.backbones.wan.shapes import DitShape, VaeShape
 from vega3d.config import DType
-from vega3d.costs.measured import peak_bytes
+from vega3d.costs.memory import peak_bytes
 
 WIDTHS = {"1.3B": (12, 8960), "14B": (40, 13824)}
 # what decides, width of the VAE, width of the DiT, picture, mode, frames, micro-batch, precision

@@ -30,7 +30,8 @@ from torch import Tensor
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.diffusion import schedule
 from vega3d.backbones.wan import dit
-from vega3d.backbones.wan.flops import DitShape, VaeShape, Work, wan_flops
+from vega3d.backbones.wan.flops import Work, wan_flops
+from vega3d.backbones.wan.shapes import DitShape, VaeShape
 from vega3d.media.frame_plan import frame_plan
 
 NARROW = {"num_attention_heads": 2, "attention_head_dim": 128, "ffn_dim": 1496, "num_layers": 30}

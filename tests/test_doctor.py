@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from train.pico.selftest import main as write_numbers
 from vega3d import WanBackbone, doctor
-from vega3d.backbones.wan.attention import working_backends
+from vega3d.backbones.wan.dit import working_backends
 from vega3d.doctor import Check, Report, as_text, examine, libraries, machine, selftest
 from vega3d.errors import BackboneError
 from vega3d.pico import pico_path

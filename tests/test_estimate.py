@@ -19,14 +19,20 @@ import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from tests.tiny import HOSTS, make_batch, make_host
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import Mode
-from vega3d.backbones.wan.flops import DitShape
-from vega3d.backbones.wan.shapes import find_wan
+from vega3d.backbones.wan.shapes import DitShape, find_wan
 from vega3d.costs import Estimate, Setup, estimate
 from vega3d.costs.estimate import FORMS
-from vega3d.costs.host import HostClip, host_clip, prefill_flops, vision_flops
-from vega3d.costs.measured import peak_bytes
-from vega3d.costs.memory import training_memory
-from vega3d.costs.parameters import empty_host, find_host, host_parts, lora_parameters
+from vega3d.costs.host import (
+    HostClip,
+    empty_host,
+    find_host,
+    host_clip,
+    host_parts,
+    lora_parameters,
+    prefill_flops,
+    vision_flops,
+)
+from vega3d.costs.memory import peak_bytes, training_memory
 from vega3d.costs.setup import size_of, with_settings
 from vega3d.costs.tables import as_text
 from vega3d.errors import Vega3DError
@@ -172,7 +178,7 @@ def test_a_host_costs_what_torch_counts_when_it_runs(name: str, kind: str, rows:
 @given(height=st.integers(60, 1300), width=st.integers(60, 1300), frames=st.integers(1, 5))
 def test_a_clip_becomes_as_many_tokens_as_the_processors_make(height: int, width: int, frames: int) -> None:
     video = torch.zeros(frames, 3, height, width, dtype=torch.uint8)
-    found = host_clip(_TINY, height, width, frames)
+    found = host_clip(_TINY, Setup(size=(width, height)), frames)
     made = Qwen2VLVideoProcessor()(videos=[video], do_sample_frames=False, cap_pixels_per_frame=False)
     assert made["video_grid_thw"].tolist() == [[found.steps, found.rows, found.columns]]
 
@@ -180,7 +186,7 @@ def test_a_clip_becomes_as_many_tokens_as_the_processors_make(height: int, width
 @given(height=st.integers(30, 900), width=st.integers(30, 900))
 def test_an_image_becomes_as_many_tokens_as_the_processor_makes(height: int, width: int) -> None:
     limit = 28 * 28 * 1280
-    found = host_clip(_TINY, height, width, 3, medium="images", max_pixels=limit)
+    found = host_clip(_TINY, Setup(size=(width, height), medium="images", max_pixels=limit), 3)
     made = Qwen2VLImageProcessorPil(size={"shortest_edge": 4 * 28 * 28, "longest_edge": limit})(
         images=[torch.zeros(3, height, width, dtype=torch.uint8)], return_tensors="pt"
     )
@@ -241,7 +247,8 @@ def test_an_estimate_of_the_largest_pair_allocates_next_to_nothing() -> None:
 @pytest.mark.parametrize("layout", ["diffusers", "original"])
 def test_both_layouts_of_a_wan_folder_give_its_shape(layout: str) -> None:
     folder = WANS / layout if layout == "diffusers" else WANS / layout / "t2v"
-    assert find_wan(str(folder)).dit == DitShape(channels=48, feed_forward=96, heads=4, layers=6, text_dim=32)
+    shape = DitShape(4, 12, 96, 6, text_dim=32)
+    assert DitShape.from_diffusers(find_wan(str(folder))[0]) == shape
 
 
 def test_the_hub_id_of_a_published_model_needs_no_network() -> None:
@@ -251,7 +258,7 @@ def test_the_hub_id_of_a_published_model_needs_no_network() -> None:
 
 
 def test_the_original_layout_of_a_vace_is_known_as_one() -> None:
-    assert find_wan(str(WANS / "original" / "vace")).transformer["vace_layers"] == [0, 2, 4]
+    assert find_wan(str(WANS / "original" / "vace"))[0]["vace_layers"] == [0, 2, 4]
 
 
 def test_all_modes_are_those_of_the_kind_of_wan() -> None:

@@ -17,10 +17,11 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransforme
 import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import MODES, Mode
-from vega3d.backbones.wan.flops import DitShape, VaeShape, Work
-from vega3d.backbones.wan.memory import branch_memory, micro_batch
+from vega3d.backbones.wan.cost import branch_memory
+from vega3d.backbones.wan.flops import Work
+from vega3d.backbones.wan.shapes import DitShape, VaeShape
 from vega3d.config import DType
-from vega3d.costs.measured import peak_bytes
+from vega3d.costs.memory import peak_bytes
 
 HEIGHT, WIDTH, FRAMES = 96, 128, 6
 WIDE_VAE, WIDE_DIT = (32, 2), (2, 24)  # width of the VAE, heads of the DiT
@@ -86,10 +87,10 @@ def test_the_micro_batch_is_the_backbones(mode: Mode, device: str) -> None:
     config = WanConfig(block=1, mode=mode)
     wan = backbone((4, 1), config)
     wan.__class__ = type("Elsewhere", (WanBackbone,), {"device": torch.device(device)})
-    assert micro_batch(config, device) == wan.micro_batch
+    assert config.dit_batch(device) == wan.micro_batch
 
 
-TRUE = (DitShape(channels=1536, feed_forward=8960, heads=12, layers=30), VaeShape())
+TRUE = (DitShape(12, 128, 8960, 30), VaeShape())
 
 
 @pytest.mark.parametrize("mode", MODES)

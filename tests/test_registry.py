@@ -15,7 +15,7 @@ PLUGIN = '''
 """A fusion of somebody else: it adds, without a gate."""
 import torch
 from vega3d.fusion import Fused, Fusion
-from vega3d.fusion.projector import Projector
+from vega3d.fusion.base import Projector
 
 
 class Add(Fusion):

@@ -20,49 +20,20 @@ from torch import Tensor, nn
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from vega3d import registry
 from vega3d._utils import moved
-from vega3d.backbones import Backbone
+from vega3d.backbones.base import Backbone
 from vega3d.backbones.loading import agreed, agreed_streams
 from vega3d.config import Vega3DConfig
 from vega3d.errors import BackboneError, InputError
-from vega3d.fusion import build
-from vega3d.fusion.encode import (
-    Encoding,
-    Item,
-    fuse_items,
-    generator_maps,
-    no_streams,
-    stream_maps,
-    unique_names,
-    zero_term,
-)
-from vega3d.fusion.stats import FusionReport, StreamReport
+from vega3d.fusion.base import build
+from vega3d.fusion.encode import Encoding, Item, fuse_items, generator_maps, stream_maps, zero_term
 from vega3d.grid import FeatureMap
 from vega3d.hosts.base import MODALITIES, Modality, family_of, unwrapped
 from vega3d.hosts.forwarding import HostSurface
 from vega3d.hosts.keywords import forward_keywords, generate_keywords, reject_unknown
-from vega3d.inputs.call import (
-    ACCEPTED,
-    GRIDS,
-    MEDIA,
-    PIXELS,
-    clips_of,
-    consumed_grids,
-    require_left_padding,
-    require_one_source,
-    take_media,
-    with_token_ids,
-)
+from vega3d.inputs import call
 from vega3d.inputs.clip import Clip
 from vega3d.media.frame_plan import FramePlan, frame_plan
 from vega3d.pretrained import Pretrained, describe
-
-__all__ = [
-    "MEDIA",
-    "Encoding",
-    "FusionReport",
-    "StreamReport",
-    "Vega3DAdapter",
-]
 
 __getattr__ = moved.names(
     __name__,
@@ -98,8 +69,8 @@ class Vega3DAdapter(Pretrained, HostSurface):
         streams: Sequence[Backbone] = (),
     ) -> None:
         super().__init__()
-        self.family = family_of(host)
         self.host = host = unwrapped(host)
+        self.family = family_of(host)
         config = config or Vega3DConfig()
         width = self.family.width(host.config)
         generator = agreed(config.backbone, backbone)
@@ -112,8 +83,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         projector, fusion = build(kind, width, config.fusion.hidden, generator.channels, self._extra)
         self.projector, self.fusion = projector.to(self.device), fusion.to(self.device)
         self._cells: int = kind.cells
-        self.backbone = backbone
-        self.streams = tuple(streams)
+        self.backbone, self.streams = backbone, tuple(streams)
         self.train(bool(host.training))  # a host in eval mode stays in it
 
     # ---------------------------------------------------------------- encoding
@@ -147,7 +117,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
             BackboneError: an encoder is missing.
             StoreError: stored features come from another generator than the loaded one.
         """
-        reject_unknown("encode", text, forward_keywords(self.host) | ACCEPTED)
+        reject_unknown("encode", text, forward_keywords(self.host) | call.ACCEPTED)
         given = {
             "pixel_values": pixel_values,
             "pixel_values_videos": pixel_values_videos,
@@ -155,26 +125,27 @@ class Vega3DAdapter(Pretrained, HostSurface):
             "video_grid_thw": video_grid_thw,
             "generative_clips": generative_clips,
         }
-        return self._encode(take_media(text | given, self._plan))
+        return self._encode(call.take_media(text | given, self._plan))
 
     def _encode(self, media: dict[str, Any]) -> Encoding:
         outputs: dict[str, Any] = {}
         items: list[Item] = []
         maps: list[FeatureMap] = []
         for modality in MODALITIES:
-            if clips := clips_of(modality, media):
-                pixels, grid_thw = media[PIXELS[modality]], media[GRIDS[modality]]
+            if clips := call.clips_of(modality, media):
+                pixels, grid_thw = media[call.PIXELS[modality]], media[call.GRIDS[modality]]
                 outputs[modality], new, generated = self._run_encoders(modality, pixels, grid_thw, clips)
                 items, maps = items + new, maps + generated
         if not items:
             return Encoding({}, (), {}, ())
         encoders = (self.vega3d_config.backbone, *self.vega3d_config.semantic_streams)
-        names = unique_names([registry.backbone_name(settings) for settings in encoders])
+        names = [registry.backbone_name(settings) for settings in encoders]
         tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells, names)
         for kind, output in outputs.items():
             fused = [rows for item, rows in zip(items, tokens, strict=True) if item.modality == kind]
             output.pooler_output = tuple(fused)
-        grids = {GRIDS[modality]: media[GRIDS[modality]] for modality in MODALITIES if modality in outputs}
+        grid_names = [name for modality, name in call.GRIDS.items() if modality in outputs]
+        grids = {name: media[name] for name in grid_names}
         return Encoding(outputs, reports, grids, tuple(maps))
 
     def _run_encoders(
@@ -186,7 +157,9 @@ class Vega3DAdapter(Pretrained, HostSurface):
             The host's output, its tokens paired with the maps that describe them, and the generator's maps.
         """
         if len(self.streams) != len(self._extra):
-            raise no_streams(len(self._extra), len(self.streams))
+            title, expected = "Missing encoders of semantic streams.", f"{len(self._extra)} loaded streams"
+            fix = "adapter.streams = load_streams(adapter.vega3d_config), from vega3d.backbones.loading"
+            raise BackboneError(title, got=f"{len(self.streams)} streams", expected=expected, fix=fix)
         counts = {index: len(links) for clip in clips for index, links in clip.members}  # frames of the host
         lengths = [counts[index] for index in range(len(grid_thw))]
         grids = self.family.grids(self.host.config, modality, grid_thw, lengths)
@@ -244,7 +217,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         Raises:
             UnknownKeywordError: the host does not accept a keyword.
         """
-        reject_unknown("forward", kwargs, forward_keywords(self.host) | ACCEPTED)
+        reject_unknown("forward", kwargs, forward_keywords(self.host) | call.ACCEPTED)
         given = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -266,7 +239,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         return self._without_head
 
     def _without_head(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
-        reject_unknown("base_model", kwargs, forward_keywords(self.host) | ACCEPTED)
+        reject_unknown("base_model", kwargs, forward_keywords(self.host) | call.ACCEPTED)
         prepared = self._prepare(kwargs, encoding)
         return self._with_zero_term(self.host.base_model(**prepared), prepared)
 
@@ -288,34 +261,29 @@ class Vega3DAdapter(Pretrained, HostSurface):
         """
         loop = kwargs.get("custom_generate")
         if not isinstance(loop, str):  # a loop from a folder or the hub, whose keywords are its own
-            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | ACCEPTED)
-        require_left_padding(kwargs.get("attention_mask"))
-        prepared = self._prepare(with_token_ids(inputs, kwargs), encoding)
+            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | call.ACCEPTED)
+        call.require_left_padding(kwargs.get("attention_mask"))
+        prepared = self._prepare(call.with_token_ids(inputs, kwargs), encoding)
         return self.host.generate(*((None, *arguments) if arguments else ()), **prepared)
 
     def _prepare(self, given: dict[str, Any], encoding: Encoding | None) -> dict[str, Any]:
         """Build the host's arguments: text as given, media encoded."""
-        media = take_media(given, self._plan)
+        media = call.take_media(given, self._plan)
         prepared = {name: value for name, value in given.items() if value is not None}
-        require_one_source(media, encoding is not None, prepared)
+        call.require_one_source(media, encoding is not None, prepared)
         if encoding is None:
-            prepared |= (grids := consumed_grids(media, prepared))
+            prepared |= (grids := call.consumed_grids(media, prepared))
             encoding = self._encode({name: value for name, value in media.items() if name not in grids})
         if encoding.outputs:
+            if "mm_token_type_ids" not in prepared and "input_ids" not in prepared:
+                title, fix = "Missing mm_token_type_ids.", "pass it as the processor returned it"
+                expected = "(B, L): 0 text, 1 image, 2 video; or input_ids, from which it is derived"
+                raise InputError(title, got="no input_ids", expected=expected, fix=fix)
             if "mm_token_type_ids" not in prepared:
-                prepared["mm_token_type_ids"] = self._token_types(prepared)
+                types = self.family.token_types(self.host.config, prepared["input_ids"])
+                prepared["mm_token_type_ids"] = types
             prepared |= encoding.grids | {"mm_encoder_outputs": encoding.fresh()}
         return prepared
-
-    def _token_types(self, text: dict[str, Any]) -> Tensor:
-        if "input_ids" not in text:
-            raise InputError(
-                "Missing mm_token_type_ids, which cannot be derived.",
-                got="no input_ids",
-                expected="mm_token_type_ids (B, L): 0 text, 1 image, 2 video; without it positions are 1-D",
-                fix="pass mm_token_type_ids as the processor returned it",
-            )
-        return self.family.token_types(self.host.config, text["input_ids"])
 
     def _with_zero_term(self, outputs: Any, prepared: dict[str, Any]) -> Any:
         """In training without media, make outputs give every new parameter a gradient of zero."""
@@ -335,53 +303,30 @@ class Vega3DAdapter(Pretrained, HostSurface):
         Raises:
             InputError: always.
         """
-        raise InputError(
-            "Invalid use of the adapter: DataParallel cannot share clips out.",
-            got="torch.nn.DataParallel: several visible GPUs and one process",
-            expected="one process for each GPU",
-            fix="torchrun --nproc-per-node N ..., or CUDA_VISIBLE_DEVICES=0",
-        )
+        title = "Invalid use of the adapter: DataParallel cannot share clips out."
+        got, expected = "several visible GPUs and one process", "one process for each GPU"
+        fix = "torchrun --nproc-per-node N ..., or CUDA_VISIBLE_DEVICES=0"
+        raise InputError(title, got=got, expected=expected, fix=fix)
 
     # ---------------------------------------------------------------- the frozen encoders
 
-    @property
-    def backbone(self) -> Backbone | None:
-        """The frozen generator, outside the module tree; None if none is loaded."""
-        backbone: Backbone | None = self.__dict__.get("_backbone")
-        return backbone
+    backbone: Backbone | None
+    """The frozen generator, outside the module tree; None if none is loaded."""
 
-    @backbone.setter
-    def backbone(self, backbone: Backbone | None) -> None:
-        if backbone is not None:
-            _require_widths((backbone,), (self.vega3d_config.backbone.channels,))
-        self.__dict__["_backbone"] = backbone  # never registered, not even if it is an nn.Module
-
-    @property
-    def streams(self) -> tuple[Backbone, ...]:
-        """The frozen encoders of the semantic streams, outside the module tree."""
-        streams: tuple[Backbone, ...] = self.__dict__.get("_streams", ())
-        return streams
-
-    @streams.setter
-    def streams(self, streams: Sequence[Backbone]) -> None:
-        if len(streams):
-            _require_widths(streams, self._extra)
-        self.__dict__["_streams"] = tuple(streams)
+    streams: tuple[Backbone, ...]
+    """The frozen encoders of the semantic streams, outside the module tree."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # nn.Module registers modules before it tries properties, so ours are set here.
-        if name in ("backbone", "streams"):
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
-
-
-def _require_widths(encoders: Sequence[Backbone], channels: Sequence[int]) -> None:
-    widths = [encoder.spec.channels for encoder in encoders]
-    if widths != [*channels]:
-        raise BackboneError(
-            "Invalid width of a frozen encoder: it does not fit its projector.",
-            got=f"{', '.join(map(str, widths))} channels",
-            expected=f"{', '.join(map(str, channels))} channels",
-            fix="use the encoders that the checkpoint names, in its order, or train new projectors",
-        )
+        if name not in ("backbone", "streams"):
+            return super().__setattr__(name, value)
+        encoders = tuple(value) if name == "streams" else (value,) if value is not None else ()
+        channels = self._extra if name == "streams" else (self.vega3d_config.backbone.channels,)
+        widths = tuple(encoder.spec.channels for encoder in encoders)
+        if encoders and widths != channels:
+            title = "Invalid width of a frozen encoder: it does not fit its projector."
+            got, expected = (f"{', '.join(map(str, sizes))} channels" for sizes in (widths, channels))
+            fix = "use the encoders that the checkpoint names, in its order, or train new projectors"
+            raise BackboneError(title, got=got, expected=expected, fix=fix)
+        # never registered as a module, not even if it is an nn.Module
+        self.__dict__[name] = encoders if name == "streams" else value
+        return None

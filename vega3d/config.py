@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from vega3d._utils import moved
-from vega3d.errors import ConfigError, unknown_choice
+from vega3d._utils import checks, moved
 from vega3d.settings import from_mapping
 
 NoisePolicy = Literal["content", "shared"]
@@ -33,26 +32,6 @@ __getattr__ = moved.names(
 )
 
 
-def require(condition: bool, what: str, got: object, expected: str, fix: str) -> None:
-    """Refuse a setting.
-
-    Raises:
-        ConfigError: ``condition`` is false.
-    """
-    if not condition:
-        raise ConfigError(what, got=repr(got), expected=expected, fix=fix)
-
-
-def require_choice(kind: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not among ``choices``.
-
-    Raises:
-        ConfigError: the value is not among ``choices``.
-    """
-    if value not in choices:
-        raise unknown_choice(kind, value, choices)
-
-
 @dataclass(frozen=True)
 class FusionConfig:
     """Fusion of generative tokens with the host's visual tokens.
@@ -67,13 +46,7 @@ class FusionConfig:
     hidden: int | None = None
 
     def __post_init__(self) -> None:
-        require(
-            self.hidden is None or self.hidden >= 1,
-            f"Invalid hidden width of the projector: {self.hidden}.",
-            self.hidden,
-            "a positive integer or None",
-            "leave it at None",
-        )
+        checks.require_at_least(self, 1, "hidden")
 
 
 @dataclass(frozen=True)
@@ -117,7 +90,7 @@ class Vega3DConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "semantic_streams", tuple(self.semantic_streams))
-        require_choice("marks", self.marks, get_args(MarksSeen))
+        checks.require_choices(self)
         if isinstance(self.fusion, str):  # the short form: fusion="paper"
             object.__setattr__(self, "fusion", FusionConfig(type=self.fusion))
 

@@ -77,19 +77,16 @@ class FeatureMap:
 
     def __post_init__(self) -> None:
         top, left, bottom, right = self.extent
-        if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
-            raise _bad_extent(self.extent, "0 <= top < bottom <= 1 and 0 <= left < right <= 1")
-        if self.resampling == "bilinear" and self.extent != WHOLE:
-            raise _bad_extent(
-                self.extent, "the whole picture: resampling='bilinear' stretches over all of it"
-            )
-        if self.features.ndim != 4 or self.features.shape[1] != len(self.frames):
-            raise InputError(
-                "Invalid feature map: its shape and its frames disagree.",
-                got=f"features {tuple(self.features.shape)}, {len(self.frames)} time steps",
-                expected="features (C, T, h, w) with one entry of frames for each of the T steps",
-                fix="give frames one tuple of frame positions for each time step",
-            )
+        is_part = 0 <= top < bottom <= 1 and 0 <= left < right <= 1
+        if not is_part or (self.resampling == "bilinear" and self.extent != WHOLE):
+            expected = "0 <= top < bottom <= 1 and 0 <= left < right <= 1; WHOLE with resampling='bilinear'"
+            fix = "give fractions of the picture's height and width, or leave it out"
+            raise InputError("Invalid extent of a feature map.", got=self.extent, expected=expected, fix=fix)
+        shape, steps = tuple(self.features.shape), len(self.frames)
+        if self.features.ndim != 4 or shape[1] != steps:
+            title, got = "Invalid feature map: its shape and its frames disagree.", f"{shape}, {steps} steps"
+            expected, fix = "features (C, T, h, w)", "give frames one tuple of positions for each step"
+            raise InputError(title, got=got, expected=expected, fix=fix)
 
 
 def resample(feature_map: FeatureMap, grid: TokenGrid, links: Links, cells: int = 1) -> Tensor:
@@ -168,19 +165,13 @@ def time_weights(frames: Links, groups: Links, links: Links) -> Tensor:
             wanted = set(links[frame]) if frame < len(links) else set()
             steps = [step for step, described in enumerate(frames) if wanted & set(described)]
             if not steps:
-                raise InputError(
-                    f"Missing generative feature of frame {frame} of the host.",
-                    got=f"features of {len(frames)} steps, links for {len(links)} frames",
-                    expected="every frame of the host linked to at least one frame of the generator",
-                    fix="pass the frames and the plan that Vega3DProcessor returned together",
-                )
+                title = f"Missing generative feature of frame {frame} of the host."
+                got = f"features of {len(frames)} steps, links for {len(links)} frames"
+                expected = "every frame of the host linked to at least one frame of the generator"
+                fix = "pass the frames and the plan that Vega3DProcessor returned together"
+                raise InputError(title, got=got, expected=expected, fix=fix)
             weights[row, steps] += 1.0 / (len(steps) * len(group))
     return weights
-
-
-def _bad_extent(extent: Extent, expected: str) -> InputError:
-    fix = "give (top, left, bottom, right) as fractions of the picture's height and width, or leave it out"
-    return InputError(f"Invalid extent {extent} of a feature map.", got=extent, expected=expected, fix=fix)
 
 
 def _resize_area(maps: Tensor, rows: int, columns: int, extent: Extent = WHOLE) -> Tensor:

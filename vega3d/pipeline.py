@@ -26,13 +26,13 @@ from transformers import set_seed
 
 from vega3d import checkpoint
 from vega3d._utils import moved
-from vega3d.adapter import Encoding, Vega3DAdapter
+from vega3d.adapter import Vega3DAdapter
 from vega3d.backbones import Backbone, loading
 from vega3d.checkpoint.lora import load_lora
 from vega3d.checkpoint.record import with_pico
 from vega3d.config import Vega3DConfig
 from vega3d.errors import ConfigError
-from vega3d.fusion.encode import unique_names
+from vega3d.fusion.encode import Encoding, unique_names
 from vega3d.hosts.loading import Device, DType, device_of, load_host
 from vega3d.media.frame_plan import FramePlan
 from vega3d.pico import PICO

@@ -26,8 +26,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "qwen3_vl": "vega3d.hosts.qwen:Qwen3VL",
     },
     "backbones": {
-        "wan": "vega3d.backbones.wan:WanBackbone",
-        "siglip": "vega3d.backbones.siglip:SiglipBackbone",
+        "wan": "vega3d.backbones.wan.backbone:WanBackbone",
+        "siglip": "vega3d.backbones.siglip.backbone:SiglipBackbone",
     },
     "fusions": {
         "gated_residual": "vega3d.fusion.gated_residual:GatedResidual",

@@ -28,7 +28,7 @@ from experiments.miniature.sources import (
 )
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones import Backbone
-from vega3d.backbones.cost import clip_cost
+from vega3d.backbones.base import clip_cost
 from vega3d.cache.build import build
 from vega3d.cache.jobs import EncodeJob, JobPlanner
 from vega3d.config import Vega3DConfig

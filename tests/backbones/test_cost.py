@@ -17,11 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.backbones.conftest import GOLDENS, PICO, VACE_MODES, random_frames
 from vega3d import WanBackbone, WanConfig
 from vega3d.backbones.wan.config import Mode
-from vega3d.backbones.wan.flops import DitShape, VaeShape, Work, encoder_flops, wan_flops
+from vega3d.backbones.wan.flops import Work, encoder_flops, wan_flops
+from vega3d.backbones.wan.shapes import DitShape, VaeShape
 from vega3d.media.frame_plan import frame_plan
 from vega3d.pico import pico_path
 
-DIT = DitShape(channels=1536, feed_forward=8960, heads=12, layers=30)
+DIT = DitShape(12, 128, 8960, 30)
 VACE = dataclasses.replace(DIT, vace_layers=tuple(range(0, 30, 2)))
 VAE = VaeShape()
 TEXT_MODES: tuple[Mode, ...] = ("frame", "window", "joint", "clip")

@@ -18,7 +18,7 @@ from tests.backbones.conftest import GOLDEN, LAYOUTS, VACE_MODES, random_frames
 from vega3d import WanBackbone
 from vega3d.backbones.diffusion import add_noise, schedule
 from vega3d.backbones.wan import dit, vace, vae
-from vega3d.backbones.wan.vae2d import PlaneEncoder
+from vega3d.backbones.wan.vae import PlaneEncoder
 
 HIDDEN, LATENT = 3e-4, 2e-5
 Make = Callable[..., WanBackbone]

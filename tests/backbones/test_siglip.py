@@ -335,7 +335,7 @@ def test_a_missing_tensor_is_named_and_never_drawn_at_random(tmp_path: Path) -> 
 
 def test_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> None:
     edit(save_siglip(tmp_path), intermediate_size=SHAPE["intermediate_size"] + 1)
-    with pytest.raises(CheckpointError, match="do not fit the tower"):
+    with pytest.raises(CheckpointError, match="do not fit the model"):
         SiglipBackbone.from_pretrained(tmp_path)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from vega3d import registry
 from vega3d.errors import ConfigError
 from vega3d.fusion import Fused, Fusion, FusionContext, build
-from vega3d.fusion.projector import Projector
+from vega3d.fusion.base import Projector
 
 WIDTH, CHANNELS, TOKENS = 12, 6, 5
 NAMES = registry.names("fusions")

@@ -10,7 +10,7 @@ import torch
 from tests import media, processors, tiny
 from tests.adapter.conftest import SETTINGS, wrap
 from tests.processing.helpers import OURS, image, user, video
-from vega3d.backbones.wan import WanBackbone
+from vega3d.backbones.wan.backbone import WanBackbone
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 

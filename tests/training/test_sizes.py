@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vega3d.costs.parameters import empty_host, find_host, lora_parameters
+from vega3d.costs.host import empty_host, find_host, lora_parameters
 from vega3d.errors import ConfigError, DependencyError
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import qlora_settings, quantization_of, source_of

@@ -1,6 +1,5 @@
 """Frozen encoders: plain objects outside the model, each in a folder of its own."""
 
-from vega3d.backbones.base import Backbone, BackboneConfig, BackboneSpec
-from vega3d.backbones.cost import BackboneCost, Part
+from vega3d.backbones.base import Backbone, BackboneConfig, BackboneCost, BackboneSpec, Part
 
 __all__ = ["Backbone", "BackboneConfig", "BackboneCost", "BackboneSpec", "Part"]

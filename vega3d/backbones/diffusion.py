@@ -16,8 +16,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from vega3d._utils.checks import require_sigma
 from vega3d.config import Schedule
-from vega3d.errors import ConfigError, InputError
+from vega3d.errors import InputError
 
 STEPS = 1000  # timesteps of the native clock: t = 1000 sigma
 SHIFT = 5.0  # the released code's shift of its table towards noise
@@ -30,25 +31,19 @@ def schedule(sigma: float, kind: Schedule) -> tuple[float, float]:
     Raises:
         ConfigError: ``sigma`` is out of range.
     """
-    if not 0.0 <= sigma <= 1.0:  # also refuses nan
-        raise ConfigError(
-            f"Invalid sigma {sigma!r}: it is outside [0, 1].",
-            got=repr(sigma),
-            expected="a noise level of flow matching: 0 is the clean latent, 1 is pure noise",
-            fix="divide a timestep by 1000",
-        )
+    require_sigma(sigma)
     clock = round(STEPS * sigma, 6)  # 1000 * 0.29 must be 290, not 289.99999999999994
-    return (clock, sigma) if kind == "exact" else released_schedule(clock)
+    return (clock, sigma) if kind == "exact" else _released(clock)
 
 
-def released_schedule(timestep: float, shift: float = SHIFT) -> tuple[int, float]:
+def _released(timestep: float) -> tuple[int, float]:
     """Look up ``timestep`` in the released code's table: the nearest integer timestep and its sigma.
 
     The table holds 1000 noise levels, densest near pure noise, whose timesteps are truncated to integers. The
     first entry with the nearest integer gives the timestep. If an integer occurs twice, its second entry
     gives sigma. For example, 300 gives (299, 0.299923837184906).
     """
-    levels, clock = _table(float(shift))
+    levels, clock = _table()
     nearest = min(range(STEPS), key=lambda index: abs(clock[index] - timestep))
     if nearest + 1 < STEPS and clock[nearest + 1] == clock[nearest]:
         nearest += 1
@@ -57,9 +52,9 @@ def released_schedule(timestep: float, shift: float = SHIFT) -> tuple[int, float
 
 
 @cache
-def _table(shift: float) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _table() -> tuple[tuple[float, ...], tuple[int, ...]]:
     even = [_TOP * (1.0 - index / STEPS) for index in range(STEPS)]
-    levels = tuple(shift * level / (1.0 + (shift - 1.0) * level) for level in even)
+    levels = tuple(SHIFT * level / (1.0 + (SHIFT - 1.0) * level) for level in even)
     return levels, tuple(int(STEPS * level) for level in levels)
 
 
@@ -70,12 +65,9 @@ def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
         InputError: the shapes differ.
     """
     if latents.shape != noise.shape:
-        raise InputError(
-            f"Invalid shape {tuple(noise.shape)} of the noise: it differs from that of the latents.",
-            got=f"noise {tuple(noise.shape)}, latents {tuple(latents.shape)}",
-            expected="noise of the latents' shape",
-            fix="draw the noise with the latents' shape",
-        )
+        title = "Invalid shape of the noise: it differs from that of the latents."
+        got, expected, fix = tuple(noise.shape), tuple(latents.shape), "draw noise of the latents' shape"
+        raise InputError(title, got=got, expected=expected, fix=fix)
     return (1.0 - sigma) * latents + sigma * noise.to(latents)
 
 

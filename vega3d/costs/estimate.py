@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from vega3d import registry
-from vega3d.backbones.cost import BackboneCost, Part, clip_cost
+import torch
+
+from vega3d.backbones.base import BackboneCost, Part, clip_cost
 from vega3d.config import FusionConfig
-from vega3d.costs.host import HostClip, host_clip, prefill_flops, vision_flops
+from vega3d.costs import host as hosts
 from vega3d.costs.memory import training_memory
-from vega3d.costs.parameters import empty_host, find_host, host_parts, lora_parameters, new_parts
 from vega3d.costs.setup import ALL, Setup
 from vega3d.costs.stored import stored_bytes
 from vega3d.errors import ConfigError, nearest
-from vega3d.hosts import family_of
+from vega3d.fusion.base import build
+from vega3d.hosts.base import family_of
 from vega3d.media.frame_plan import frame_plan
+from vega3d.registry import BUILT_IN, resolve
 from vega3d.store.format import FeatureFormat
 
-Recipe = Literal["align", "lora", "full"]
 STAGES = (0, 1, 2, 3)
 FORMS = tuple(
     FeatureFormat(grid, precision) for grid in ("native", "pooled") for precision in ("bfloat16", "int8")
@@ -39,7 +40,7 @@ class Training:
         memory: bytes on one GPU for weights, gradients and Adam's state, by ZeRO stage.
     """
 
-    recipe: Recipe
+    recipe: str
     trained: int
     frozen: int
     memory: dict[int, int]
@@ -121,7 +122,7 @@ def estimate(setup: Setup) -> Estimate:
         ConfigError: a mode does not fit the weights, or the settings do not describe their cost.
         InputError: the host's processor refuses a picture of that size.
     """
-    host, config = empty_host(find_host(setup.host)), setup.generator()
+    host, config = hosts.empty_host(hosts.find_host(setup.host)), setup.generator()
     configs = _configs(config, setup.modes)
     clips = tuple(_clip(setup, config, host, count) for config in configs for count in setup.frames)
     first = clips[0].branch
@@ -131,12 +132,9 @@ def estimate(setup: Setup) -> Estimate:
     return Estimate(
         setup=dataclasses.replace(setup, config=config),
         tower=first.picture,
-        grid=_of_host(setup, host, 1).grid,
-        parts=(*host_parts(host), *new, *first.parts),
-        fusions={
-            name: new_parts(FusionConfig(name), first.channels, width)
-            for name in registry.BUILT_IN["fusions"]
-        },
+        grid=hosts.host_clip(host, setup, 1).grid,
+        parts=(*hosts.host_parts(host), *new, *first.parts),
+        fusions={name: new_parts(FusionConfig(name), first.channels, width) for name in BUILT_IN["fusions"]},
         training=_training(setup, host, sum(part.parameters for part in new)),
         clips=clips,
     )
@@ -150,29 +148,18 @@ def _configs(config: Any, modes: tuple[str, ...]) -> list[Any]:
     for mode in () if modes == ALL else modes:
         if mode not in fitting:
             close = nearest(mode, fitting)
-            raise ConfigError(
-                f"Invalid mode {mode!r} for {config.path}.",
-                got=f"mode {mode!r}",
-                expected=", ".join(fitting) or f"no mode: {type(config).__name__} has none",
-                fix=f"did you mean {close!r}?"
-                if close
-                else "--mode all takes those that fit, or name other weights with --wan",
-            )
+            expected = ", ".join(fitting) or f"no mode: {type(config).__name__} has none"
+            fix = f"did you mean {close!r}?" if close else "--mode all takes those that fit these weights"
+            title = f"Invalid mode {mode!r} for {config.path}."
+            raise ConfigError(title, got=mode, expected=expected, fix=fix)
     default = config.mode if config.mode in fitting else fitting[0]
     asked = fitting if modes == ALL else modes or (default,)
     return [dataclasses.replace(config, mode=mode) for mode in asked]
 
 
-def _of_host(setup: Setup, host: Any, frames: int) -> HostClip:
-    width, height = setup.size
-    return host_clip(
-        host, height, width, frames, medium=setup.medium, text=setup.text, max_pixels=setup.max_pixels
-    )
-
-
 def _clip(setup: Setup, config: Any, host: Any, frames: int) -> ClipCost:
-    plan, (width, height) = frame_plan(config, range(0, frames * APART, APART)), setup.size
-    branch, of_host = clip_cost(config, (height, width), plan, setup.device), _of_host(setup, host, frames)
+    plan, of_host = frame_plan(config, range(0, frames * APART, APART)), hosts.host_clip(host, setup, frames)
+    branch = clip_cost(config, setup.size[::-1], plan, setup.device)
     stored: dict[str, dict[str, int]] = {}
     for form in FORMS:
         stored.setdefault(form.grid, {})[form.precision] = stored_bytes(form, branch)
@@ -181,26 +168,35 @@ def _clip(setup: Setup, config: Any, host: Any, frames: int) -> ClipCost:
         frames=frames,
         tokens=of_host.visual_tokens + of_host.text,
         branch=branch,
-        vision=vision_flops(host, of_host),
-        prefill=prefill_flops(host, of_host),
+        vision=hosts.vision_flops(host, of_host),
+        prefill=hosts.prefill_flops(host, of_host),
         stored=stored,
     )
 
 
 def _training(setup: Setup, host: Any, new: int) -> tuple[Training, ...]:
-    text, vision = (part.parameters for part in host_parts(host))
-    lora = lora_parameters(host, setup.rank)
-    recipes: tuple[tuple[Recipe, int, int], ...] = (
-        ("align", new, text + vision),
-        ("lora", lora + new, text + vision),
-        ("full", text + new, vision),
-    )
+    text, vision = (part.parameters for part in hosts.host_parts(host))
+    lora = hosts.lora_parameters(host, setup.rank)
+    recipes = {
+        "align": (new, text + vision),
+        "lora": (lora + new, text + vision),
+        "full": (text + new, vision),
+    }
     return tuple(
-        Training(
-            name,
-            trained,
-            frozen,
-            {stage: training_memory(trained, frozen, stage, setup.gpus) for stage in STAGES},
-        )
-        for name, trained, frozen in recipes
+        Training(name, *counts, {stage: training_memory(*counts, stage, setup.gpus) for stage in STAGES})
+        for name, counts in recipes.items()
     )
+
+
+def new_parts(fusion: FusionConfig, channels: int, width: int) -> tuple[Part, Part]:
+    """Count projector and fusion of a method, in float32.
+
+    Args:
+        fusion: the method and its hidden width.
+        channels: C of the generator.
+        width: D of the host.
+    """
+    kind = resolve("fusions", fusion.type)
+    with torch.device("meta"):
+        projector, gate = build(kind, width, fusion.hidden, channels)
+    return Part.of("projector", projector), Part.of("fusion", gate)

@@ -1,4 +1,9 @@
-"""Cost of a clip in the host: its tokens, and the operations of its vision tower and of its prefill.
+"""The host of an estimate: its parameters, its tokens of a clip, and its operations on them.
+
+Parameters are counted on the real classes on the meta device, so nothing is allocated, and counts follow
+changes of a class. Published hosts are data (``hosts.json``, with their sources); of a folder or a hub id
+only the configuration is read. LoRA is counted on the layers in ``lora_targets`` of the host's family,
+without PEFT.
 
 Operations are counted on the host's own linear layers, two for each multiply-add, and on the lengths over
 which each layer attends. That works for every family; only windows of a vision tower are read from its
@@ -9,20 +14,96 @@ torch's own counter.
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
+import transformers
 from torch import nn
+from transformers import AutoConfig, Qwen2_5_VLConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from vega3d.costs.setup import MAX_PIXELS, Medium
-from vega3d.errors import InputError
-from vega3d.hosts import family_of
+from vega3d import registry
+from vega3d._utils import files
+from vega3d.backbones.base import Part
+from vega3d.costs.setup import Setup
+from vega3d.errors import HostError, InputError, nearest
+from vega3d.hosts.base import family_of
 
+HOSTS = Path(__file__).with_name("hosts.json")
+ROPE = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
 MIN_PIXELS = {"video": 128 * 28 * 28, "images": 4 * 28 * 28}  # defaults of the processors
+
+
+def find_host(name: str) -> Any:
+    """Find the transformers configuration of a host.
+
+    Args:
+        name: ``3b``, ``7b``, ``32b`` or ``72b`` for Qwen2.5-VL, or a folder or hub id with a config.json.
+
+    Raises:
+        HostError: there is no such host, or its configuration is missing.
+    """
+    published = files.read_json(HOSTS, "a whole file")
+    known = published["hosts"]
+    for short, shape in known.items():
+        if name.lower() in (short, shape["id"].lower()):
+            return _qwen(shape, published["vision"])
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        close = nearest(name.lower(), known)
+        got, expected = str(error).splitlines()[0], f"one of {', '.join(known)}, or a folder or hub id"
+        fix = f"did you mean {close!r}?" if close else "check the spelling; offline, name a folder"
+        raise HostError(f"Unknown host {name!r}.", got=got, expected=expected, fix=fix) from error
+
+
+def _qwen(shape: Mapping[str, Any], common: Mapping[str, Any]) -> Any:
+    text = {**shape["text"], "rope_parameters": ROPE}
+    sizes = {"intermediate_size": shape["vision_intermediate"], "out_hidden_size": text["hidden_size"]}
+    vision = {**common, **sizes}
+    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape["tied"])
+
+
+def empty_host(config: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
+    """Build a host of its own class on the meta device.
+
+    Raises:
+        HostError: no family is registered for it, or transformers has no such model.
+    """
+    try:
+        kind = transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    except KeyError:
+        title = f"Invalid host: {config.model_type!r} is not a vision-language model of transformers."
+        expected = f"one of the types {', '.join(registry.names('hosts'))}"
+        fix = "name a Qwen2-VL, Qwen2.5-VL or Qwen3-VL"
+        raise HostError(title, got=type(config).__name__, expected=expected, fix=fix) from None
+    with torch.device("meta"):
+        host = kind(config).to(dtype)
+    family_of(host)
+    return host
+
+
+def host_parts(host: Any) -> tuple[Part, Part]:
+    """Count the language model with embeddings and head, and the vision tower with its merger."""
+    whole, vision = Part.of("host", host), Part.of("vision tower", family_of(host).vision_tower(host))
+    rest = (whole.parameters - vision.parameters, whole.size - vision.size)
+    return Part("language model", *rest), vision  # embeddings and head may be one tensor
+
+
+def lora_parameters(host: Any, rank: int) -> int:
+    """Count the parameters of LoRA on the targets of the host's family: seven linear layers in each block."""
+    pattern = re.compile(family_of(host).lora_targets)
+    named = (module for name, module in host.named_modules() if pattern.fullmatch(name))
+    targets = [module for module in named if isinstance(module, nn.Linear)]
+    return sum(rank * (module.in_features + module.out_features) for module in targets)
 
 
 @dataclass(frozen=True)
@@ -54,63 +135,39 @@ class HostClip:
         return self.steps * self.grid[0] * self.grid[1]
 
 
-def host_clip(
-    host: Any,
-    height: int,
-    width: int,
-    frames: int,
-    *,
-    medium: Medium = "video",
-    text: int = 64,
-    max_pixels: int = MAX_PIXELS,
-) -> HostClip:
+def host_clip(host: Any, setup: Setup, frames: int) -> HostClip:
     """Count the patches and tokens of a clip.
 
     Args:
         host: on any device.
-        height: of a decoded frame, in pixels.
-        width: of a decoded frame, in pixels.
+        setup: sizes; one video's frames share time steps, those of so many images do not.
         frames: number of frames that the host gets.
-        medium: one video, whose frames share time steps, or so many images.
-        text: number of tokens of the prompt.
-        max_pixels: largest area of a frame after the resize of the host's processor, in pixels.
 
     Raises:
         InputError: the host's processor refuses a picture of that shape.
     """
-    vision = host.config.vision_config
-    merge = int(vision.spatial_merge_size)
-    low = min(MIN_PIXELS[medium], max_pixels)
-    sides = _resized(height, width, vision.patch_size * merge, low, max_pixels)
-    together = family_of(host).temporal_patch(host.config) if medium == "video" else 1
-    rows, columns = (side // vision.patch_size for side in sides)
-    return HostClip(-(-frames // together), rows, columns, merge, text)
-
-
-def _resized(height: int, width: int, factor: int, low: int, high: int) -> tuple[int, int]:
+    vision, (width, height) = host.config.vision_config, setup.size
+    merge, lowest = int(vision.spatial_merge_size), min(MIN_PIXELS[setup.medium], setup.max_pixels)
     try:
-        sides: tuple[int, int] = smart_resize(height, width, factor, low, high)
+        sides = smart_resize(height, width, vision.patch_size * merge, lowest, setup.max_pixels)
     except ValueError as error:
-        raise InputError(
-            f"Invalid picture of {width} x {height} pixels: the host's processor refuses its shape.",
-            got=f"{width} x {height} pixels: {error}",
-            expected="the longer side at most 200 times the shorter one",
-            fix="name the size of the decoded video, width first",
-        ) from error
-    return sides
+        title, got = f"Invalid picture of {width} x {height} pixels.", f"refused by the host: {error}"
+        expected = "the longer side at most 200 times the shorter one"
+        fix = "name the size of the decoded video, width first"
+        raise InputError(title, got=got, expected=expected, fix=fix) from error
+    together = family_of(host).temporal_patch(host.config) if setup.medium == "video" else 1
+    rows, columns = (side // vision.patch_size for side in sides)
+    return HostClip(-(-frames // together), rows, columns, merge, setup.text)
 
 
 def vision_flops(host: Any, clip: HostClip) -> float:
     """Operations of the vision tower with its merger on one clip."""
     tower: Any = family_of(host).vision_tower(host)
-    patches = clip.steps * clip.rows * clip.columns
+    patches, vision = clip.steps * clip.rows * clip.columns, host.config.vision_config
     total = 2.0 * patches * _weights(tower.patch_embed)
-    vision = host.config.vision_config
-    windowed = set(range(len(tower.blocks))) - set(
-        getattr(vision, "fullatt_block_indexes", range(len(tower.blocks)))
-    )
+    whole = getattr(vision, "fullatt_block_indexes", range(len(tower.blocks)))
     for number, block in enumerate(tower.blocks):
-        attended = _window_pairs(vision, clip) if number in windowed else (clip.rows * clip.columns) ** 2
+        attended = (clip.rows * clip.columns) ** 2 if number in whole else _window_pairs(vision, clip)
         total += 2.0 * patches * _weights(block) + 4.0 * clip.steps * attended * block.attn.proj.in_features
     mergers = [child for name, child in tower.named_children() if "merger" in name]
     return float(total + 2.0 * clip.visual_tokens * sum(map(_weights, mergers)))
@@ -119,12 +176,8 @@ def vision_flops(host: Any, clip: HostClip) -> float:
 def _window_pairs(vision: Any, clip: HostClip) -> int:
     """Number of pairs of patches of one step that attend to each other within windows."""
     side = vision.window_size // vision.spatial_merge_size // vision.patch_size  # in tokens
-    heights, widths = (_tiles(tokens, side) for tokens in clip.grid)
+    heights, widths = ([min(side, n - first) for first in range(0, n, side)] for n in clip.grid)
     return sum((clip.merge**2 * high * wide) ** 2 for high, wide in itertools.product(heights, widths))
-
-
-def _tiles(length: int, side: int) -> list[int]:
-    return [min(side, length - first) for first in range(0, length, side)]
 
 
 def prefill_flops(host: Any, clip: HostClip) -> float:

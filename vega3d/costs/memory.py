@@ -1,12 +1,18 @@
 """Memory of a training run: weights, gradients and optimizer, and activations of the host.
 
+``peak_bytes`` measures that of a real run, for comparison.
+
 The arithmetic of mixed precision with Adam (ZeRO, arXiv 1910.02054, section 3): 16 bytes for each trained
 parameter, 2 for each frozen one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
 
 LAYER, LOGIT = 34, 12  # bytes of activations: a channel of a layer, a logit with its copy and gradients
 
@@ -43,3 +49,17 @@ def activation_memory(host: Any, tokens: int, *, recompute: bool) -> int:
     layers, wide = text.num_hidden_layers, text.hidden_size
     channel_bytes = layers * 2 + LAYER if recompute else layers * LAYER
     return int(tokens * (channel_bytes * wide + LOGIT * text.vocab_size))
+
+
+def peak_bytes(run: Callable[[], Any]) -> int:
+    """Measure the peak of ``run`` on the CPU by torch's profiler, in bytes above those at the start.
+
+    It counts the allocations of torch's own allocator, temporary tensors of kernels included, and not those
+    that a library makes itself.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        run()
+    events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    live = accumulate((event.nbytes() for event in events), initial=0)
+    return int(max(live))

@@ -5,15 +5,15 @@ Settings of the generator may be given as text (``noise_samples=4``), as on the 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from vega3d import registry
-from vega3d.backbones.cost import Device
+from vega3d._utils import checks
+from vega3d.backbones.base import Device
 from vega3d.config import FusionConfig, Vega3DConfig
-from vega3d.errors import ConfigError, unknown_choice
+from vega3d.errors import ConfigError
 from vega3d.settings import with_overrides
 
 Medium = Literal["video", "images"]
@@ -49,9 +49,7 @@ class Setup:
     wan: str = "t2v-1.3b"
     frames: tuple[int, ...] = (8, 16, 32)
     modes: tuple[str, ...] = ()
-    config: Any = field(
-        default_factory=lambda: dataclasses.replace(Vega3DConfig().backbone, dtype="bfloat16")
-    )
+    config: Any = field(default_factory=lambda: replace(Vega3DConfig().backbone, dtype="bfloat16"))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     size: tuple[int, int] = (640, 480)
     medium: Medium = "video"
@@ -62,22 +60,12 @@ class Setup:
     device: Device = "cuda"
 
     def __post_init__(self) -> None:
-        for name, choices in (("medium", Medium), ("device", Device)):
-            if getattr(self, name) not in get_args(choices):
-                raise unknown_choice(name, getattr(self, name), get_args(choices))
-        for name in ("frames", "size", "text", "max_pixels", "rank", "gpus"):
-            value = getattr(self, name)
-            if min(value if isinstance(value, tuple) else (value,), default=0) < 1:
-                raise ConfigError(
-                    f"Invalid {name} {value}: it is not positive.",
-                    got=value,
-                    expected="1 or more",
-                    fix="leave it out",
-                )
+        checks.require_choices(self)
+        checks.require_at_least(self, 1, "frames", "size", "text", "max_pixels", "rank", "gpus")
 
     def generator(self) -> Any:
         """Settings of the generator, with the path of the weights filled in."""
-        return dataclasses.replace(self.config, path=self.config.path or self.wan)
+        return replace(self.config, path=self.config.path or self.wan)
 
 
 def with_settings(config: Any, settings: Iterable[str]) -> Any:
@@ -103,10 +91,6 @@ def size_of(text: str) -> tuple[int, int]:
     """
     width, times, height = text.lower().partition("x")
     if not (times and width.isdecimal() and height.isdecimal()):
-        raise ConfigError(
-            f"Invalid picture size {text!r}.",
-            got=text,
-            expected="width and height in pixels, for example 640x480",
-            fix="--picture-size 640x480",
-        )
+        expected, fix = "width and height in pixels", "for example 640x480"
+        raise ConfigError(f"Invalid picture size {text!r}.", got=text, expected=expected, fix=fix)
     return int(width), int(height)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from vega3d.backbones.cost import BackboneCost, clip_cost
+from vega3d.backbones.base import BackboneCost, clip_cost
 from vega3d.cache.jobs import EncodeJob
 from vega3d.store import FeatureFormat
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vega3d.backbones.cost import Part
-from vega3d.costs.estimate import ClipCost, Estimate
+from vega3d.backbones.base import Part
+from vega3d.costs.estimate import Estimate
 
 GIB, MIB, TERA = 2**30, 2**20, 1e12
 RECIPES = {
@@ -32,29 +32,23 @@ def _head(costs: Estimate) -> list[str]:
 
 
 def _parts(costs: Estimate) -> list[str]:
-    rows = [_part(part) for part in costs.parts]
-    rows.append(
-        _part(Part("all", *(sum(getattr(p, k) for p in costs.parts) for k in ("parameters", "size"))))
-    )
-    lines = table(("part", "parameters", "as it runs, GiB", "float32", "bfloat16"), rows)
-    fusions = [
-        (name, count(projector.parameters), count(gate.parameters))
-        for name, (projector, gate) in costs.fusions.items()
-    ]
+    whole = Part("all", sum(p.parameters for p in costs.parts), sum(p.size for p in costs.parts))
+    head = ("part", "parameters", "as it runs, GiB", "float32", "bfloat16")
+    lines = table(head, [_part(part) for part in (*costs.parts, whole)])
+    fusions = [(name, *(count(part.parameters) for part in parts)) for name, parts in costs.fusions.items()]
     return [*lines, "", *table(("fusion", "projector", "gate and norms"), fusions)]
 
 
 def _part(part: Part) -> tuple[str, ...]:
     sizes = (part.size, 4 * part.parameters, 2 * part.parameters)
-    return (part.name, count(part.parameters), *(f"{size / GIB:.2f}" for size in sizes))
+    return (part.name, count(part.parameters), *scaled(sizes, GIB))
 
 
 def _training(costs: Estimate) -> list[str]:
     rows = []
     for training in costs.training:
         name = f"{training.recipe}: {RECIPES[training.recipe].format(rank=costs.setup.rank)}"
-        sizes = (f"{size / GIB:.1f}" for size in training.memory.values())
-        rows.append((name, count(training.trained), *sizes))
+        rows.append((name, count(training.trained), *scaled(training.memory.values(), GIB, 1)))
     stages = [f"ZeRO-{stage}" for stage in costs.training[0].memory]
     return [
         *table(("training", "trained", *stages), rows),
@@ -67,32 +61,24 @@ def _training(costs: Estimate) -> list[str]:
 def _clips(costs: Estimate) -> list[str]:
     parts = tuple(costs.clips[0].branch.flops)
     head = ("TFLOP a clip", "frames", "encoded", "generator", *parts, "host: vision", "tokens", "prefill")
-    rows = [
-        (
-            clip.mode,
-            str(clip.frames),
-            str(clip.branch.encoded),
-            *(f"{flops / TERA:.1f}" for flops in (clip.branch.total, *clip.branch.flops.values())),
-            f"{clip.vision / TERA:.1f}",
-            str(clip.tokens),
-            f"{clip.prefill / TERA:.1f}",
-            f"{clip.share:.2f}",
-        )
-        for clip in costs.clips
-    ]
+    rows = []
+    for clip in costs.clips:
+        flops = (clip.branch.total, *clip.branch.flops.values(), clip.vision, clip.prefill)
+        *before, prefill = scaled(flops, TERA, 1)
+        counts = (str(clip.frames), str(clip.branch.encoded))
+        rows.append((clip.mode, *counts, *before, str(clip.tokens), prefill, f"{clip.share:.2f}"))
     return table((*head, "generator / host"), rows)
 
 
 def _memory(costs: Estimate) -> list[str]:
-    def cells(clip: ClipCost) -> tuple[str, ...]:
-        cost = clip.branch
-        sizes = (cost.weights, *cost.moments.values(), cost.peak)
-        return (clip.mode, str(clip.frames), *(f"{size / GIB:.2f}" for size in sizes))
-
+    rows = []
+    for clip in costs.clips:
+        sizes = (clip.branch.weights, *clip.branch.moments.values(), clip.branch.peak)
+        rows.append((clip.mode, str(clip.frames), *scaled(sizes, GIB)))
     head = ("generator's memory, GiB", "frames", "weights", *costs.clips[0].branch.moments, "peak")
     batch = getattr(costs.setup.config, "micro_batch", None) or "the device's own"
     return [
-        *table(head, map(cells, costs.clips)),
+        *table(head, rows),
         f"On {costs.setup.device}, micro-batch {batch}. The peak is the weights and the largest of the other "
         "moments.",
         "Not in it: a GPU's context and its libraries' scratch space.",
@@ -102,14 +88,10 @@ def _memory(costs: Estimate) -> list[str]:
 def _stored(costs: Estimate) -> list[str]:
     first = costs.clips[0].stored
     head = [f"{grid}, {precision}" for grid, sizes in first.items() for precision in sizes]
-    rows = [
-        (
-            clip.mode,
-            str(clip.frames),
-            *(f"{size / MIB:.2f}" for sizes in clip.stored.values() for size in sizes.values()),
-        )
-        for clip in costs.clips
-    ]
+    rows = []
+    for clip in costs.clips:
+        sizes = [size for grid in clip.stored.values() for size in grid.values()]
+        rows.append((clip.mode, str(clip.frames), *scaled(sizes, MIB)))
     return table(("stored features, MiB a clip", "frames", *head), rows)
 
 
@@ -121,14 +103,17 @@ def count(number: int) -> str:
     return str(number)
 
 
+def scaled(sizes: Iterable[float], unit: float, digits: int = 2) -> list[str]:
+    """Format sizes in a unit."""
+    return [f"{size / unit:.{digits}f}" for size in sizes]
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Format a table whose first column is text and whose other columns are numbers."""
     cells = [tuple(head), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
+    lines = []
+    for first, *numbers in cells:
+        aligned = (cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))
+        lines.append("  ".join([first.ljust(widths[0]), *aligned]).rstrip())
     return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first, *others = zip(line, widths, strict=True)
-    return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]

@@ -74,7 +74,7 @@ def attention() -> Iterator[Check]:
     """Kernels of torch's own attention and back ends of diffusers, each by running it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     yield Check("torch's attention", f"{', '.join(kernels(device)) or 'none'} (on {device})")
-    from vega3d.backbones.wan.attention import working_backends
+    from vega3d.backbones.wan.dit import working_backends
 
     usable = ", ".join(working_backends(device))
     yield Check("WanConfig(attention=...)", f"{usable} (on {device}); the default is native")

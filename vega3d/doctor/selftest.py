@@ -24,7 +24,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
-from vega3d.backbones.wan import WanBackbone
+from vega3d.backbones.wan.backbone import WanBackbone
 from vega3d.backbones.wan.config import WanConfig
 from vega3d.config import Vega3DConfig
 from vega3d.doctor import Check

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from vega3d.backbones import Backbone
 from vega3d.errors import BackboneError, InputError, StoreError
-from vega3d.fusion import Fusion, FusionContext
-from vega3d.fusion.projector import Projector
+from vega3d.fusion.base import Fusion, FusionContext, Projector
 from vega3d.fusion.stats import FusionReport, report
 from vega3d.grid import FeatureMap, Links, TokenGrid, resample
-from vega3d.hosts import Modality
+from vega3d.hosts.base import Modality
 from vega3d.inputs.clip import Clip
-from vega3d.store.lookup import CacheHit, CacheMiss
+from vega3d.store.lookup import CacheHit, CacheLookup, CacheMiss
 
 
 @dataclass(frozen=True)
@@ -90,67 +89,52 @@ def generator_maps(backbone: Backbone | None, clips: Sequence[Clip]) -> list[Fea
     """
     for clip in clips:
         if clip.cached and backbone is not None and clip.cached.fingerprint != backbone.fingerprint():
-            raise _another_generator(backbone, clip.cached)
+            title = f"Invalid store {clip.cached.store}: its features come from another generator."
+            expected = f"fingerprint {backbone.fingerprint()[:12]} of the loaded {backbone.spec.name}"
+            got = f"fingerprint {clip.cached.fingerprint[:12]} in the store"
+            fix = "load the generator that the store was built with, or leave the store out"
+            raise StoreError(title, got=got, expected=expected, fix=fix)
     missing = [clip for clip in clips if not isinstance(clip.cached, CacheHit)]
-    computed: Iterator[FeatureMap] = iter(())
-    if missing:
-        if backbone is None:
-            raise _cannot_compute(missing[0].cached)
-        computed = iter(backbone([clip.frames for clip in missing], [clip.plan for clip in missing]))
-    return [
-        clip.cached.feature_map if isinstance(clip.cached, CacheHit) else _as_stored(next(computed), clip)
-        for clip in clips
-    ]
+    computed: list[FeatureMap] = []
+    if missing and backbone is not None:
+        computed = backbone([clip.frames for clip in missing], [clip.plan for clip in missing])
+    elif missing:
+        raise _cannot_compute(missing[0].cached)
+    following = iter(computed)
+    return [_feature_map(clip.cached, following) for clip in clips]
 
 
-def _as_stored(feature_map: FeatureMap, clip: Clip) -> FeatureMap:
-    return clip.cached.format.cast(feature_map) if isinstance(clip.cached, CacheMiss) else feature_map
+def _feature_map(cached: CacheLookup, computed: Iterator[FeatureMap]) -> FeatureMap:
+    if isinstance(cached, CacheHit):
+        return cached.feature_map
+    return next(computed) if cached is None else cached.format.cast(next(computed))
 
 
-def _another_generator(backbone: Backbone, cached: CacheHit | CacheMiss) -> StoreError:
-    return StoreError(
-        f"Invalid store {cached.store}: its features come from another generator than the loaded one.",
-        got=f"fingerprint {cached.fingerprint[:12]} in the store",
-        expected=f"fingerprint {backbone.fingerprint()[:12]} of the loaded {backbone.spec.name}",
-        fix="load the generator that the store was built with, build another store, or leave the store out",
-    )
-
-
-def _cannot_compute(cached: CacheHit | CacheMiss | None) -> BackboneError:
+def _cannot_compute(cached: CacheLookup) -> BackboneError:
     if not isinstance(cached, CacheMiss):
-        return BackboneError(
-            "Missing backbone: the batch has images or videos to encode.",
-            got="backbone=None, and no stored features",
-            expected="a loaded backbone, or a processor with a store that holds the features",
-            fix="adapter.backbone = WanBackbone.from_pretrained(path, config=...), "
-            "or give the processor a store",
-        )
-    return BackboneError(
-        f"Missing features of {cached.source} in the store, and no backbone to compute them.",
-        got=f"no {cached.key.digest} (frames {list(cached.key.frames)}) in {cached.store}",
-        expected="features of every medium in the store, or a loaded backbone",
-        fix=f"vega3d cache build {cached.store} --media {cached.source}",
-    )
+        title, got = "Missing backbone: the batch has images or videos to encode.", "backbone=None, no store"
+        expected = "a loaded backbone, or a processor with a store that holds the features"
+        fix = "adapter.backbone = WanBackbone.from_pretrained(path, config=...), or use a store"
+        return BackboneError(title, got=got, expected=expected, fix=fix)
+    title = f"Missing features of {cached.source} in the store, and no backbone to compute them."
+    got = f"no {cached.key.digest} (frames {list(cached.key.frames)}) in {cached.store}"
+    fix = f"vega3d cache build {cached.store} --media {cached.source}"
+    return BackboneError(title, got=got, expected="its features stored, or a loaded backbone", fix=fix)
 
 
 def stream_maps(stream: Backbone, clips: Sequence[Clip]) -> list[FeatureMap]:
     """Feature maps of a further stream, from the frames linked to the host's, without those in between."""
     linked = [sorted({index for link in clip.plan.host_to_generator for index in link}) for clip in clips]
     if not all(len(clip.frames) for clip in clips):
-        raise InputError(
-            "Missing frames of a further stream.",
-            got="the generator's stored features without frames",
-            expected="frames, because features of further streams are not stored",
-            fix="give the processor the adapter's config, which has semantic_streams",
-        )
+        expected = "frames, because features of further streams are not stored"
+        fix = "give the processor the adapter's config, which has semantic_streams"
+        raise InputError("Missing frames of a stream.", got="stored features", expected=expected, fix=fix)
     maps = stream([clip.frames[positions] for clip, positions in zip(clips, linked, strict=True)])
-    return [
-        replace(
-            feature_map,
-            frames=tuple(tuple(positions[index] for index in step) for step in feature_map.frames),
-        )
-        for feature_map, positions in zip(maps, linked, strict=True)
-    ]
+    renumbered = []
+    for feature_map, positions in zip(maps, linked, strict=True):
+        steps = tuple(tuple(positions[index] for index in step) for step in feature_map.frames)
+        renumbered.append(replace(feature_map, frames=steps))
+    return renumbered
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -158,16 +142,6 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         name if name not in names[:index] else f"{name}_{1 + names[:index].count(name)}"
         for index, name in enumerate(names)
-    )
-
-
-def no_streams(expected: int, got: int) -> BackboneError:
-    """Error for a batch with images or videos when encoders of semantic streams are not loaded."""
-    return BackboneError(
-        "Missing encoders of semantic streams: the batch has images or videos to encode.",
-        got=f"{got} streams",
-        expected=f"{expected} loaded streams, as in config.semantic_streams",
-        fix="adapter.streams = load_streams(adapter.vega3d_config), from vega3d.adapter",
     )
 
 
@@ -188,7 +162,7 @@ def fuse_items(
         projector: of the generator.
         fusion: with the projectors of the further streams.
         cells: patches on one side of a token that the projectors take separately.
-        names: of the generator and of the further streams.
+        names: of the generator and of the further streams; repeated ones are numbered.
 
     Returns:
         For each item its (n_tokens, D) fused tokens and its report.
@@ -205,9 +179,8 @@ def fuse_items(
     wide = semantic.to(next(fusion.parameters()).dtype)
     with torch.autocast(semantic.device.type, enabled=False):
         fused = fusion(wide, projector(features), FusionContext(lengths, tuple(extra)))
-    return list(fused.tokens.to(semantic.dtype).split(lengths)), report(
-        [(item.modality, item.grid) for item in items], wide, fused, names
-    )
+    reports = report([(item.modality, item.grid) for item in items], wide, fused, unique_names(names))
+    return list(fused.tokens.to(semantic.dtype).split(lengths)), reports
 
 
 def zero_term(

@@ -12,8 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vega3d.fusion import Fused, Fusion, FusionContext, total, weighted
-from vega3d.fusion.projector import Projector
+from vega3d.fusion.base import Fused, Fusion, FusionContext, Projector, total, weighted
 
 
 class GatedResidual(Fusion):

@@ -14,8 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vega3d.fusion import Fused, Fusion, FusionContext, total, weighted
-from vega3d.fusion.projector import Projector
+from vega3d.fusion.base import Fused, Fusion, FusionContext, Projector, total, weighted
 
 
 class Paper(Fusion):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from vega3d.errors import ConfigError
-from vega3d.fusion import Fused
+from vega3d.fusion.base import Fused
 from vega3d.grid import TokenGrid
-from vega3d.hosts import Modality
+from vega3d.hosts.base import Modality
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,11 @@ def report(
         weights = list(fused.weights.detach()[:, 1:].unbind(dim=-1))  # K of (n,)
         parts = [term.norm(dim=-1) / size for term in fused.terms]
     if not len(names) == len(weights) == len(parts):
-        raise ConfigError(
-            "Invalid result of the fusion: it does not report all streams.",
-            got=f"{len(weights)} weights and {len(parts)} terms a token",
-            expected=f"one for each of {', '.join(names)}",
-            fix="return Fused(tokens, gate, weights, terms), or leave semantic_streams empty",
-        )
+        title = "Invalid result of the fusion: it does not report all streams."
+        got = f"{len(weights)} weights and {len(parts)} terms a token"
+        expected = f"one for each of {', '.join(names)}"
+        fix = "return Fused(tokens, gate, weights, terms), or leave semantic_streams empty"
+        raise ConfigError(title, got=got, expected=expected, fix=fix)
     sizes = [grid.n_tokens for _, grid in items]
     columns = torch.split(torch.stack([gate, change, *weights, *parts]), sizes, dim=1)
     return tuple(_of_item(*item, rows, names) for item, rows in zip(items, columns, strict=True))

@@ -95,18 +95,23 @@ def family_of(host: Any) -> HostFamily:
     Raises:
         HostError: no family is registered for it, it is a PeftModel, or it does not take pre-encoded media.
     """
-    host = getattr(host, "_orig_mod", host)
-    _refuse_peft(host)
+    if hasattr(host, "get_base_model") and hasattr(host, "peft_config"):
+        title = "Invalid host: a PeftModel, whose LoRA weights would be neither saved nor loaded again."
+        fix = "get_peft_model(adapter, ...) after wrapping; trained LoRA: host.load_adapter(folder) before it"
+        raise HostError(title, got=type(host).__name__, expected="the model itself", fix=fix)
     model_type = getattr(getattr(host, "config", None), "model_type", type(host).__name__)
     known = registry.names("hosts")
     if model_type not in known:
-        raise HostError(
-            f"Unknown host: no family is registered for model type {model_type!r}.",
-            got=f"{type(host).__name__} with model_type {model_type!r}",
-            expected="a model of one of the types " + ", ".join(known),
-            fix="wrap one of these, or register a family under the entry-point group 'vega3d.hosts'",
-        )
-    _require_encoded_media(host)
+        title = f"Unknown host: no family is registered for model type {model_type!r}."
+        expected = f"a model of one of the types {', '.join(known)}"
+        fix = "wrap one of these, or register a family under the entry-point group 'vega3d.hosts'"
+        raise HostError(title, got=type(host).__name__, expected=expected, fix=fix)
+    if "mm_encoder_outputs" not in inspect.signature(host.forward).parameters:
+        title = f"Invalid host {type(host).__name__}: its forward does not take mm_encoder_outputs."
+        expected = f"a class of transformers >= {NEEDED_TRANSFORMERS} that takes pre-encoded media"
+        got = f"transformers {transformers.__version__}"
+        fix = f"pip install 'transformers>={NEEDED_TRANSFORMERS}' and load the host with its own class"
+        raise HostError(title, got=got, expected=expected, fix=fix)
     family: HostFamily = registry.resolve("hosts", model_type)()
     return family
 
@@ -127,29 +132,8 @@ def unwrapped(host: nn.Module) -> nn.Module:
     inner = getattr(host, "_orig_mod", None)
     if not isinstance(inner, nn.Module):
         return host
-    warnings.warn(
-        "The host is unwrapped from torch.compile(host). Use host.compile(), which compiles it in place.",
-        stacklevel=3,
+    message = (
+        "The host is unwrapped from torch.compile(host). Use host.compile(), which compiles it in place."
     )
+    warnings.warn(message, stacklevel=3)
     return inner
-
-
-def _refuse_peft(host: Any) -> None:
-    if hasattr(host, "get_base_model") and hasattr(host, "peft_config"):
-        raise HostError(
-            "Invalid host: a PeftModel, whose LoRA weights would be neither saved nor loaded again.",
-            got=f"{type(host).__name__} of {type(host.get_base_model()).__name__}",
-            expected="the model itself",
-            fix="for new LoRA, wrap the host first, then get_peft_model(adapter, ...); for trained LoRA, "
-            "host.load_adapter(folder) before wrapping, or wrap peft_model.merge_and_unload()",
-        )
-
-
-def _require_encoded_media(host: Any) -> None:
-    if "mm_encoder_outputs" not in inspect.signature(host.forward).parameters:
-        raise HostError(
-            f"Invalid host {type(host).__name__}: its forward does not take mm_encoder_outputs.",
-            got=f"transformers {transformers.__version__}",
-            expected=f"a model class of transformers >= {NEEDED_TRANSFORMERS} that takes pre-encoded media",
-            fix=f"pip install 'transformers>={NEEDED_TRANSFORMERS}' and load the host with its own class",
-        )

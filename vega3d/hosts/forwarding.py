@@ -12,25 +12,34 @@ import torch
 from torch import nn
 
 
+class Forwarded:
+    """Attribute or method of the host, under the same name."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: HostSurface | None, owner: type) -> Any:
+        return self if instance is None else getattr(instance.host, self.name)
+
+
 class HostSurface(nn.Module):
     """Forward the host's public surface; a subclass sets ``self.host``."""
 
     host: Any
 
-    @property
-    def config(self) -> Any:
-        """The host's configuration; that of the adapter is ``vega3d_config``."""
-        return self.host.config
-
-    @property
-    def generation_config(self) -> Any:
-        """The host's generation settings."""
-        return self.host.generation_config
-
-    @property
-    def name_or_path(self) -> str:
-        """Hub id or folder of the host."""
-        return str(self.host.name_or_path)
+    config = Forwarded("The host's configuration; that of the adapter is ``vega3d_config``.")
+    generation_config = Forwarded("The host's generation settings.")
+    name_or_path = Forwarded("Hub id or folder of the host.")
+    dtype = Forwarded("Precision of the host; projector and fusion keep their own.")
+    main_input_name = Forwarded("Name of the host's main input.")
+    base_model_prefix = Forwarded("Attribute of the host that holds its model without the head.")
+    get_input_embeddings = Forwarded("The host's token embeddings.")
+    get_output_embeddings = Forwarded("The host's output head.")
+    enable_input_require_grads = Forwarded("Let gradients pass the embeddings; for reentrant checkpointing.")
+    prepare_inputs_for_generation = Forwarded("Call the host's ``prepare_inputs_for_generation``.")
 
     @property
     def device(self) -> torch.device:
@@ -39,25 +48,9 @@ class HostSurface(nn.Module):
         return device if device.type != "meta" else _execution_device(self.host) or device
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the host; projector and fusion keep their own."""
-        dtype: torch.dtype = self.host.dtype
-        return dtype
-
-    @property
     def accepts_loss_kwargs(self) -> bool:
         """True if the host's loss takes ``num_items_in_batch``."""
         return bool(getattr(self.host, "accepts_loss_kwargs", True))
-
-    @property
-    def main_input_name(self) -> str:
-        """Name of the host's main input."""
-        return str(self.host.main_input_name)
-
-    @property
-    def base_model_prefix(self) -> str:
-        """Attribute of the host that holds its model without the head."""
-        return str(self.host.base_model_prefix)
 
     @property
     def is_gradient_checkpointing(self) -> bool:
@@ -66,31 +59,19 @@ class HostSurface(nn.Module):
 
     is_activation_checkpointing = is_gradient_checkpointing
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The host's token embeddings."""
-        module: nn.Module = self.host.get_input_embeddings()
-        return module
-
-    def get_output_embeddings(self) -> nn.Module:
-        """The host's output head."""
-        module: nn.Module = self.host.get_output_embeddings()
-        return module
-
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
         """Recompute the host's activations; projector and fusion are too small to be worth it."""
-        if hasattr(self.host, "activation_checkpointing_enable"):
-            self.host.activation_checkpointing_enable(activation_checkpointing_kwargs, **options)
-        else:  # before transformers 5.23
-            self.host.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
+        before = "gradient_checkpointing_enable"  # its name before transformers 5.23
+        enable = getattr(self.host, "activation_checkpointing_enable", None) or getattr(self.host, before)
+        enable(activation_checkpointing_kwargs, **options)
 
     def activation_checkpointing_disable(self) -> None:
         """Undo ``activation_checkpointing_enable``."""
-        if hasattr(self.host, "activation_checkpointing_disable"):
-            self.host.activation_checkpointing_disable()
-        else:
-            self.host.gradient_checkpointing_disable()
+        before = "gradient_checkpointing_disable"
+        disable = getattr(self.host, "activation_checkpointing_disable", None) or getattr(self.host, before)
+        disable()
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
@@ -98,23 +79,12 @@ class HostSurface(nn.Module):
         """The older name of ``activation_checkpointing_enable``; PEFT calls it."""
         self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
-    def gradient_checkpointing_disable(self) -> None:
-        """The older name of ``activation_checkpointing_disable``."""
-        self.activation_checkpointing_disable()
-
-    def enable_input_require_grads(self) -> None:
-        """Let gradients pass the host's embeddings, as reentrant checkpointing needs."""
-        self.host.enable_input_require_grads()
+    gradient_checkpointing_disable = activation_checkpointing_disable
 
     def add_model_tags(self, tags: list[str] | str) -> None:
         """Add tags for a model card, as TRL does; the host's own card is not changed."""
         present = self.__dict__.setdefault("model_tags", [])
         present += [tag for tag in ([tags] if isinstance(tags, str) else tags) if tag not in present]
-
-    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Call the host's ``prepare_inputs_for_generation``."""
-        inputs: dict[str, Any] = self.host.prepare_inputs_for_generation(*args, **kwargs)
-        return inputs
 
 
 def _execution_device(host: nn.Module) -> torch.device | None:

@@ -26,8 +26,8 @@ RENAMED = {"past_key_values": "cache", "cache": "past_key_values"}
 
 def forward_keywords(host: Any) -> set[str]:
     """Names that the host's ``forward`` reads, or passes to the modules below it and to its loss."""
-    names = _names(host.forward)
-    if not _passes_on(host.forward):
+    names, parameters = _names(host.forward), inspect.signature(host.forward).parameters.values()
+    if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return names
     names |= set(TransformersKwargs.__annotations__) | BY_DECORATORS | COMPUTED
     return names.union(*map(_names, _below(host)))
@@ -54,18 +54,12 @@ def reject_unknown(call: str, given: Mapping[str, Any], accepted: Iterable[str])
     accepted = set(accepted)
     unknown = [name for name in given if name not in accepted]
     if unknown:
-        close = None if unknown[0] in COMPUTED else _nearest(unknown[0], accepted)
-        raise UnknownKeywordError(
-            f"Unknown keyword argument {unknown[0]!r} of {call}().",
-            got=", ".join(unknown),
-            expected="an argument of this call or of the host's own",
-            fix=f"did you mean {close!r}?" if close else "remove it",
-        )
-
-
-def _nearest(name: str, accepted: set[str]) -> str | None:
-    renamed = RENAMED.get(name)
-    return renamed if renamed in accepted else nearest(name, accepted)
+        renamed = RENAMED.get(unknown[0])
+        close = renamed if renamed in accepted else nearest(unknown[0], accepted)
+        fix = f"did you mean {close!r}?" if close and unknown[0] not in COMPUTED else "remove it"
+        title, got = f"Unknown keyword argument {unknown[0]!r} of {call}().", ", ".join(unknown)
+        expected = "an argument of this call or of the host's own"
+        raise UnknownKeywordError(title, got=got, expected=expected, fix=fix)
 
 
 def _below(host: Any) -> Iterator[Callable[..., Any]]:
@@ -95,8 +89,3 @@ def _older_names(function: Any) -> Iterator[str]:
             old_name = inspect.getclosurevars(function).nonlocals.get("old_name")
             yield from [old_name] if isinstance(old_name, str) else []
         function = getattr(function, "__wrapped__", None)
-
-
-def _passes_on(function: Any) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)

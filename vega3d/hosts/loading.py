@@ -37,12 +37,8 @@ def load_host(
         HostError: the host cannot be loaded.
     """
     if not host.path:
-        raise ConfigError(
-            "Missing host: host.path is empty.",
-            got="host.path is empty, as for a host built in memory",
-            expected="a folder or a hub id",
-            fix="load the host and pass it as host=...",
-        )
+        got, fix = "no path, as of a host built in memory", "load the host and pass it as host=..."
+        raise ConfigError("Missing host.path.", got=got, expected="a folder or a hub id", fix=fix)
     options = {"attn_implementation": attention, "quantization_config": quantization}
     try:
         settings, _ = PretrainedConfig.get_config_dict(host.path, revision=host.revision)
@@ -51,16 +47,15 @@ def load_host(
         model: nn.Module = AutoModelForImageTextToText.from_pretrained(
             host.path,
             revision=host.revision,
-            dtype=dtype if isinstance(dtype, torch.dtype) or dtype == "auto" else getattr(torch, dtype),
+            dtype=dtype,
             **{name: value for name, value in options.items() if value is not None},
         )
     except (OSError, ImportError, ValueError) as error:
-        raise HostError(
-            f"Cannot load the host {host.path!r}.",
-            got=(str(error).splitlines() or [type(error).__name__])[0],
-            expected="a folder or hub id of a Qwen-VL, and an attention that is installed",
-            fix="check the spelling and the attention; offline, download it first and pass the folder",
-        ) from error
+        title = f"Cannot load the host {host.path!r}."
+        got = (str(error).splitlines() or [type(error).__name__])[0]
+        expected = "a folder or hub id of a Qwen-VL, and an attention that is installed"
+        fix = "check the spelling and the attention; offline, download it first and pass the folder"
+        raise HostError(title, got=got, expected=expected, fix=fix) from error
     return model
 
 

@@ -61,12 +61,10 @@ class QwenVL(HostFamily):
         for (steps, rows, columns), count in zip(grid_thw.tolist(), frames, strict=True):
             groups = _groups(count, 1 if modality == "image" else patch)
             if len(groups) != steps:
-                raise InputError(
-                    f"Invalid {modality}: {count} generator frames but {steps} host time steps.",
-                    got=f"{count} frames, {steps} time steps of {patch} frames",
-                    expected=f"between {(steps - 1) * patch + 1} and {steps * patch} frames",
-                    fix="pass both sides as Vega3DProcessor returned them",
-                )
+                title = f"Invalid {modality}: {count} generator frames but {steps} host time steps."
+                expected = f"between {(steps - 1) * patch + 1} and {steps * patch} frames"
+                fix = "pass both sides as Vega3DProcessor returned them"
+                raise InputError(title, got=f"{count} frames", expected=expected, fix=fix)
             grids.append(TokenGrid(groups, rows // merge, columns // merge, cells=merge))
         return grids
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from vega3d.backbones import BackboneCost, BackboneSpec
-from vega3d.backbones.cost import as_plan
+from vega3d.backbones.base import as_plan
 from vega3d.grid import FeatureMap, resize_area
 from vega3d.media.frame_plan import FramePlan
 

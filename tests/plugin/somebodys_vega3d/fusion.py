@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vega3d.fusion import Fused, Fusion, FusionContext
-from vega3d.fusion.projector import Projector
+from vega3d.fusion.base import Projector
 
 
 class Add(Fusion):

@@ -3,44 +3,39 @@
 Each whole frame is stretched to the square that the tower was trained on, as in the checkpoint's own
 preprocessing. Positions in a map are fractions of the picture, so the aspect need not be kept. Frames run in
 micro-batches of one fixed size, the last one padded, so that a feature depends on its frame and the settings
-alone. It is bit-equal for the same device kind, thread count, library versions and dtype.
+alone. It is bit-equal for the same device kind, thread count, library versions and dtype. The network is
+transformers' own.
 
 The patches of a tower need not fill its picture: 384 pixels are 27 patches of 14 and 6 pixels in no patch.
 The map's ``extent`` gives the covered part. Without it, positions would be off by 1.6 % at the far edge.
-
-It is a plain object, not an ``nn.Module``: frozen, shared by copies of a model, in no state dict. The network
-is transformers' own.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vega3d.backbones.base import BackboneSpec
-from vega3d.backbones.frames import require_frames, unit
-from vega3d.backbones.loading import dtype_name
-from vega3d.backbones.micro_batch import in_micro_batches
+from vega3d._utils import hub
+from vega3d.backbones.frames import in_micro_batches, require_frames, unit
+from vega3d.backbones.frozen import FrozenEncoder, digest_of, dtype_name, with_source
 from vega3d.backbones.siglip import weights
 from vega3d.backbones.siglip.config import SiglipConfig
 from vega3d.backbones.siglip.weights import Preprocessing
 from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
-
-if TYPE_CHECKING:
-    from vega3d.media.frame_plan import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 CODE_VERSION = 1  # raise it whenever the same settings start to give other features
 
 
-class SiglipBackbone:
+class SiglipBackbone(FrozenEncoder):
     """A frozen SigLIP vision tower.
 
     Made by ``from_pretrained``, or from a loaded tower. The pooling head and the blocks after the feature's
@@ -55,6 +50,7 @@ class SiglipBackbone:
         BackboneError: the tower has no such layer.
     """
 
+    name = "siglip"
     config_class: ClassVar[type] = SiglipConfig
 
     def __init__(
@@ -63,14 +59,12 @@ class SiglipBackbone:
         config, self.shape = config or SiglipConfig(), tower.config
         layers = self.shape.num_hidden_layers
         if layers + 1 + config.layer < 0:
-            raise BackboneError(
-                f"Invalid layer {config.layer}: it does not exist in this tower.",
-                got=f"layer={config.layer}; the tower has {layers} blocks",
-                expected=f"-1 (all blocks and the final norm) to {-1 - layers} (before the first block)",
-                fix="use -1, or -2 as LLaVA does",
-            )
+            title = f"Invalid layer {config.layer}: it does not exist in this tower."
+            expected = f"-1 (all blocks and the final norm) to {-1 - layers} (before the first block)"
+            got, fix = f"layer={config.layer}; the tower has {layers} blocks", "use -1, or -2 as LLaVA does"
+            raise BackboneError(title, got=got, expected=expected, fix=fix)
         dtype = dtype_name(tower.dtype)
-        self.config = dataclasses.replace(config, channels=self.shape.hidden_size, dtype=dtype)
+        self.config = replace(config, channels=self.shape.hidden_size, dtype=dtype)
         self.preprocessing = preprocessing or Preprocessing()
         tower.eval().requires_grad_(False)
         blocks = tower.encoder.layers[: layers + 1 + config.layer]  # -1: all of them, -2: all but the last
@@ -78,6 +72,7 @@ class SiglipBackbone:
             block.mlp.activation_fn = _EachFrame(block.mlp.activation_fn)
         norm = tower.post_layernorm if config.layer == -1 else nn.Identity()
         self.parts: Any = nn.ModuleDict({"embeddings": tower.embeddings, "blocks": blocks, "norm": norm})
+        self.modules, self.patch_embedding = (self.parts,), tower.embeddings.patch_embedding
         self._digest: str | None = None
 
     @classmethod
@@ -102,49 +97,18 @@ class SiglipBackbone:
                 exist.
             CheckpointError: a file or tensor is missing, damaged, or a pickle.
         """
-        config = dataclasses.replace(config or SiglipConfig(), path=str(path))
-        if dtype is not None:
-            config = dataclasses.replace(config, dtype=dtype_name(dtype))
-        folder = weights.find_folder(path, config.revision)
+        config = with_source(config or SiglipConfig(), path, dtype)
+        expected = weights.LAYOUTS
+        folder = hub.find_folder(
+            path, config.revision, weights.PATTERNS, error=BackboneError, what="SigLIP", expected=expected
+        )
         tower = weights.load_tower(folder).to(getattr(torch, config.dtype))
-        backbone = cls(tower, config, weights.load_preprocessing(folder, tower.config.image_size))
-        return backbone.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Name, width and settings."""
-        assert self.config.channels is not None
-        return BackboneSpec("siglip", self.config.channels, self.config)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SiglipBackbone:
-        return self  # frozen: copies of a model share it
-
-    def to(self, device: str | torch.device) -> Self:
-        """Move to a device, in place."""
-        self.parts.to(device)
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the tower."""
-        device: torch.device = self.parts["embeddings"].patch_embedding.weight.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the tower."""
-        dtype: torch.dtype = self.parts["embeddings"].patch_embedding.weight.dtype
-        return dtype
+        return cls(tower, config, weights.load_preprocessing(folder, tower.config.image_size)).to(device)
 
     @property
     def attention(self) -> str:
         """The attention back end, by transformers' name."""
         return str(self.shape._attn_implementation or "eager")
-
-    @property
-    def micro_batch(self) -> int:
-        """Frames in one forward."""
-        return self.config.micro_batch or (1 if self.device.type == "cpu" else 8)
 
     @property
     def side(self) -> int:
@@ -174,14 +138,10 @@ class SiglipBackbone:
         tokens = in_micro_batches(frames, self.micro_batch, self.hidden_states, self._prepared)
         maps = tokens.transpose(1, 2).reshape(len(tokens), -1, self.side, self.side)  # (frames, C, h, w)
         covered = self.side * self.shape.patch_size / self.shape.image_size
-        extent = (0.0, 0.0, covered, covered)
+        steps = [tuple((frame,) for frame in range(len(clip))) for clip in clips]
         return [
-            FeatureMap(
-                features.transpose(0, 1).contiguous(),
-                tuple((frame,) for frame in range(len(features))),
-                extent=extent,
-            )
-            for features in torch.split(maps, [len(clip) for clip in clips])
+            FeatureMap(features.transpose(0, 1).contiguous(), described, extent=(0.0, 0.0, covered, covered))
+            for features, described in zip(torch.split(maps, list(map(len, clips))), steps, strict=True)
         ]
 
     def _prepared(self, frames: Sequence[Tensor]) -> Tensor:
@@ -193,10 +153,8 @@ class SiglipBackbone:
         if picture.shape[2:] != (side, side):
             kernel = self.preprocessing.kernel
             picture = F.interpolate(picture, (side, side), mode=kernel, align_corners=False, antialias=True)
-        mean, std = (
-            picture.new_tensor(values).view(3, 1, 1)
-            for values in (self.preprocessing.mean, self.preprocessing.std)
-        )
+        scale = (self.preprocessing.mean, self.preprocessing.std)
+        mean, std = (picture.new_tensor(values).view(3, 1, 1) for values in scale)
         return (picture[0].clamp(0.0, 1.0) - mean) / std  # bicubic overshoots at sharp edges
 
     @torch.no_grad()
@@ -211,10 +169,8 @@ class SiglipBackbone:
     def fingerprint(self) -> str:
         """Hex digest of everything that must match for two features to be the same."""
         if self._digest is None:
-            total = hashlib.sha256()
-            for name, tensor in sorted(self.parts.state_dict().items()):
-                total.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-            self._digest = total.hexdigest()
+            state = sorted(self.parts.state_dict().items())
+            self._digest = digest_of(part for name, tensor in state for part in (name.encode(), tensor))
         parts = (CODE_VERSION, self.config.layer, self.dtype, self.micro_batch, self.preprocessing)
         return hashlib.sha256(f"siglip {parts} {self._digest}".encode()).hexdigest()
 

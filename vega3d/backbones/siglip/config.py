@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import ClassVar
 
-from vega3d.config import DType, require, require_choice
-
-if TYPE_CHECKING:
-    from vega3d.backbones.cost import BackboneCost, Device
-    from vega3d.media.frame_plan import FramePlan
+from vega3d._utils import checks
+from vega3d.backbones.base import BackboneCost, Device
+from vega3d.config import DType
+from vega3d.media.frame_plan import FramePlan
 
 
 @dataclass(frozen=True)
@@ -34,32 +33,16 @@ class SiglipConfig:
     micro_batch: int | None = None
     dtype: DType = "float32"
 
-    def __post_init__(self) -> None:
-        require_choice("dtype", self.dtype, get_args(DType))
-        require(
-            self.layer <= -1,
-            f"Invalid layer {self.layer}: it does not count from the end.",
-            self.layer,
-            "-1, -2, ...",
-            "use -1",
-        )
-        require(
-            self.micro_batch is None or self.micro_batch >= 1,
-            f"Invalid micro_batch {self.micro_batch}: it is not positive.",
-            self.micro_batch,
-            "a positive integer or None",
-            "leave it at None",
-        )
+    needs_host_grid: ClassVar[bool] = False
 
-    @property
-    def needs_host_grid(self) -> bool:
-        """False: features never depend on the host's token grid."""
-        return False
+    def __post_init__(self) -> None:
+        checks.require_choices(self)
+        title = f"Invalid layer {self.layer}: it does not count from the end."
+        checks.require(self.layer <= -1, title, self.layer, "-1, -2, ...", "use -1")
+        checks.require_at_least(self, 1, "micro_batch")
 
     def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
         """Plan to encode each frame that the host gets alone."""
-        from vega3d.media.frame_plan import FramePlan
-
         return FramePlan.per_frame(host_frames)
 
     def cost(self, size: tuple[int, int], frames: int | FramePlan, device: Device = "cuda") -> BackboneCost:

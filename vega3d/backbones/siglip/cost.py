@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -11,12 +11,10 @@ import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 # isort: split
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vega3d.backbones.cost import BackboneCost, Device, Part, as_plan
+from vega3d.backbones.base import BackboneCost, Device, Part, as_plan, micro_batch
+from vega3d.backbones.siglip.config import SiglipConfig
 from vega3d.errors import BackboneError
-
-if TYPE_CHECKING:
-    from vega3d.backbones.siglip.config import SiglipConfig
-    from vega3d.media.frame_plan import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 
 def clip_cost(config: SiglipConfig, frames: int | FramePlan, device: Device) -> BackboneCost:
@@ -29,7 +27,7 @@ def clip_cost(config: SiglipConfig, frames: int | FramePlan, device: Device) -> 
     block = tokens * channels * (4 * channels + 2 * tokens + 2 * inner)  # q k v o, both products, mlp
     with torch.device("meta"):
         tower = SiglipVisionModel(shape).to(getattr(torch, config.dtype))
-    word, batch = 4 if config.dtype == "float32" else 2, config.micro_batch or (1 if device == "cpu" else 8)
+    word, batch = 4 if config.dtype == "float32" else 2, micro_batch(config, device)
     return BackboneCost(
         channels=channels,
         picture=(shape.image_size, shape.image_size),
@@ -46,14 +44,10 @@ def clip_cost(config: SiglipConfig, frames: int | FramePlan, device: Device) -> 
 
 
 def _shape(config: SiglipConfig) -> Any:
+    path, revision = str(config.path), config.revision
     try:
-        return SiglipVisionConfig.from_pretrained(
-            str(config.path), revision=config.revision, vision_use_head=False
-        )
+        return SiglipVisionConfig.from_pretrained(path, revision=revision, vision_use_head=False)
     except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"Unknown SigLIP {config.path!r}.",
-            got=str(error).splitlines()[0],
-            expected="a folder or hub id with the config.json of a SigLIP",
-            fix="check the spelling; offline, name a folder",
-        ) from error
+        got, expected = str(error).splitlines()[0], "a folder or hub id with the config.json of a SigLIP"
+        fix = "check the spelling; offline, name a folder"
+        raise BackboneError(f"Unknown SigLIP {path!r}.", got=got, expected=expected, fix=fix) from error

@@ -16,18 +16,17 @@ import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from accelerate import init_empty_weights
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vega3d._utils import files, hub
+from vega3d._utils import files
+from vega3d.backbones.weights import Tensors, fill, read
 from vega3d.errors import BackboneError, CheckpointError
 
 Kernel = Literal["bilinear", "bicubic"]
 
 _KERNELS: dict[int, Kernel] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, as processors save them
-_PATTERNS = ["config.json", "preprocessor_config.json", "*.safetensors"]
-_FOLDER = "a folder with config.json and model.safetensors of a SiglipModel or a SiglipVisionModel"
+PATTERNS = ["config.json", "preprocessor_config.json", "*.safetensors"]
+LAYOUTS = "a folder or hub id of a SiglipModel or SiglipVisionModel: config.json and model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,6 @@ class Preprocessing:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
 
-def find_folder(path: str | Path, revision: str | None) -> Path:
-    """Find a local folder, or download the needed files of a hub repository.
-
-    Raises:
-        BackboneError: neither exists.
-    """
-    expected = f"{_FOLDER}, or a hub id such as google/siglip-so400m-patch14-384"
-    return hub.find_folder(path, revision, _PATTERNS, error=BackboneError, what="SigLIP", expected=expected)
-
-
 def load_tower(folder: Path) -> Any:
     """Load transformers' ``SiglipVisionModel`` without its pooling head, frozen, in the file's precision.
 
@@ -62,28 +51,19 @@ def load_tower(folder: Path) -> Any:
         BackboneError: the folder holds another kind of model.
         CheckpointError: a file or tensor is missing, damaged, of another shape, or a pickle.
     """
-    record = files.read_json(folder / "config.json", _FOLDER)
+    record = files.read_json(folder / "config.json", LAYOUTS)
     kind = record.get("model_type")
     if kind not in ("siglip", "siglip_vision_model"):
-        raise BackboneError(
-            f"Invalid model in {folder}: not a SigLIP of a fixed picture size.",
-            got=f"model_type {kind!r}",
-            expected="'siglip' or 'siglip_vision_model' (fixed-size checkpoints of SigLIP 2 have these too)",
-            fix="use for example google/siglip2-so400m-patch14-384 instead of a naflex checkpoint",
-        )
+        title = f"Invalid model in {folder}: not a SigLIP of a fixed picture size."
+        expected = "'siglip' or 'siglip_vision_model' (fixed-size checkpoints of SigLIP 2 have these too)"
+        fix = "use for example google/siglip2-so400m-patch14-384 instead of a naflex checkpoint"
+        raise BackboneError(title, got=f"model_type {kind!r}", expected=expected, fix=fix)
     settings = record.get("vision_config", {}) if kind == "siglip" else record
     shape = SiglipVisionConfig.from_dict({**settings, "vision_use_head": False})
     with init_empty_weights(include_buffers=False):  # the positions' numbers are a buffer, and are needed
         tower = SiglipVisionModel(shape)
     wanted = set(tower.state_dict())
-    tensors = {name: tensor for name, tensor in _read(folder).items() if name in wanted}
-    try:
-        missing = tower.load_state_dict(tensors, strict=False, assign=True).missing_keys
-    except RuntimeError as error:
-        raise _unfit(folder, str(error)) from error
-    if missing:
-        raise _unfit(folder, f"missing {missing[:8]}")
-    return tower.eval().requires_grad_(False)
+    return fill(tower, {name: tensor for name, tensor in _tensors(folder).items() if name in wanted}, folder)
 
 
 def load_preprocessing(folder: Path, side: int) -> Preprocessing:
@@ -97,44 +77,29 @@ def load_preprocessing(folder: Path, side: int) -> Preprocessing:
         CheckpointError: it has another picture size, or a kernel that is neither bilinear nor bicubic.
     """
     file = folder / "preprocessor_config.json"
-    record = files.read_json(file, _FOLDER) if file.exists() else {}
+    record = files.read_json(file, LAYOUTS) if file.exists() else {}
     default = Preprocessing()
     size = record.get("size", side)
     sides = {int(size[name]) for name in size if size[name]} if isinstance(size, Mapping) else {int(size)}
     kernel = _KERNELS.get(int(record.get("resample", 3)))
     if sides != {side} or kernel is None:
-        raise CheckpointError(
-            f"Invalid preprocessing in {file}: it does not fit the tower.",
-            got=f"size {size}, resample {record.get('resample')}",
-            expected=f"a square of {side} pixels, resample 2 (bilinear) or 3 (bicubic)",
-            fix="get the file that was published with these weights, or remove it to use SigLIP's defaults",
-        )
+        title, got = f"Invalid preprocessing in {file}: it does not fit the tower.", record.get("resample")
+        expected = f"a square of {side} pixels, resample 2 (bilinear) or 3 (bicubic)"
+        fix = "get the file that was published with these weights, or remove it to use SigLIP's defaults"
+        raise CheckpointError(title, got=f"size {size}, resample {got}", expected=expected, fix=fix)
     mean, std = (
         tuple(map(float, record.get(f"image_{name}", getattr(default, name)))) for name in ("mean", "std")
     )
     return Preprocessing(kernel, mean, std)
 
 
-def _read(folder: Path) -> dict[str, Tensor]:
+def _tensors(folder: Path) -> Tensors:
     """Tensors of the vision tower by its own names, from all shards."""
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
-        raise files.missing(folder / "model.safetensors", _FOLDER)
-    tensors: dict[str, Tensor] = {}
-    for file in shards:
-        try:
-            with safe_open(file, "pt") as opened:
-                names = [name for name in opened.keys() if not name.startswith("text_model.")]  # noqa: SIM118
-                tensors |= {name.rpartition("vision_model.")[2]: opened.get_tensor(name) for name in names}
-        except (SafetensorError, OSError) as error:
-            raise files.damaged(file, error) from error
-    return tensors
-
-
-def _unfit(folder: Path, problem: str) -> CheckpointError:
-    return CheckpointError(
-        f"Invalid tensors in {folder}: they do not fit the tower.",
-        got=problem[:600],
-        expected="every tensor of the vision tower, in the shape given by config.json",
-        fix="download the model again, or check that config.json belongs to these weights",
-    )
+        raise files.missing(folder / "model.safetensors", LAYOUTS)
+    return {
+        name.rpartition("vision_model.")[2]: tensor
+        for file in shards
+        for name, tensor in read(file, lambda name: not name.startswith("text_model.")).items()
+    }

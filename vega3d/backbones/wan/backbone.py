@@ -4,35 +4,31 @@ A clip is split into chunks, the frames that are encoded together as one video (
 mode). Chunks run in micro-batches of one fixed size, the last one padded, so that a feature never depends on
 the rest of the batch. It is bit-equal for the same device kind, thread count, library versions and dtype.
 Chunks of several clips share a micro-batch if their pictures have one size.
-
-It is a plain object, not an ``nn.Module``: frozen, shared by copies of a model, in no state dict.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vega3d.backbones.base import BackboneSpec
+from vega3d._utils import hub
 from vega3d.backbones.diffusion import content_noise, schedule, shared_noise
-from vega3d.backbones.frames import require_frames
-from vega3d.backbones.loading import dtype_name
-from vega3d.backbones.micro_batch import in_micro_batches
-from vega3d.backbones.wan import prompt, resize, weights
-from vega3d.backbones.wan.chunks import Chunk, find_chunks, steps
+from vega3d.backbones.frames import in_micro_batches, require_frames
+from vega3d.backbones.frozen import digest_of, with_source
+from vega3d.backbones.wan import prompt, weights
+from vega3d.backbones.wan.chunks import Chunk, find_chunks, prepare, steps, tower_size
 from vega3d.backbones.wan.config import AS_VIDEO, WanConfig
 from vega3d.backbones.wan.encoder import WanEncoder
+from vega3d.errors import BackboneError
 from vega3d.grid import FeatureMap
-
-if TYPE_CHECKING:
-    from vega3d.media.frame_plan import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 CODE_VERSION = 2  # raise it whenever the same settings start to give other features
 
@@ -72,25 +68,15 @@ class WanBackbone(WanEncoder):
             BackboneError: weights, block or prompt's embedding are missing.
             CheckpointError: a file is missing, damaged, or a pickle.
         """
-        config = config or WanConfig()
-        if dtype is not None:
-            config = dataclasses.replace(config, dtype=dtype_name(dtype))
-        folder = weights.find_folder(path, config.revision)
+        config = with_source(config or WanConfig(), path, dtype)
+        expected = weights.LAYOUTS
+        folder = hub.find_folder(
+            path, config.revision, weights.PATTERNS, error=BackboneError, what="Wan", expected=expected
+        )
         transformer = weights.load_transformer(folder, config.block, getattr(torch, config.dtype))
         if prompt_embeds is None:
             prompt_embeds = prompt.find_prompt_embeds(path, folder, transformer.config.text_dim)
-        settings = dataclasses.replace(config, path=str(path))
-        backbone = cls(transformer, weights.load_vae(folder), prompt_embeds, settings)
-        return backbone.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Name, width and settings."""
-        assert self.config.channels is not None
-        return BackboneSpec("wan", self.config.channels, self.config)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> WanBackbone:
-        return self  # frozen: copies of a model share it
+        return cls(transformer, weights.load_vae(folder), prompt_embeds, config).to(device)
 
     # ---------------------------------------------------------------- encoding
 
@@ -131,29 +117,22 @@ class WanBackbone(WanEncoder):
         clips = [frames] if isinstance(frames, Tensor) else list(frames)
         plans = [plan] if plan is not None and not isinstance(plan, Sequence) else plan
         chunks = find_chunks([require_frames(clip) for clip in clips], plans, self.config)
-        keys = [
-            (block, sigma)
-            for block in blocks or (self.config.block,)
-            for sigma in sigmas or (self.config.sigma,)
-        ]
-        maps: dict[tuple[int, float], list[Tensor]] = {key: [torch.empty(0)] * len(chunks) for key in keys}
+        keys = list(product(blocks or (self.config.block,), sigmas or (self.config.sigma,)))
+        maps: dict[tuple[int, float], dict[int, Tensor]] = {key: {} for key in keys}
         for indices in self._alike(chunks):
-            encoded = self._encode([chunks[index] for index in indices], keys)
-            for key, features in encoded.items():
-                for index, chunk_map in zip(indices, features, strict=True):
-                    maps[key][index] = chunk_map
+            for key, features in self._encode([chunks[index] for index in indices], keys).items():
+                maps[key].update(zip(indices, features, strict=True))
         return {key: self._assemble(chunks, features, len(clips)) for key, features in maps.items()}
 
     def _alike(self, chunks: Sequence[Chunk]) -> list[list[int]]:
         """Group the indices of chunks that fit in one batch: one picture size, one length."""
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, chunk in enumerate(chunks):
-            height, width = chunk.frames.shape[2:]
-            size = resize.tower_size(height, width, self.config)
+            size = tower_size(*chunk.frames.shape[2:], self.config)
             groups.setdefault((*size, len(chunk.positions)), []).append(index)
         return list(groups.values())
 
-    def _assemble(self, chunks: Sequence[Chunk], maps: Sequence[Tensor], clips: int) -> list[FeatureMap]:
+    def _assemble(self, chunks: Sequence[Chunk], maps: Mapping[int, Tensor], clips: int) -> list[FeatureMap]:
         """Join maps (C, t, h, w) of chunks to one map for each clip."""
         resampling = "bilinear" if self.config.resize == "center_crop" else "area"
         assembled = []
@@ -173,9 +152,8 @@ class WanBackbone(WanEncoder):
         for sigma in dict.fromkeys(sigma for _, sigma in keys):
             blocks = [block for block, other in keys if other == sigma]
             for block, tokens in self._mean_of_samples(chunks, latents, sigma, blocks).items():
-                maps[block, sigma] = [
-                    self._as_map(rows, latents, chunk) for rows, chunk in zip(tokens, chunks, strict=True)
-                ]
+                pairs = zip(tokens, chunks, strict=True)
+                maps[block, sigma] = [self._as_map(rows, latents, chunk) for rows, chunk in pairs]
         return maps
 
     def _mean_of_samples(
@@ -203,13 +181,9 @@ class WanBackbone(WanEncoder):
     def prepare(self, frame: Tensor) -> Tensor:
         """Resize a decoded frame (3, H0, W0), uint8 or float in [0, 1], to the tower's picture (3, H, W)."""
         checked = require_frames(frame[None])[0]
-        return resize.prepare(self._moved(checked), self.config)
-
-    def _moved(self, frame: Tensor) -> Tensor:
-        """Move a frame to the backbone's device, asynchronously to a GPU."""
-        if self.device.type != "cuda" or frame.device.type != "cpu":
-            return frame.to(self.device)
-        return frame.pin_memory().to(self.device, non_blocking=True)
+        if self.device.type != "cuda" or checked.device.type != "cpu":
+            return prepare(checked.to(self.device), self.config)
+        return prepare(checked.pin_memory().to(self.device, non_blocking=True), self.config)
 
     @torch.no_grad()
     def _latents_of(self, chunks: Sequence[Chunk]) -> Tensor:
@@ -222,7 +196,7 @@ class WanBackbone(WanEncoder):
             frames.update(zip(keys, chunk.frames, strict=True))
         rows = {key: row for row, key in enumerate(frames)}
         pictures = list(frames.values())
-        latents = in_micro_batches(pictures, self._frame_batch, self._encode_pictures, self._pictures)
+        latents = in_micro_batches(pictures, self.frame_batch, self._encode_pictures, self._pictures)
         chosen = [[rows[chunk.clip, position] for position in chunk.positions] for chunk in chunks]
         return torch.stack([latents[numbers].squeeze(2).transpose(0, 1) for numbers in chosen])
 
@@ -245,19 +219,9 @@ class WanBackbone(WanEncoder):
     def fingerprint(self) -> str:
         """Hex digest of everything that must match for two features to be the same."""
         if self._digest is None:
-            self._digest = _digest(self.dit) + _digest(self.vae) + _digest_of([self.prompt_embeds])
+            states = [sorted(module.state_dict().items()) for module in (self.dit, self.vae)]
+            tensors = [[tensor for _, tensor in state] for state in states] + [[self.prompt_embeds]]
+            self._digest = "".join(map(digest_of, tensors))
         settings = sorted(self.config.hashed().items())
         parts = f"{CODE_VERSION} {settings} {self.micro_batch} {self.dtype} {self._digest}"
         return hashlib.sha256(parts.encode()).hexdigest()
-
-
-def _digest(module: Any) -> str:
-    state = module.state_dict()
-    return _digest_of([state[name] for name in sorted(state)])
-
-
-def _digest_of(tensors: Sequence[Tensor]) -> str:
-    total = hashlib.sha256()
-    for tensor in tensors:
-        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()

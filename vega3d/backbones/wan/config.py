@@ -9,15 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from vega3d._utils import moved
-from vega3d.config import Branch, DType, NoisePolicy, Schedule, require, require_choice
+from vega3d._utils import checks, moved
+from vega3d.backbones.base import BackboneCost, Device, micro_batch
+from vega3d.config import Branch, DType, NoisePolicy, Schedule
 from vega3d.errors import ConfigError
-
-if TYPE_CHECKING:
-    from vega3d.backbones.cost import BackboneCost, Device
-    from vega3d.media.frame_plan import FramePlan
+from vega3d.media.frame_plan import FramePlan
 
 Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_reference"]
 Resize = Literal["fit", "center_crop"]
@@ -25,6 +23,9 @@ ResidualDType = Literal["float32", "model"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 AS_VIDEO: tuple[Mode, ...] = ("window", "clip")
 """Modes in which the VAE encodes a chunk as a video; in the others it encodes single frames."""
+
+LONG: tuple[Mode, ...] = ("window", "joint", "clip")
+"""Modes in which a forward of the DiT has many tokens, so that one video at a time is the default."""
 
 PATCH = 16  # pixels of the picture that one DiT token covers on a side: VAE stride 8 x DiT patch 2
 
@@ -113,62 +114,28 @@ class WanConfig:
     residual_dtype: ResidualDType = "float32"
     attention: str | None = None
 
+    needs_host_grid: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))  # JSON gives a list
         require_resize(self.resize)
-        for name, choices in _CHOICES.items():
-            require_choice(name, getattr(self, name), get_args(choices))
-        require(
-            0.0 <= self.sigma <= 1.0,
-            f"Invalid sigma {self.sigma!r}: it is outside [0, 1].",
-            self.sigma,
-            "a noise level of flow matching: 0 is the clean latent, 1 is pure noise",
-            f"if you meant timestep {self.sigma:g} of 1000, pass sigma={self.sigma / 1000:g}",
-        )
-        require(
-            self.block >= 0,
-            f"Invalid block {self.block}: it is negative.",
-            self.block,
-            "a zero-based index",
-            "count from 0",
-        )
-        require(
-            self.window >= 5 and self.window % 4 == 1,
-            f"Invalid window {self.window}: not the length of a micro-clip.",
-            self.window,
-            "5, 9, 13, ... (1 + 4k): any other length would silently lose its last frames in the VAE",
-            "use 5 or 9; mode='frame' is a window of 1",
-        )
-        require(
-            self.extra_frames >= 0,
-            f"Invalid extra_frames {self.extra_frames}: it is negative.",
-            self.extra_frames,
-            "0 or more",
-            "use 0",
-        )
-        require(
-            self.max_tokens >= 1 and self.pixels >= PATCH * PATCH,
-            f"Invalid picture budget: pixels={self.pixels}, max_tokens={self.max_tokens}.",
-            (self.pixels, self.max_tokens),
-            f"pixels >= {PATCH * PATCH} and max_tokens >= 1",
-            "leave both at their defaults",
-        )
-        require(
-            len(self.size) == 2 and all(side >= PATCH and side % PATCH == 0 for side in self.size),
-            f"Invalid size {self.size}: it does not fit the tower.",
-            self.size,
-            f"(width, height), both multiples of {PATCH}",
-            f"round both to multiples of {PATCH}, for example (832, 480)",
-        )
-        for name in ("max_latent_frames", "noise_samples", "pool", "micro_batch"):
-            value = getattr(self, name)
-            require(
-                value is None or value >= 1,
-                f"Invalid {name} {value}: it is not positive.",
-                value,
-                "1 or more",
-                "leave it out",
-            )
+        checks.require_choices(self)
+        checks.require_at_least(self, 0, "extra_frames")
+        checks.require_at_least(self, 1, "max_latent_frames", "noise_samples", "pool", "micro_batch")
+        checks.require_sigma(self.sigma)
+        title, expected = f"Invalid block {self.block}: it is negative.", "a zero-based index"
+        checks.require(self.block >= 0, title, self.block, expected, "count from 0")
+        title = f"Invalid window {self.window}: not the length of a micro-clip."
+        expected = "5, 9, 13, ... (1 + 4k): any other length would silently lose its last frames in the VAE"
+        fix = "use 5 or 9; mode='frame' is a window of 1"
+        checks.require(self.window >= 5 and self.window % 4 == 1, title, self.window, expected, fix)
+        budget = {"pixels": self.pixels, "max_tokens": self.max_tokens}
+        expected = f"pixels >= {PATCH * PATCH} and max_tokens >= 1"
+        is_enough = self.max_tokens >= 1 and self.pixels >= PATCH * PATCH
+        checks.require(is_enough, "Invalid picture budget.", budget, expected, "leave both at their defaults")
+        fits = len(self.size) == 2 and all(side >= PATCH and side % PATCH == 0 for side in self.size)
+        title, expected = f"Invalid size {self.size}.", f"(width, height), both multiples of {PATCH}"
+        checks.require(fits, title, self.size, expected, "round both, for example (832, 480)")
 
     @staticmethod
     def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,14 +153,9 @@ class WanConfig:
                 of the 1.3B model, 29. ``3d`` (LLaVA-Video): 1280 x 720, block 20, pooled to 14 x 14.
             changes: other fields.
         """
-        require_choice("branch", branch, get_args(Branch))
+        checks.require_choice("branch", branch, get_args(Branch))
         released = {"block": 29} if branch == "vsi" else {"size": (1280, 720), "pool": 14}
         return cls(**{"resize": "center_crop", "schedule": "released", **released, **changes})
-
-    @property
-    def needs_host_grid(self) -> bool:
-        """False: features never depend on the host's token grid."""
-        return False
 
     def frame_plan(self, host_frames: Sequence[int]) -> FramePlan:
         """Plan the frames to encode in the config's mode, and their chunks.
@@ -201,8 +163,6 @@ class WanConfig:
         Args:
             host_frames: source frame numbers that the host gets, in order.
         """
-        from vega3d.media.frame_plan import FramePlan
-
         if self.mode == "window":
             return FramePlan.windows(host_frames, self.window)
         if self.mode == "joint":
@@ -213,6 +173,10 @@ class WanConfig:
             return FramePlan.beside_first(host_frames)
         return FramePlan.per_frame(host_frames)
 
+    def dit_batch(self, device: str) -> int:
+        """Videos in one forward of the DiT."""
+        return 1 if self.mode in LONG and self.micro_batch is None else micro_batch(self, device)
+
     def modes(self) -> tuple[Mode, ...]:
         """Modes that the weights at ``path`` can run, the default first.
 
@@ -221,7 +185,7 @@ class WanConfig:
         """
         from vega3d.backbones.wan.shapes import find_wan
 
-        is_vace = find_wan(self.path).is_vace
+        is_vace = bool(find_wan(self.path)[0].get("vace_layers"))
         return tuple(mode for mode in MODES if mode.startswith("vace") == is_vace)
 
     def cost(self, size: tuple[int, int], frames: int | FramePlan, device: Device = "cuda") -> BackboneCost:
@@ -257,16 +221,6 @@ class WanConfig:
         return {**values, "shortcuts": _HASHED_SHORTCUTS}
 
 
-_CHOICES = {
-    "mode": Mode,
-    "resize": Resize,
-    "noise": NoisePolicy,
-    "schedule": Schedule,
-    "dtype": DType,
-    "residual_dtype": ResidualDType,
-}
-
-
 def require_resize(resize: object) -> None:
     """Refuse a value of ``resize`` that only version 0.1 reads.
 
@@ -274,10 +228,7 @@ def require_resize(resize: object) -> None:
         ConfigError: the value is ``matched``.
     """
     if resize == "matched":
-        raise ConfigError(
-            "Invalid picture 'matched': version 0.1 of vega3d is the last one that reads it.",
-            got="picture='matched'",
-            expected=", ".join(get_args(Resize)),
-            fix="set resize='fit' (pixels=... makes it smaller), and rebuild a store of such features: "
-            "vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME",
-        )
+        title = "Invalid picture 'matched': version 0.1 of vega3d is the last one that reads it."
+        rebuild = "rebuild a store of such features: vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME"
+        fix = f"set resize='fit' (pixels=... makes it smaller), and {rebuild}"
+        raise ConfigError(title, got="picture='matched'", expected=", ".join(get_args(Resize)), fix=fix)

@@ -10,6 +10,7 @@ original code.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 import vega3d._utils.torchvision  # noqa: F401  (before diffusers)
 
 # isort: split
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.utils.constants import DIFFUSERS_ATTN_BACKEND
 from torch import Tensor
 from torch.nn import functional as F
@@ -250,9 +251,29 @@ def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Ten
     """Compute attention on (N, L, heads, d) with the back end that the user chose by name."""
     if bias is not None:  # a handful of keys: torch's own kernel, which every back end but it would refuse
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None, None, None]).transpose(
-            1, 2
-        )
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None, None, None])
+        return attended.transpose(1, 2)
     # named, because diffusers' own default follows whatever another model of the process has set
     backend = attention.processor._attention_backend or DIFFUSERS_ATTN_BACKEND
     return dispatch_attention_fn(query, key, value, backend=backend)  # type: ignore[no-any-return]
+
+
+def working_backends(device: str | torch.device = "cpu") -> tuple[str, ...]:
+    """Values of ``WanConfig(attention=...)`` that work here, found by running each on a small tensor.
+
+    It is float32 on a CPU, bfloat16 on a GPU. Back ends that would be downloaded are left out.
+    """
+    dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+    x = torch.zeros(1, 32, 2, 64, device=device, dtype=dtype)  # (N, L, heads, d)
+    names = [backend for backend in AttentionBackendName if not backend.value.endswith("_hub")]
+    return tuple(backend.value for backend in names if _works(backend, x))
+
+
+def _works(backend: AttentionBackendName, x: Tensor) -> bool:
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            attended = dispatch_attention_fn(x, x, x, backend=backend)
+    except Exception:  # a missing library fails in as many ways as there are libraries
+        return False
+    return bool(torch.isfinite(attended).all())

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from vega3d._utils import moved
 from vega3d.backbones.diffusion import add_noise, schedule, shared_noise
-from vega3d.backbones.micro_batch import in_micro_batches
+from vega3d.backbones.frames import in_micro_batches
+from vega3d.backbones.frozen import FrozenEncoder
 from vega3d.backbones.wan import dit, prompt, vace, vae
 from vega3d.backbones.wan.config import WanConfig
-from vega3d.backbones.wan.vae2d import PlaneEncoder
-from vega3d.errors import BackboneError, ConfigError
+from vega3d.backbones.wan.weights import require_block
+from vega3d.errors import ConfigError
 
 __getattr__ = moved.names(__name__, {"WanTower": "vega3d.backbones.wan.encoder:WanEncoder"})
 
@@ -36,7 +37,7 @@ class _Constants:
     control: list[dit.BlockConstants]
 
 
-class WanEncoder:
+class WanEncoder(FrozenEncoder):
     """A frozen Wan2.1 for one noisy step.
 
     Args:
@@ -51,14 +52,18 @@ class WanEncoder:
         ConfigError: the attention back end cannot be used.
     """
 
+    name = "wan"
+    config: WanConfig
+
     def __init__(self, transformer: Any, autoencoder: Any, prompt_embeds: Tensor, config: WanConfig) -> None:
         settings = transformer.config
         channels = settings.num_attention_heads * settings.attention_head_dim
-        _require_block(config.block, len(transformer.blocks))
-        vace.require_kind(config.mode, vace.is_vace(transformer))
+        require_block(config.block, len(transformer.blocks), "the loaded transformer")
+        vace.require_kind(config.mode, hasattr(transformer, "vace_blocks"))
         self.dit = transformer.eval().requires_grad_(False)
         self.vae = autoencoder.eval().requires_grad_(False)
-        self.plane = PlaneEncoder(self.vae)
+        self.plane = vae.PlaneEncoder(self.vae)
+        self.modules, self.patch_embedding = (self.dit, self.vae, self.plane), self.dit.patch_embedding
         self.prompt_embeds = prompt.require_fitting(prompt_embeds, settings.text_dim)
         self.config = replace(config, channels=channels)
         if config.attention is not None:
@@ -72,24 +77,10 @@ class WanEncoder:
         self._rotary: dict[torch.Size, Tensor] = {}
         self._blank: dict[torch.Size, Tensor] = {}
 
-    def to(self, device: str | torch.device) -> Self:
-        """Move to a device, in place."""
-        for module in (self.dit, self.vae, self.plane):
-            module.to(device)
+    def to(self, device: str | torch.device | None) -> Self:
+        """Move to a device, in place; None takes a GPU if there is one."""
         self._forget()
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the encoder."""
-        device: torch.device = self.dit.patch_embedding.weight.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the DiT."""
-        dtype: torch.dtype = self.dit.patch_embedding.weight.dtype
-        return dtype
+        return super().to(device)
 
     @property
     def attention(self) -> str:
@@ -100,15 +91,12 @@ class WanEncoder:
     @property
     def micro_batch(self) -> int:
         """Videos in one forward of the DiT."""
-        return 1 if self._is_long and self.config.micro_batch is None else self._frame_batch
+        return self.config.dit_batch(self.device.type)
 
     @property
-    def _frame_batch(self) -> int:
-        return self.config.micro_batch or (1 if self.device.type == "cpu" else 8)
-
-    @property
-    def _is_long(self) -> bool:
-        return self.config.mode in ("window", "joint", "clip")
+    def frame_batch(self) -> int:
+        """Single frames in one forward of the VAE."""
+        return super().micro_batch
 
     @torch.no_grad()
     def latents(self, frames: Tensor) -> Tensor:
@@ -125,7 +113,7 @@ class WanEncoder:
         """
         pictures = frames.unsqueeze(2) if frames.ndim == 4 else frames  # (N, 3, T, H, W)
         vae.require_pictures(pictures)
-        size = self._frame_batch if pictures.shape[2] == 1 else self.micro_batch
+        size = self.frame_batch if pictures.shape[2] == 1 else self.micro_batch
         return in_micro_batches(pictures.float().to(self.device), size, self._encode_pictures)
 
     def _encode_pictures(self, pictures: Tensor) -> Tensor:
@@ -162,16 +150,15 @@ class WanEncoder:
         """
         blocks = sorted(set(blocks)) if blocks is not None else [self.config.block]
         for block in blocks:
-            _require_block(block, len(self.dit.blocks))
-        if sigma is None:
-            clock, sigma = schedule(self.config.sigma, self.config.schedule)
-        else:
-            clock = 1000.0 * sigma
+            require_block(block, len(self.dit.blocks), "the loaded transformer")
+        clock, level = schedule(self.config.sigma, self.config.schedule)
+        if sigma is not None:
+            clock, level = 1000.0 * sigma, sigma
         clock = clock if timestep is None else timestep
         if noise is None:
             noise = shared_noise(self.config.seed, latents.shape[1:]).expand(latents.shape)
-        batch = add_noise(latents, noise, sigma).to(self.device)
-        if vace.is_vace(self.dit):  # (N, 16 + 96, T, h, w): noised latents, then their control
+        batch = add_noise(latents, noise, level).to(self.device)
+        if self.config.mode.startswith("vace"):  # (N, 16 + 96, T, h, w): noised latents, then their control
             batch = torch.cat([batch, vace.control(latents, self._blank_latent(latents)).to(batch)], dim=1)
 
         def run(part: Tensor) -> Tensor:
@@ -221,19 +208,7 @@ def _use_attention(transformer: Any, name: str) -> None:
     try:
         transformer.set_attention_backend(name)
     except (ValueError, RuntimeError, ImportError) as error:
-        raise ConfigError(
-            f"Cannot use the attention back end {name!r}.",
-            got=str(error).splitlines()[0],
-            expected="a back end of diffusers that is installed here; `vega3d doctor` lists them",
-            fix="leave WanConfig(attention=...) out to use torch's own",
-        ) from error
-
-
-def _require_block(block: int, loaded: int) -> None:
-    if not 0 <= block < loaded:
-        raise BackboneError(
-            f"Invalid block {block}: it is not loaded.",
-            got=f"block {block}",
-            expected=f"a zero-based index in 0..{loaded - 1}: only the blocks up to config.block are kept",
-            fix=f"load with WanConfig(block={block}) or higher",
-        )
+        title, got = f"Cannot use the attention back end {name!r}.", str(error).splitlines()[0]
+        expected = "a back end of diffusers that is installed here; `vega3d doctor` lists them"
+        fix = "leave WanConfig(attention=...) out to use torch's own"
+        raise ConfigError(title, got=got, expected=expected, fix=fix) from error

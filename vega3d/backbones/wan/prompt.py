@@ -36,13 +36,10 @@ def find_prompt_embeds(path: str | Path, folder: Path, text_dim: int) -> Tensor:
     for file in (folder / FILE, cache_file(path)):
         if file.exists():
             return require_fitting(load_file(file)[KEY], text_dim)
-    raise BackboneError(
-        f"Missing embedding of the empty prompt for {str(path)!r}.",
-        got=f"no {FILE} in {folder}, and none in the cache",
-        expected=f"a file with one tensor {KEY!r} (m, {text_dim})",
-        fix=f"`vega3d prompt-embedding {path}` computes it once: it downloads the text encoder UMT5 (about "
-        "11 GB in bf16) and keeps a few kilobytes; or pass prompt_embeds=...",
-    )
+    got = f"no {FILE} in {folder}, and none in the cache"
+    fix = f"`vega3d prompt-embedding {path}` (downloads UMT5 once, 11 GB in bf16), or pass prompt_embeds=..."
+    title, expected = f"Missing prompt embedding for {str(path)!r}.", f"a tensor {KEY!r} (m, {text_dim})"
+    raise BackboneError(title, got=got, expected=expected, fix=fix)
 
 
 def require_fitting(embeds: Tensor, text_dim: int) -> Tensor:
@@ -52,12 +49,9 @@ def require_fitting(embeds: Tensor, text_dim: int) -> Tensor:
         BackboneError: another shape.
     """
     if embeds.ndim != 2 or embeds.shape[1] != text_dim or not 1 <= len(embeds) <= 512:
-        raise BackboneError(
-            f"Invalid shape {tuple(embeds.shape)} of the prompt's embedding: it does not fit this Wan.",
-            got=f"shape {tuple(embeds.shape)}",
-            expected=f"(m, {text_dim}): the m non-pad tokens of the prompt, at most 512",
-            fix="compute it with the text encoder of the same checkpoint",
-        )
+        shape, fix = tuple(embeds.shape), "compute it with the text encoder of the same checkpoint"
+        expected = f"(m, {text_dim}): the m non-pad tokens of the prompt, at most 512"
+        raise BackboneError(f"Invalid shape {shape} of the prompt.", got=shape, expected=expected, fix=fix)
     return embeds.float()
 
 
@@ -83,12 +77,10 @@ def compute_prompt_embeds(path: str | Path) -> Path:
         tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer")
         encoder = UMT5EncoderModel.from_pretrained(path, subfolder="text_encoder", dtype="auto").eval()
     except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"Missing text encoder at {str(path)!r}.",
-            got=str(error).splitlines()[0],
-            expected="a diffusers folder or hub id with tokenizer/ and text_encoder/",
-            fix="use Wan-AI/Wan2.1-T2V-1.3B-Diffusers, whose text encoder all Wan2.1 models share",
-        ) from error
+        title, got = f"Missing text encoder at {str(path)!r}.", str(error).splitlines()[0]
+        expected = "a diffusers folder or hub id with tokenizer/ and text_encoder/"
+        fix = "use Wan-AI/Wan2.1-T2V-1.3B-Diffusers, whose text encoder all Wan2.1 models share"
+        raise BackboneError(title, got=got, expected=expected, fix=fix) from error
     tokens = tokenizer("", return_tensors="pt")
     embeds = encoder(**tokens).last_hidden_state[0][tokens["attention_mask"][0].bool()]  # (m, text_dim)
     file = cache_file(path)

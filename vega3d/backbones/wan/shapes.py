@@ -6,61 +6,89 @@ fetched. Imports no torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from vega3d._utils import files
-from vega3d.backbones.wan.flops import DitShape, VaeShape
 from vega3d.errors import BackboneError, nearest
+from vega3d.settings import from_mapping
 
 SHAPES = Path(__file__).with_name("shapes.json")
 _ORIGINAL = {"num_attention_heads": "num_heads", "ffn_dim": "ffn_dim", "num_layers": "num_layers"}
 _UNREACHED = (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError)
 
 
+class _Shape:
+    @classmethod
+    def from_diffusers(cls, settings: Mapping[str, Any]) -> Self:
+        """Read a diffusers configuration, from disk or of a loaded model."""
+        return from_mapping(cls, settings, ignored=[])
+
+
 @dataclass(frozen=True)
-class WanShape:
-    """Settings of a Wan under diffusers' names.
+class DitShape(_Shape):
+    """Dimensions of a Wan transformer, under diffusers' names.
 
     Attributes:
-        transformer: settings of the transformer.
-        vae: settings of the VAE.
+        num_attention_heads: heads of attention.
+        attention_head_dim: width of a head.
+        ffn_dim: inner width of the MLPs.
+        num_layers: number of main blocks.
+        text_dim: width of the prompt's embedding.
+        freq_dim: width of the timestep's sinusoid.
+        in_channels: channels of a latent.
+        vace_layers: main blocks that a VACE's control blocks belong to; empty for a text-to-video Wan.
     """
 
-    transformer: Mapping[str, Any]
-    vae: Mapping[str, Any]
+    num_attention_heads: int
+    attention_head_dim: int
+    ffn_dim: int
+    num_layers: int
+    text_dim: int = 4096
+    freq_dim: int = 256
+    in_channels: int = 16
+    vace_layers: tuple[int, ...] = ()
 
     @property
-    def dit(self) -> DitShape:
-        """Dimensions of the transformer."""
-        return DitShape.from_diffusers(self.transformer)
+    def channels(self) -> int:
+        """C, width of the residual stream."""
+        return self.num_attention_heads * self.attention_head_dim
 
-    @property
-    def encoder(self) -> VaeShape:
-        """Dimensions of the VAE's encoder."""
-        return VaeShape.from_diffusers(self.vae)
-
-    @property
-    def is_vace(self) -> bool:
-        """True if the Wan has a control branch."""
-        return bool(self.dit.vace_layers)
+    def kept(self, block: int) -> DitShape:
+        """Dimensions of the part up to ``block``."""
+        controls = tuple(layer for layer in self.vace_layers if layer <= block)
+        return replace(self, num_layers=block + 1, vace_layers=controls)
 
 
-@cache
-def _published() -> dict[str, Any]:
-    shapes: dict[str, Any] = json.loads(SHAPES.read_text(encoding="utf-8"))
-    return shapes
+@dataclass(frozen=True)
+class VaeShape(_Shape):
+    """Dimensions of a Wan VAE's encoder, under diffusers' names; the defaults are the published one's.
+
+    Attributes:
+        base_dim: channels after the first convolution.
+        dim_mult: multiples of ``base_dim``, one a stage; every stage but the last halves the picture.
+        num_res_blocks: residual blocks in a stage.
+        z_dim: channels of the latent.
+        temperal_downsample: True for each stage that also halves the time; the last stage has no entry.
+    """
+
+    base_dim: int = 96
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    z_dim: int = 16
+    temperal_downsample: tuple[bool, ...] = (False, True, True)
 
 
-def find_wan(path: str | None) -> WanShape:
-    """Find the settings of a Wan.
+Settings = Mapping[str, Any]
+
+
+def find_wan(path: str | None) -> tuple[Settings, Settings]:
+    """Find the settings of a Wan's transformer and of its VAE, under diffusers' names.
 
     Args:
         path: ``t2v-1.3b``, ``t2v-14b``, ``vace-1.3b``, ``vace-14b``, or a folder or hub id of either layout.
@@ -69,23 +97,22 @@ def find_wan(path: str | None) -> WanShape:
         BackboneError: there is no such Wan.
         CheckpointError: the configuration is damaged.
     """
-    name, known, vae = str(path), _published()["wans"], _published()["vae"]
+    published = files.read_json(SHAPES, "a whole file")
+    name, known, vae = str(path), published["wans"], published["vae"]
     for short, shape in known.items():
         if name.lower() in (short, shape["id"].lower()):
-            return WanShape({key: value for key, value in shape.items() if key != "id"}, vae)
+            return {key: value for key, value in shape.items() if key != "id"}, vae
     transformer = _read(name, "transformer/config.json")
     if transformer is not None:
-        return WanShape(_public(transformer), _public(_read(name, "vae/config.json") or vae))
+        return transformer, _read(name, "vae/config.json") or vae
     original = _read(name, "config.json")
     if original is None or "dim" not in original:
         close = nearest(name.lower(), known)
-        raise BackboneError(
-            f"Unknown Wan {name!r}.",
-            got="no such folder or hub repository, or none with a Wan's configuration",
-            expected="one of " + ", ".join(known) + ", or a folder or hub id of a Wan2.1",
-            fix=f"did you mean {close!r}?" if close else "check the spelling; offline, name a folder",
-        )
-    return WanShape(_from_original(original), vae)
+        got = "no such folder or hub repository, or none with a Wan's configuration"
+        expected = f"one of {', '.join(known)}, or a folder or hub id of a Wan2.1"
+        fix = f"did you mean {close!r}?" if close else "check the spelling; offline, name a folder"
+        raise BackboneError(f"Unknown Wan {name!r}.", got=got, expected=expected, fix=fix)
+    return _from_original(original), vae
 
 
 def _read(name: str, file: str) -> dict[str, Any] | None:
@@ -97,11 +124,6 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
         return files.read_json(Path(hf_hub_download(name, file)), "a whole file")
     except _UNREACHED:
         return None
-
-
-def _public(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove diffusers' private entries."""
-    return {key: value for key, value in settings.items() if not key.startswith("_")}
 
 
 def _from_original(original: Mapping[str, Any]) -> dict[str, Any]:

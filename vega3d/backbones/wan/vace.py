@@ -24,11 +24,6 @@ from vega3d.errors import BackboneError
 MASK = 64  # channels of the mask: 8 x 8 pixels of one latent position, 1 where the picture may change
 
 
-def is_vace(dit: Any) -> bool:
-    """True if a transformer has a control branch."""
-    return hasattr(dit, "vace_blocks")
-
-
 def require_kind(mode: Mode, vace: bool) -> None:
     """Refuse a mode that does not fit the kind of Wan.
 
@@ -36,12 +31,11 @@ def require_kind(mode: Mode, vace: bool) -> None:
         BackboneError: ``mode`` needs a VACE and ``vace`` is False, or the reverse.
     """
     if mode.startswith("vace") != vace:
-        raise BackboneError(
-            f"Invalid mode {mode!r}: it does not fit these weights.",
-            got="a VACE" if vace else "a text-to-video Wan2.1",
-            expected="a text-to-video Wan2.1" if vace else "a Wan2.1-VACE",
-            fix="WanConfig(mode='vace_no_reference') runs a VACE, mode='frame' a text-to-video Wan2.1",
-        )
+        text_to_video, with_control = "a text-to-video Wan2.1", "a Wan2.1-VACE"
+        got, expected = (with_control, text_to_video) if vace else (text_to_video, with_control)
+        fix = "WanConfig(mode='vace_no_reference') runs a VACE, mode='frame' a text-to-video Wan2.1"
+        title = f"Invalid mode {mode!r}: it does not fit these weights."
+        raise BackboneError(title, got=got, expected=expected, fix=fix)
 
 
 def control(latents: Tensor, blank: Tensor) -> Tensor:

@@ -21,10 +21,11 @@ import torch
 from transformers import BatchFeature
 
 from vega3d._utils.moved import names
-from vega3d.adapter import MEDIA, Encoding
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
 from vega3d.evaluation.media import PICTURE, Media, Pictures, length, read, sampled, source
 from vega3d.evaluation.run.prefix_cache import PrefixCache, repeated
+from vega3d.fusion.encode import Encoding
+from vega3d.inputs.call import MEDIA
 from vega3d.pipeline import Pipeline
 
 As = Literal["images", "video"]

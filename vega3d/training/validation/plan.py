@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vega3d.adapter import Vega3DAdapter
-from vega3d.backbones.cost import BackboneCost, clip_cost
+from vega3d.backbones.base import BackboneCost, clip_cost
 from vega3d.config import Vega3DConfig
+from vega3d.costs.host import empty_host, find_host
 from vega3d.costs.memory import activation_memory, training_memory
-from vega3d.costs.parameters import empty_host, find_host
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import recomputes
 from vega3d.training.metrics import TrainFlops
