@@ -23,11 +23,11 @@ from torch import Tensor
 
 from vega3d.errors import InputError
 
+# The generator's frames that describe each frame of the host.
 Links = Sequence[Sequence[int]]
-"""The generator's frames that describe each frame of the host."""
 
+# Top, left, bottom and right of a part of the picture, as fractions of its height and width.
 Extent = tuple[float, float, float, float]
-"""Top, left, bottom and right of a part of the picture, as fractions of its height and width."""
 
 WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 

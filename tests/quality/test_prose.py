@@ -146,13 +146,24 @@ def titles(tree: ast.Module, classes: set[str]) -> Iterator[tuple[int, str]]:
             variable = call.args[0].id
             if variable in parameters:
                 forwarding[function.name] = parameters.index(variable) - (parameters[0] in ("self", "cls"))
-            for node in ast.walk(function):
-                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
-                    yield from texts(node.value)
+            for target, value in assignments(function):
+                if ast.unparse(target) == variable:
+                    yield from texts(value)
     for call in calls:
         index = 0 if raises(call, classes) else forwarding.get(called(call))
         if index is not None and len(call.args) > index:
             yield from texts(call.args[index])
+
+
+def assignments(function: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Targets with their values; those of ``a, b = x, y`` one by one."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                yield from zip(target.elts, value.elts, strict=False)
+            else:
+                yield target, value
 
 
 def called(call: ast.Call) -> str:

@@ -149,7 +149,7 @@ def _configs(config: Any, modes: tuple[str, ...]) -> list[Any]:
         if mode not in fitting:
             close = nearest(mode, fitting)
             expected = ", ".join(fitting) or f"no mode: {type(config).__name__} has none"
-            fix = f"did you mean {close!r}?" if close else "--mode all takes those that fit these weights"
+            fix = f"did you mean {close!r}?" if close else "--mode all, or other weights with --wan"
             title = f"Invalid mode {mode!r} for {config.path}."
             raise ConfigError(title, got=mode, expected=expected, fix=fix)
     default = config.mode if config.mode in fitting else fitting[0]

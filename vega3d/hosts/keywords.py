@@ -11,17 +11,17 @@ from transformers.utils.generic import TransformersKwargs
 
 from vega3d.errors import UnknownKeywordError, nearest
 
+# Names that transformers' decorators remove from the keywords of any ``forward``.
 BY_DECORATORS = {"return_dict", "debug_io", "debug_io_dir", "prune_layers"}
-"""Names that transformers' decorators remove from the keywords of any ``forward``."""
 
+# Names that earlier hosts read. Current hosts compute both, and ``forward`` still accepts them.
 COMPUTED = {"cache_position", "rope_deltas"}
-"""Names that earlier hosts read. Current hosts compute both, and ``forward`` still accepts them."""
 
+# Names that the body of ``generate`` reads and no signature lists.
 BY_GENERATE = {"tokenizer", "assistant_tokenizer", "trust_remote_code", "debug_io", "mm_encoder_outputs"}
-"""Names that the body of ``generate`` reads and no signature lists."""
 
+# Names of the cache in different versions of transformers.
 RENAMED = {"past_key_values": "cache", "cache": "past_key_values"}
-"""Names of the cache in different versions of transformers."""
 
 
 def forward_keywords(host: Any) -> set[str]:

@@ -19,7 +19,7 @@ from accelerate import init_empty_weights
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from vega3d._utils import files
-from vega3d.backbones.weights import Tensors, fill, read
+from vega3d.backbones.frozen import Tensors, fill, read
 from vega3d.errors import BackboneError, CheckpointError
 
 Kernel = Literal["bilinear", "bicubic"]

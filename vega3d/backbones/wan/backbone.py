@@ -32,8 +32,8 @@ from vega3d.media.frame_plan import FramePlan
 
 CODE_VERSION = 2  # raise it whenever the same settings start to give other features
 
+# Feature maps, one for each clip, by (block, sigma).
 Sweep = dict[tuple[int, float], list[FeatureMap]]
-"""Feature maps, one for each clip, by (block, sigma)."""
 
 
 class WanBackbone(WanEncoder):

@@ -26,8 +26,8 @@ from vega3d.media.frame_plan import FramePlan
 LONGEST = 1024  # tokens on one side that Wan's rotary positions reach
 MAX_COVER = 1 << 26  # pixels of the picture that ``center_crop`` resizes to before it crops
 
+# Positions that each kept latent frame describes.
 Steps = tuple[tuple[int, ...], ...]
-"""Positions that each kept latent frame describes."""
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_re
 Resize = Literal["fit", "center_crop"]
 ResidualDType = Literal["float32", "model"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+# Modes in which the VAE encodes a chunk as a video; in the others it encodes single frames.
 AS_VIDEO: tuple[Mode, ...] = ("window", "clip")
-"""Modes in which the VAE encodes a chunk as a video; in the others it encodes single frames."""
 
+# Modes in which a forward of the DiT has many tokens, so that one video at a time is the default.
 LONG: tuple[Mode, ...] = ("window", "joint", "clip")
-"""Modes in which a forward of the DiT has many tokens, so that one video at a time is the default."""
 
 PATCH = 16  # pixels of the picture that one DiT token covers on a side: VAE stride 8 x DiT patch 2
 

@@ -27,7 +27,7 @@ from diffusers.loaders.single_file_utils import (
 from torch import Tensor, nn
 
 from vega3d._utils import files
-from vega3d.backbones.weights import Tensors, fill, opened, read, unfit
+from vega3d.backbones.frozen import Tensors, fill, opened, read, unfit
 from vega3d.errors import BackboneError
 
 NAME = "diffusion_pytorch_model"
