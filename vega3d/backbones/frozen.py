@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vega3d._utils import files
 from vega3d.backbones.base import BackboneSpec, micro_batch
+from vega3d.config import DType
 from vega3d.errors import CheckpointError
 
 Tensors = dict[str, Tensor]
@@ -71,9 +72,9 @@ def with_source(config: Config, path: str | Path, dtype: torch.dtype | str | Non
     return named if dtype is None else replace(named, dtype=dtype_name(dtype))
 
 
-def dtype_name(dtype: torch.dtype | str) -> str:
-    """Name of a dtype, as settings have it, from its name or torch's dtype."""
-    return str(dtype).removeprefix("torch.")
+def dtype_name(dtype: torch.dtype | str) -> DType:
+    """Name of a dtype, from its name or torch's dtype; settings refuse any but those that they accept."""
+    return cast(DType, str(dtype).removeprefix("torch."))
 
 
 def digest_of(parts: Iterable[Tensor | bytes]) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -86,8 +86,8 @@ class Projector(nn.Module):
         zero: bool = False,
     ) -> None:
         super().__init__()
-        kinds = {"none": nn.Identity, "layer": nn.LayerNorm, "rms": partial(nn.RMSNorm, eps=1e-6)}
-        self.norm = kinds[norm](channels)
+        rms_or_none = nn.RMSNorm(channels, eps=1e-6) if norm == "rms" else nn.Identity()
+        self.norm = nn.LayerNorm(channels) if norm == "layer" else rms_or_none
         self.up = nn.Linear(channels * cells * cells, hidden)
         self.act = nn.GELU()
         self.down = nn.Linear(hidden, width)

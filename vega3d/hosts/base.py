@@ -13,8 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-import transformers
 from torch import Tensor, nn
+
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from vega3d import registry

@@ -63,8 +63,7 @@ class SiglipBackbone(FrozenEncoder):
             expected = f"-1 (all blocks and the final norm) to {-1 - layers} (before the first block)"
             got, fix = f"layer={config.layer}; the tower has {layers} blocks", "use -1, or -2 as LLaVA does"
             raise BackboneError(title, got=got, expected=expected, fix=fix)
-        dtype = dtype_name(tower.dtype)
-        self.config = replace(config, channels=self.shape.hidden_size, dtype=dtype)
+        self.config = replace(config, channels=self.shape.hidden_size, dtype=dtype_name(tower.dtype))
         self.preprocessing = preprocessing or Preprocessing()
         tower.eval().requires_grad_(False)
         blocks = tower.encoder.layers[: layers + 1 + config.layer]  # -1: all of them, -2: all but the last

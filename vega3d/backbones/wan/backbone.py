@@ -128,8 +128,9 @@ class WanBackbone(WanEncoder):
         """Group the indices of chunks that fit in one batch: one picture size, one length."""
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, chunk in enumerate(chunks):
-            size = tower_size(*chunk.frames.shape[2:], self.config)
-            groups.setdefault((*size, len(chunk.positions)), []).append(index)
+            height, width = chunk.frames.shape[2:]
+            key = (*tower_size(height, width, self.config), len(chunk.positions))
+            groups.setdefault(key, []).append(index)
         return list(groups.values())
 
     def _assemble(self, chunks: Sequence[Chunk], maps: Mapping[int, Tensor], clips: int) -> list[FeatureMap]:
