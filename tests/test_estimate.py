@@ -24,8 +24,6 @@ from vega3d.costs import Estimate, Setup, estimate
 from vega3d.costs.estimate import FORMS
 from vega3d.costs.host import (
     HostClip,
-    empty_host,
-    find_host,
     host_clip,
     host_parts,
     lora_parameters,
@@ -36,6 +34,7 @@ from vega3d.costs.memory import peak_bytes, training_memory
 from vega3d.costs.setup import size_of, with_settings
 from vega3d.costs.tables import as_text
 from vega3d.errors import Vega3DError
+from vega3d.hosts.empty import empty_host, find_host
 from vega3d.pico import pico_path
 
 WANS = Path(__file__).parent / "goldens" / "wan"

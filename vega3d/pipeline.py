@@ -28,11 +28,13 @@ from vega3d import checkpoint
 from vega3d._utils import moved
 from vega3d.adapter import Vega3DAdapter
 from vega3d.backbones import Backbone, loading
-from vega3d.checkpoint.lora import load_lora
+from vega3d.backbones.base import clip_cost
+from vega3d.checkpoint.lora import Lora, load_lora
 from vega3d.checkpoint.record import with_pico
 from vega3d.config import Vega3DConfig
 from vega3d.errors import ConfigError
 from vega3d.fusion.encode import Encoding, unique_names
+from vega3d.hosts.empty import empty_host, find_host
 from vega3d.hosts.loading import Device, DType, device_of, load_host
 from vega3d.media.frame_plan import FramePlan
 from vega3d.pico import PICO
@@ -41,6 +43,7 @@ from vega3d.store import FeatureStore
 
 NONE = "none"
 FRAMES = 8
+SIZE = (480, 640)  # height and width of a frame, where any will do
 PICO_PIXELS = 128 * 128  # the size of the frames that pico's Wan was trained on
 Log = Callable[[str], None]
 Adapter = TypeVar("Adapter", bound=Vega3DAdapter)
@@ -168,14 +171,14 @@ class Source:
     Attributes:
         config: settings of the wrapped model.
         tensors: projector and fusion of a checkpoint; None starts as the identity.
-        lora: PEFT folder of a checkpoint's host; None if there is none.
+        lora: of a checkpoint's host; None if there is none.
         store: stored features.
         store_only: no backbone is loaded; all features must be stored.
     """
 
     config: Vega3DConfig
     tensors: Mapping[str, Tensor] | None = None
-    lora: Path | None = None
+    lora: Lora | None = None
     store: FeatureStore | None = None
     store_only: bool = False
 
@@ -200,9 +203,13 @@ class Source:
         """Read features from a store; with ``only`` it also gives the width of the features."""
         config = self.config
         if only and store is not None:
-            settings = dataclasses.replace(config.backbone, channels=store.backbone["channels"])
-            config = dataclasses.replace(config, backbone=settings)
+            config = _with_fields(config, channels=store.backbone["channels"])
         return dataclasses.replace(self, config=config, store=store, store_only=only)
+
+
+def _with_fields(config: Vega3DConfig, **fields: Any) -> Vega3DConfig:
+    """Settings with other fields of their generator."""
+    return dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, **fields))
 
 
 def saved(path: str | os.PathLike[str], revision: str | None = None, *, given: bool = False) -> Source:
@@ -216,9 +223,9 @@ def saved(path: str | os.PathLike[str], revision: str | None = None, *, given: b
     Raises:
         CheckpointError: a file is missing, damaged or too new, or the host was trained and is not loaded.
     """
-    config, tensors = checkpoint.load(path, revision)
-    checkpoint.require_own_host(path, config, revision, given=given)
-    return Source(config, tensors, checkpoint.lora_of(path, revision))
+    read = checkpoint.load(path, revision)
+    read.require_own_host(given=given)
+    return Source(read.config, read.tensors, read.lora())
 
 
 def find(model: str, backbone: str | None = None, store: FeatureStore | None = None) -> Source:
@@ -262,8 +269,7 @@ def with_backbone(config: Vega3DConfig, backbone: str) -> Vega3DConfig:
     """A config whose generator is ``pico``, or the one in a folder or hub repository."""
     changed = Source(config).with_settings({"backbone": {"path": backbone, "revision": None}}).config
     if backbone == PICO and changed.backbone.pixels > PICO_PIXELS:
-        settings = dataclasses.replace(changed.backbone, pixels=PICO_PIXELS)
-        changed = dataclasses.replace(changed, backbone=settings)
+        return _with_fields(changed, pixels=PICO_PIXELS)
     return changed
 
 
@@ -289,7 +295,8 @@ def load(
         store: folder of stored features.
         dtype: precision of the host; ``auto`` is the one in which it was saved.
         attention: back end of the host's attention, such as ``flash_attention_2``; None is its default.
-        device: of the model; ``auto`` is a GPU if there is one.
+        device: of the model; ``auto`` is a GPU if there is one. ``meta`` loads no weights: the model of a
+            config, whose parameters can be counted.
         log: called with one line before each slow step.
 
     Raises:
@@ -297,7 +304,10 @@ def load(
         CheckpointError: the checkpoint is damaged, or belongs to another host.
     """
     source = find(model, backbone, FeatureStore(store) if store is not None else None)
-    pipeline = build(source, model, dtype=dtype, attention=attention, device=device_of(device), log=log)
+    options = {"dtype": dtype, "attention": attention, "device": device_of(device), "log": log}
+    if device == "meta":
+        source, options = without_weights(source)
+    pipeline = build(source, model, **options)
     pipeline.adapter.eval()
     return pipeline
 
@@ -314,6 +324,19 @@ def build(source: Source, name: str = "", **options: Any) -> Pipeline:
     path = str(source.config.host.path)
     processor = Vega3DProcessor.from_pretrained(path, adapter.vega3d_config, store=source.store)
     return Pipeline(adapter, processor, name, trained=source.tensors is not None)
+
+
+def without_weights(source: Source) -> tuple[Source, dict[str, Any]]:
+    """A model on the meta device, from configs alone: its settings, and the options that build it.
+
+    Raises:
+        HostError, BackboneError, ConfigError: a part is not there, or does not fit.
+    """
+    config = source.config
+    host = empty_host(find_host(str(config.host.path)))
+    if hasattr(config.backbone, "cost") and not source.store_only:
+        config = _with_fields(config, channels=clip_cost(config.backbone, SIZE, 1).channels)
+    return Source(config), {"host": host, "backbone": None, "streams": ()}
 
 
 def assemble(

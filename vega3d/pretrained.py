@@ -5,10 +5,11 @@ Projector, fusion and LoRA are written; host and encoders are named.
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from accelerate.utils import align_module_device, has_offloaded_params
@@ -19,12 +20,14 @@ from vega3d.backbones import Backbone
 from vega3d.checkpoint.host_digest import changed_weights, host_digest
 from vega3d.checkpoint.lora import carried_lora, without_peft
 from vega3d.config import HostConfig, Vega3DConfig
+from vega3d.errors import CheckpointError
 
 
 class Pretrained(nn.Module):
     """Makes, loads and writes a model; expects ``self.vega3d_config``, ``projector`` and ``fusion``."""
 
     vega3d_config: Vega3DConfig
+    host: Any
 
     @classmethod
     def wrap(cls, host: nn.Module, config: Vega3DConfig | None = None) -> Self:
@@ -91,14 +94,17 @@ class Pretrained(nn.Module):
             return
         tensors = self._all_state() if state_dict is None else state_dict
         parts, lora = self.own_state(tensors), carried_lora(self, tensors)
-        checkpoint.require_real(parts)
-        _warn_of_changed_host(self)
-        config, host = self.vega3d_config, checkpoint.trained_host(self.vega3d_config)
-        if host is not None:
-            named = dataclasses.replace(config.host, path=checkpoint.copy_host(host, path))
-            config = dataclasses.replace(config, host=named)
-        lora = None if lora is None else lora.named(config.host.path)
-        checkpoint.save(path, config, parts, lora=lora, host=host is not None)
+        named = self.vega3d_config.host
+        if changed := changed_weights(self.host, named.path, named.revision):
+            names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+            warnings.warn(
+                f"Weights of the host differ from {named.path!r}, which the checkpoint names, and are not "
+                f"saved: {names}. To keep them, model.host.save_pretrained(FOLDER) with the host's "
+                "processor, and wrap the host from there.",
+                stacklevel=2,
+            )
+        host = checkpoint.trained_host(self.vega3d_config)
+        checkpoint.save(path, self.vega3d_config, parts, lora=lora, host=host)
 
     def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Upload what ``save_pretrained`` writes; returns the commit's address.
@@ -107,10 +113,16 @@ class Pretrained(nn.Module):
             CheckpointError: the host was trained itself (``vega3d push`` uploads it), the hub cannot be
                 reached, or what ``save_pretrained`` raises.
         """
-        tensors = self._all_state()
-        parts, lora = self.own_state(tensors), carried_lora(self, tensors)
-        _warn_of_changed_host(self)
-        return checkpoint.push(repo, self.vega3d_config, parts, lora=lora, private=private, token=token)
+        if checkpoint.trained_host(self.vega3d_config) is not None:
+            raise CheckpointError(
+                "Cannot push this model: its host was trained, and the push would not include it.",
+                got=f"{self.vega3d_config.host.path} as the host",
+                expected="a host that others can load",
+                fix=f"model.save_pretrained(FOLDER), then vega3d push FOLDER {repo} --host ID_FOR_THE_HOST",
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return checkpoint.upload(repo, Path(folder), private=private, token=token)
 
     def own_state(self, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Tensors of projector and fusion, by name.
@@ -126,25 +138,11 @@ class Pretrained(nn.Module):
         """The state dict; what a checkpoint needs of it comes to the CPU if accelerate keeps it elsewhere."""
         tensors: dict[str, Tensor] = self.state_dict()
         for name, module in self.named_modules():
-            if (name.startswith(("projector", "fusion")) or ".lora_" in name) and has_offloaded_params(
-                module
-            ):
+            is_ours = name.startswith(("projector", "fusion")) or ".lora_" in name
+            if is_ours and has_offloaded_params(module):
                 with align_module_device(module, "cpu"):
                     tensors |= {f"{name}.{key}": value.clone() for key, value in module.state_dict().items()}
         return tensors
-
-
-def _warn_of_changed_host(model: Any) -> None:
-    named = model.vega3d_config.host
-    changed = changed_weights(model.host, named.path, named.revision)
-    if changed:
-        names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
-        warnings.warn(
-            f"Weights of the host differ from {named.path!r}, which the checkpoint names, and are not saved: "
-            f"{names}. To keep them, model.host.save_pretrained(FOLDER) with the host's processor, and wrap "
-            "the host from there.",
-            stacklevel=3,
-        )
 
 
 def describe(host: Any, width: int) -> HostConfig:

@@ -43,13 +43,12 @@ Content = tuple[Vega3DConfig, dict[str, Tensor]]
 
 def read(folder: Path) -> Content:
     """Everything that a model is made of, with all checks of ``from_pretrained``."""
-    config, tensors = checkpoint.load(folder)
-    checkpoint.require_own_host(folder, config)
-    tensors = {**tensors, **load_trained(folder).host}
-    lora = checkpoint.lora_of(folder)
-    if lora is not None:
+    saved = checkpoint.load(folder)
+    saved.require_own_host()
+    tensors = {**saved.tensors, **load_trained(folder).host}
+    if saved.lora() is not None:
         tensors |= load_trained(folder).lora
-    return config, tensors
+    return saved.config, tensors
 
 
 def same(one: Content, other: Content) -> bool:

@@ -194,8 +194,8 @@ def test_a_merged_and_an_exported_host_have_digests_of_their_own(
     ]
     digests = {host_digest(host)}
     for folder in folders:
-        found: HostConfig = checkpoint.load(folder)[0].host
+        found: HostConfig = checkpoint.load(folder).config.host
         assert found.digest == host_digest(folder / "host")
         digests.add(found.digest)
     assert len(digests) == 3
-    assert checkpoint.load(tmp_path / "lora")[0].host.digest == host_digest(host)
+    assert checkpoint.load(tmp_path / "lora").config.host.digest == host_digest(host)

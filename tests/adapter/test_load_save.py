@@ -201,10 +201,10 @@ def test_tensors_of_a_full_run_are_refused_with_a_given_host_too(
 def test_lora_whose_names_are_not_the_hosts_is_refused(
     checkpoints: dict[str, Path], host: Path, backbone: WanBackbone, tmp_path: Path
 ) -> None:
-    settings, tensors = checkpoint.load(checkpoints["lora"])
+    saved = checkpoint.load(checkpoints["lora"])
     lora = Lora.read(checkpoints["lora"] / "lora")
     moved = {name.replace("layers.0", "layers.7"): tensor for name, tensor in lora.tensors.items()}
-    checkpoint.save(tmp_path, settings, tensors, lora=Lora(moved, lora.settings))
+    checkpoint.save(tmp_path, saved.config, saved.tensors, lora=Lora(moved, lora.settings))
     with pytest.raises(CheckpointError, match=r"layers\.7"):
         load(tmp_path, backbone)
 

@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from tests import media
-from vega3d.data import Allowed, read_rows
-from vega3d.data.conversations import LOCAL
-from vega3d.data.tables import StreamedRows, TableRows, plain
+from vega3d.data import Allowed, Reader, read_rows
+from vega3d.data.tables import StreamedRows, Table, TableRows, plain
 from vega3d.errors import InputError
 from vega3d.media.image import load_image
 
@@ -47,7 +46,7 @@ def folder_of(tmp_path: Path, name: str, count: int, first: int = 0) -> str:
 
 def test_a_table_has_the_rows_of_its_file(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "a", 5)
-    table = TableRows(folder)
+    table = TableRows(Table(folder))
     own = list(read_rows(Path(folder) / "rows.jsonl"))
     assert [row.messages for row in table] == [row.messages for row in own]
     assert [answer_of(row) for row in table[1:3]] == ["answer 1", "answer 2"]
@@ -64,7 +63,7 @@ def test_pictures_of_a_table_stay_bytes_until_they_are_opened(tmp_path: Path) ->
         }
     )
     datasets.Dataset.from_list(records, features=features).save_to_disk(tmp_path / "table")
-    row = TableRows(str(tmp_path / "table"))[0]
+    row = TableRows(Table(str(tmp_path / "table")))[0]
     source = row.images[0].source
     assert isinstance(source, bytes)
     assert torch.equal(load_image(source), load_image(picture))
@@ -76,7 +75,7 @@ def test_keys_that_other_rows_need_are_left_out() -> None:
 
 
 def test_a_stream_gives_each_row_once_an_epoch_in_an_order_of_its_seed(tmp_path: Path) -> None:
-    tables = [(folder_of(tmp_path, "a", 20), None, "train", None, None, None, LOCAL)]
+    tables = [Table(folder_of(tmp_path, "a", 20))]
     one = [answer_of(row) for row in StreamedRows(tables, seed=1)]
     again = [answer_of(row) for row in StreamedRows(tables, seed=1)]
     other = [answer_of(row) for row in StreamedRows(tables, seed=2)]
@@ -85,17 +84,14 @@ def test_a_stream_gives_each_row_once_an_epoch_in_an_order_of_its_seed(tmp_path:
 
 
 def test_each_epoch_of_a_stream_has_an_order_of_its_own(tmp_path: Path) -> None:
-    stream = StreamedRows([(folder_of(tmp_path, "a", 20), None, "train", None, None, None, LOCAL)], seed=1)
+    stream = StreamedRows([Table(folder_of(tmp_path, "a", 20))], seed=1)
     first = [answer_of(row) for row in stream]
     stream.set_epoch(1)
     assert [answer_of(row) for row in stream] != first
 
 
 def test_streams_are_mixed_by_their_shares(tmp_path: Path) -> None:
-    tables = [
-        (folder_of(tmp_path, name, 300, first), None, "train", None, None, None, LOCAL)
-        for name, first in (("a", 0), ("b", 1000))
-    ]
+    tables = [Table(folder_of(tmp_path, name, 300, first)) for name, first in (("a", 0), ("b", 1000))]
     stream = iter(StreamedRows(tables, [0.2, 0.8], seed=0))
     seen = [int(answer_of(next(stream)).split()[1]) for _ in range(250)]
     assert 0.7 < sum(number >= 1000 for number in seen) / len(seen) < 0.9
@@ -104,7 +100,7 @@ def test_streams_are_mixed_by_their_shares(tmp_path: Path) -> None:
 def test_a_row_of_a_table_that_cannot_be_read_names_itself(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "rows.jsonl").write_text(json.dumps({"conversations": [{"from": "x", "value": "a"}]}))
-    table = TableRows(str(tmp_path / "a"))
+    table = TableRows(Table(str(tmp_path / "a")))
     with pytest.raises(InputError, match="row 0"):
         table[0]
     assert isinstance(table.tried(0), InputError)
@@ -112,16 +108,17 @@ def test_a_row_of_a_table_that_cannot_be_read_names_itself(tmp_path: Path) -> No
 
 def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
-        TableRows(str(tmp_path / "nowhere"))
+        TableRows(Table(str(tmp_path / "nowhere")))
 
 
 @pytest.mark.parametrize("source", ["http://127.0.0.1/a.png", "../a.png"])
 def test_a_row_of_a_table_names_no_address_and_does_not_leave_the_root(tmp_path: Path, source: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "rows.jsonl").write_text(json.dumps(conversation(0, image=source)))
-    folder, strict = str(tmp_path / "a"), Allowed(urls=False, outside=False)
+    strict = Table(str(tmp_path / "a"), reader=Reader(tmp_path / "a", allowed=Allowed(outside=False)))
     with pytest.raises(InputError, match=r"row 0[\s\S]*allow_"):
-        TableRows(folder, base=tmp_path / "a", allowed=strict)[0]
+        TableRows(strict)[0]
     with pytest.raises(InputError, match="allow_"):
-        list(StreamedRows([(folder, None, "train", tmp_path / "a", None, None, strict)]))
-    assert TableRows(folder, base=tmp_path / "a", allowed=Allowed(urls=True))[0].images
+        list(StreamedRows([strict]))
+    trusting = Reader(tmp_path / "a", allowed=Allowed(urls=True))
+    assert TableRows(Table(str(tmp_path / "a"), reader=trusting))[0].images

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vega3d.data.annotations import row_of
-from vega3d.training.sampler import GroupedSampler, StreamedGroups, kind_of
+from vega3d.data.tables import StreamedGroups
+from vega3d.training.sampler import GroupedSampler
 
 KINDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 
@@ -47,7 +48,7 @@ def test_a_stream_comes_in_blocks_of_one_kind_and_loses_no_row(kinds: list[str],
     rows = list(StreamedGroups([row_of(one, str(at)) for at, one in enumerate(messages)], block))
     assert {row.where for row in rows} == {str(at) for at in range(len(kinds))}
     blocks = [rows[at : at + block] for at in range(0, len(rows), block)]
-    assert all(len(one) == block and len({kind_of(row) for row in one}) == 1 for one in blocks)
+    assert all(len(one) == block and len({row.kind for row in one}) == 1 for one in blocks)
     assert len(rows) < len(kinds) + block * len(set(kinds))  # no more is repeated than fills the last blocks
 
 

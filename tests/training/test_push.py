@@ -17,9 +17,8 @@ from vega3d._utils.files import read_json
 from vega3d.cli.main import main
 from vega3d.errors import CheckpointError
 from vega3d.pico import PICO_DIR
-from vega3d.training.export import export, merge
+from vega3d.training.export import export, merge, push
 from vega3d.training.finetune import train
-from vega3d.training.push import push
 
 MODEL = {"host": "pico", "dtype": "float32", "backbone": {"path": "pico", "block": 1, "pixels": 2304}}
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from transformers import AutoModelForImageTextToText
 
-from vega3d.costs.host import empty_host, find_host, lora_parameters
+from vega3d.config import HostConfig
+from vega3d.costs.host import lora_parameters
 from vega3d.errors import ConfigError, DependencyError
+from vega3d.hosts.empty import empty_host, find_host
+from vega3d.hosts.loading import load_host
+from vega3d.pico import pico_path
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import qlora_settings, quantization_of, source_of
+from vega3d.training.trained import adapter_of
 from vega3d.training.validation.plan import model_of
 
 BACKBONE = {"path": "t2v-1.3b", "dtype": "bfloat16"}
@@ -26,13 +32,15 @@ def config(**changes: Any) -> TrainConfig:
 
 def test_the_7b_with_lora_trains_161_million_beside_projector_and_gate() -> None:
     settings = config()
-    model = model_of(settings, source_of(settings).config)
-    own = sum(one.numel() for one in model.adapter.own_state().values())
-    lora = model.trained - own
+    model = model_of(settings, source_of(settings))
+    own = sum(one.numel() for one in adapter_of(model).own_state().values())
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    lora = trained - own
     assert lora == lora_parameters(empty_host(find_host("7b")), 64)
     assert round(lora / 1e6, 1) == 161.5
-    assert {one.device.type for one in model.adapter.parameters()} == {"meta"}
-    assert model.frozen == sum(one.numel() for one in empty_host(find_host("7b")).parameters())
+    assert {one.device.type for one in model.parameters()} == {"meta"}
+    frozen = sum(one.numel() for one in model.parameters() if not one.requires_grad)
+    assert frozen == sum(one.numel() for one in empty_host(find_host("7b")).parameters())
 
 
 @pytest.mark.parametrize("recipe", ["align", "full"])
@@ -47,8 +55,13 @@ def test_qlora_where_it_cannot_run_says_what_it_needs(monkeypatch: pytest.Monkey
         quantization_of(config(lora={"quantize": "4bit"}))
 
 
-def test_qlora_leaves_the_vision_tower_and_the_head_as_they_are() -> None:
+def test_qlora_leaves_the_vision_tower_and_the_head_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = qlora_settings()
     assert (settings.load_in_4bit, settings.bnb_4bit_quant_type) == (True, "nf4")
-    assert settings.llm_int8_skip_modules == ["visual", "lm_head"]
     assert quantization_of(config()) is None
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(
+        AutoModelForImageTextToText, "from_pretrained", lambda *_, **options: given.update(options)
+    )
+    load_host(HostConfig(str(pico_path("host"))), quantization=settings)
+    assert given["quantization_config"].llm_int8_skip_modules == ["visual", "lm_head"]

@@ -24,9 +24,8 @@ from vega3d.training import trainer as trainer_module
 from vega3d.training.checkpoints import is_complete, keep_last, last_complete, mark_complete
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import load_parts, make_trainer, run, train, training_arguments
-from vega3d.training.groups import parameter_groups
 from vega3d.training.metrics import fused_sums
-from vega3d.training.recipes import apply_recipe
+from vega3d.training.recipes import apply_recipe, parameter_groups
 from vega3d.training.trained import load_trained, plain_name, trained_of
 from vega3d.training.trainer import Vega3DTrainer
 

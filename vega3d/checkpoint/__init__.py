@@ -2,38 +2,27 @@
 
 from vega3d.checkpoint.folder import (
     CARD_FILE,
+    CONFIG_FILE,
     HOST_FOLDER,
-    LORA_FOLDER,
-    copy_host,
+    WEIGHTS_FILE,
+    Saved,
     is_ours,
     load,
-    lora_of,
-    push,
-    require_own_host,
-    require_parts,
-    require_real,
     require_same_host,
-    require_same_tensors,
     save,
     trained_host,
     upload,
 )
-from vega3d.checkpoint.record import CONFIG_FILE, WEIGHTS_FILE
+from vega3d.checkpoint.tensors import require_same_tensors
 
 __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
     "HOST_FOLDER",
-    "LORA_FOLDER",
     "WEIGHTS_FILE",
-    "copy_host",
+    "Saved",
     "is_ours",
     "load",
-    "lora_of",
-    "push",
-    "require_own_host",
-    "require_parts",
-    "require_real",
     "require_same_host",
     "require_same_tensors",
     "save",

@@ -11,40 +11,35 @@ version may (with a warning), one of a newer major version is refused.
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
 from shutil import copyfile, rmtree
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-)
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from torch import Tensor
 
 from vega3d._utils import files, hub
-from vega3d.checkpoint import checksums
 from vega3d.checkpoint.card import card
 from vega3d.checkpoint.lora import ADAPTER_CONFIG, ADAPTER_FILE, Lora
 from vega3d.checkpoint.record import (
+    CHECKSUM,
     CONFIG_FILE,
+    FILES,
     FOLDER,
     HOST_CONFIG,
     HOST_FOLDER,
     WEIGHTS_FILE,
-    config_of,
-    json_text,
-    read_record,
-    record_of,
-    sums_of,
+    read_settings,
+    require_file,
+    write_settings,
 )
+from vega3d.checkpoint.tensors import read_tensors, require_real, write_tensors
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
 
@@ -58,7 +53,7 @@ def save(
     tensors: Mapping[str, Tensor],
     *,
     lora: Lora | None = None,
-    host: bool = False,
+    host: Path | None = None,
 ) -> None:
     """Write one checkpoint folder, atomically file by file, the settings last.
 
@@ -66,109 +61,184 @@ def save(
         path: folder; made if it is not there. LoRA of an earlier checkpoint in it is removed.
         config: settings.
         tensors: of projector and fusion.
-        lora: of the host.
-        host: ``host/`` in the folder belongs to the checkpoint and is written already.
+        lora: of the host; it names the host of ``config``.
+        host: folder of a trained host that belongs to the checkpoint; copied to ``host/`` unless that is it.
 
     Raises:
         CheckpointError: ``path`` is a file, the folder cannot be written (a full disk, no permission), it
             holds a trained host of another checkpoint, or tensors are on the device ``meta``.
     """
-    folder = Path(path)
+    folder, names = Path(path), [WEIGHTS_FILE]
     require_real({**tensors, **(lora.tensors if lora is not None else {})})
-    if not host:
+    if host is None:
         _require_no_host(folder)
+    elif host != folder / HOST_FOLDER:
+        copied = dataclasses.replace(config.host, path=_copy_host(host, folder / HOST_FOLDER))
+        config = dataclasses.replace(config, host=copied)
     with files.writing(folder, error=CheckpointError):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tensors(folder / WEIGHTS_FILE, tensors)
+        write_tensors(folder / WEIGHTS_FILE, tensors)
         if lora is not None:
-            lora.write(folder / LORA_FOLDER, error=CheckpointError)
-        record = checksums.sealed(record_of(config, folder), folder, _parts(folder, lora is not None, host))
-        files.write_whole(
-            folder / CONFIG_FILE, lambda part: part.write_text(json_text(record), encoding="utf-8")
-        )
+            lora.write(folder / LORA_FOLDER, config.host.path)
+            names += [f"{LORA_FOLDER}/{name}" for name in (ADAPTER_FILE, ADAPTER_CONFIG)]
+        if host is not None:
+            names += [file.relative_to(folder).as_posix() for file in _files(folder / HOST_FOLDER)]
+        write_settings(folder, config, names)
         if lora is None and (folder / LORA_FOLDER).is_dir():
             rmtree(folder / LORA_FOLDER)
         if not (folder / CARD_FILE).exists():  # an edited card is kept
-            files.write_whole(
-                folder / CARD_FILE, lambda part: part.write_text(card(config), encoding="utf-8")
+            text = card(config)
+            files.write_whole(folder / CARD_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that was read from a folder.
+
+    Attributes:
+        folder: on this machine.
+        config: settings.
+        tensors: of projector and fusion.
+        sums: checksums by file; None where the settings list none (before format 1.2, or removed by hand).
+    """
+
+    folder: Path
+    config: Vega3DConfig
+    tensors: dict[str, Tensor]
+    sums: Mapping[str, str] | None
+
+    def lora(self) -> Lora | None:
+        """LoRA of the host, if it was trained with it.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or the folder is not part of the checkpoint.
+        """
+        folder = self.folder / LORA_FOLDER
+        if self.sums is None:  # before format 1.2
+            return Lora.read(folder) if folder.is_dir() else None
+        if self._lists(LORA_FOLDER):
+            self.require_files(f"{LORA_FOLDER}/")
+            return Lora.read(folder)
+        if any((folder / name).exists() for name in (ADAPTER_FILE, ADAPTER_CONFIG)):
+            raise CheckpointError(
+                f"Invalid folder {folder}: not part of the checkpoint beside it.",
+                got=f"{LORA_FOLDER}/, which {CONFIG_FILE} does not list",
+                expected="the files that were saved together",
+                fix=f"delete {LORA_FOLDER}/; or, if it belongs to it, remove "
+                f'the keys "{FILES}" and "{CHECKSUM}" from {CONFIG_FILE}',
             )
+        return None
+
+    def require_own_host(self, *, given: bool = False) -> None:
+        """Refuse a checkpoint whose host was trained in full and is not the one that is loaded.
+
+        Args:
+            given: the host comes from elsewhere; only tensors of a run (no host holds them) are refused then.
+
+        Raises:
+            CheckpointError: ``host/`` holds trained tensors that would not be loaded, or is damaged.
+        """
+        folder, named = self.folder / HOST_FOLDER, self.config.host.path
+        is_there = folder.is_dir() or self._lists(HOST_FOLDER)
+        is_whole = (folder / "config.json").is_file() or HOST_CONFIG in (self.sums or {})
+        if is_there and not (is_whole and (given or named == str(folder.absolute()))):
+            raise CheckpointError(
+                f"Invalid checkpoint {self.folder}: it also holds tensors of a fully trained host.",
+                got=f"{folder}, and {'another' if given else repr(named)} as the host",
+                expected="a checkpoint that names the trained host",
+                fix=f"vega3d export {self.folder} OUT, then load OUT",
+            )
+        if not given:
+            self.require_files(f"{HOST_FOLDER}/")
+
+    def require_files(self, prefix: str = "") -> None:
+        """Check the files whose names start with ``prefix`` against their checksums.
+
+        Raises:
+            CheckpointError: a file is missing or damaged.
+        """
+        for name, checksum in (self.sums or {}).items():
+            if name.startswith(prefix):
+                require_file(self.folder, name, checksum)
+
+    def _lists(self, folder: str) -> bool:
+        return any(name.startswith(f"{folder}/") for name in self.sums or {})
 
 
-def load(path: str | os.PathLike[str], revision: str | None = None) -> tuple[Vega3DConfig, dict[str, Tensor]]:
+def load(path: str | os.PathLike[str], revision: str | None = None) -> Saved:
     """Read settings, projector and fusion of one checkpoint from a folder or the hub.
 
     Raises:
         CheckpointError: a file is missing, damaged, a pickle, or of a newer major format.
     """
-    folder = _folder(path, revision)
-    record = read_record(folder)
-    config = config_of(record, folder / CONFIG_FILE)
-    tensors = _read_tensors(folder / WEIGHTS_FILE)
-    checksums.require_files(folder, sums_of(record) or {}, WEIGHTS_FILE)
-    return config, tensors
+    folder = hub.find_folder(
+        path,
+        revision,
+        [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"],
+        error=CheckpointError,
+        what="checkpoint",
+        expected="a folder written by save_pretrained, or the id of one on the hub",
+    )
+    config, sums = read_settings(folder)
+    saved = Saved(folder, config, read_tensors(folder / WEIGHTS_FILE, FOLDER), sums)
+    saved.require_files(WEIGHTS_FILE)
+    return saved
 
 
-def lora_of(path: str | os.PathLike[str], revision: str | None = None) -> Path | None:
-    """The plain PEFT folder of a checkpoint, if the host was trained with LoRA.
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """True if a folder or hub repository holds a vega3d checkpoint; False for a plain host."""
+    if Path(path).is_dir():
+        return (Path(path) / CONFIG_FILE).exists()
+    try:
+        hf_hub_download(str(path), CONFIG_FILE)
+    except (EntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
+        return False  # a host, or nothing that can be reached: loading it raises the error
+    return True
+
+
+def upload(repo: str, folder: Path, *, private: bool | None, token: str | None) -> str:
+    """Upload a checkpoint's folder, or a host's; LoRA of an earlier checkpoint in the repository goes.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the folder is not part of the checkpoint.
+        CheckpointError: the hub cannot be reached, or refuses.
     """
-    root = _folder(path, revision)
-    folder, sums = root / LORA_FOLDER, sums_of(read_record(root))
-    if sums is None:  # before format 1.2
-        return folder if folder.is_dir() else None
-    if _has(sums, LORA_FOLDER):
-        checksums.require_files(root, sums, f"{LORA_FOLDER}/")
-        return folder
-    if any((folder / name).exists() for name in (ADAPTER_FILE, ADAPTER_CONFIG)):
+    stale = f"{LORA_FOLDER}/*"
+    return hub.upload(repo, folder, private=private, token=token, stale=stale, error=CheckpointError)
+
+
+# ---------------------------------------------------------------- hosts
+
+
+def require_same_host(saved: HostConfig, given: HostConfig) -> None:
+    """Refuse a checkpoint that was trained on another host; warn where that cannot be found out.
+
+    Raises:
+        CheckpointError: model type, width, or the digests of the weights differ.
+    """
+    title = f"Invalid host {given.path!r}: the checkpoint belongs to another host."
+    if (saved.model_type, saved.hidden_size) != (given.model_type, given.hidden_size):
         raise CheckpointError(
-            f"Invalid folder {folder}: not part of the checkpoint beside it.",
-            got=f"{LORA_FOLDER}/, which {CONFIG_FILE} does not list",
-            expected="the files that were saved together",
-            fix=f"delete {LORA_FOLDER}/; or, if it belongs to it, remove "
-            f'the keys "{checksums.FILES}" and "{checksums.CHECKSUM}" from {CONFIG_FILE}',
+            title,
+            got=f"a host of type {given.model_type!r}, width {given.hidden_size}",
+            expected=f"type {saved.model_type!r}, width {saved.hidden_size} (it was {saved.path!r})",
+            fix="pass the host that it was trained on, or leave host out to load that one",
         )
-    return None
-
-
-def require_own_host(
-    path: str | os.PathLike[str], config: Vega3DConfig, revision: str | None = None, *, given: bool = False
-) -> None:
-    """Refuse a checkpoint whose host was trained in full and is not the one that is loaded.
-
-    Args:
-        path: of the checkpoint.
-        config: its settings.
-        revision: hub revision of ``path``.
-        given: the host comes from elsewhere; only tensors of a run, which no host holds, are refused then.
-
-    Raises:
-        CheckpointError: ``host/`` holds trained tensors that would not be loaded, or is damaged.
-    """
-    root = _folder(path, revision)
-    folder, sums = root / HOST_FOLDER, sums_of(read_record(root)) or {}
-    is_there = folder.is_dir() or _has(sums, HOST_FOLDER)
-    is_whole = (folder / "config.json").is_file() or HOST_CONFIG in sums
-    if is_there and not (is_whole and (given or config.host.path == str(folder.absolute()))):
+    if saved.digest is None or given.digest is None:
+        of = "host" if saved.digest is not None else "checkpoint"
+        warnings.warn(
+            f"The weights of the host {given.path!r} cannot be compared with those that the checkpoint was "
+            f"trained on: the {of} has no digest of them (built in memory, quantised on disk, not in the "
+            "cache, or saved before version 0.2). Type and width agree.",
+            stacklevel=3,
+        )
+    elif saved.digest != given.digest:
         raise CheckpointError(
-            f"Invalid checkpoint {path}: it also holds tensors of a fully trained host.",
-            got=f"{folder}, and {'another' if given else repr(config.host.path)} as the host",
-            expected="a checkpoint that names the trained host",
-            fix=f"vega3d export {path} OUT, then load OUT",
+            title,
+            got=f"other weights of the same type and width: {given.path!r}, digest {given.digest}",
+            expected=f"digest {saved.digest} (it was {saved.path!r})",
+            fix="pass the host that it was trained on; to use this one all the same, set host.digest to null "
+            f'and remove the key "{CHECKSUM}" in {CONFIG_FILE}',
         )
-    if not given:
-        checksums.require_files(root, sums, f"{HOST_FOLDER}/")
-
-
-def require_parts(path: str | os.PathLike[str]) -> None:
-    """Check every file of a checkpoint's folder against its checksum.
-
-    Raises:
-        CheckpointError: a file is missing or damaged.
-    """
-    folder = Path(path)
-    checksums.require_files(folder, sums_of(read_record(folder)) or {})
 
 
 def trained_host(config: Vega3DConfig) -> Path | None:
@@ -190,171 +260,21 @@ def trained_host(config: Vega3DConfig) -> Path | None:
     return folder if (folder.parent / CONFIG_FILE).is_file() else None
 
 
-def copy_host(source: Path, path: str | os.PathLike[str]) -> str:
-    """Copy a trained host into another checkpoint's folder, and return its path there.
-
-    Raises:
-        CheckpointError: the folder cannot be written, or holds a trained host of another checkpoint.
-    """
-    folder = Path(path) / HOST_FOLDER
-    if folder.is_dir() and _same_files(source, folder):
-        return str(folder.absolute())
-    _require_no_host(Path(path))
-    with files.writing(folder, error=CheckpointError):
-        for file in _files(source):
-            copied = folder / file.relative_to(source)
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            files.write_whole(copied, lambda part, file=file: copyfile(file, part))  # type: ignore[misc]
+def _copy_host(source: Path, folder: Path) -> str:
+    """Copy a trained host into the folder ``host/`` of another checkpoint, and return its path there."""
+    if not (folder.is_dir() and _same_files(source, folder)):
+        _require_no_host(folder.parent)
+        with files.writing(folder, error=CheckpointError):
+            for file in _files(source):
+                copied = folder / file.relative_to(source)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                files.write_whole(copied, lambda part, file=file: copyfile(file, part))  # type: ignore[misc]
     return str(folder.absolute())
-
-
-def is_ours(path: str | os.PathLike[str]) -> bool:
-    """True if a folder or hub repository holds a vega3d checkpoint; False for a plain host."""
-    if Path(path).is_dir():
-        return (Path(path) / CONFIG_FILE).exists()
-    try:
-        hf_hub_download(str(path), CONFIG_FILE)
-    except (EntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
-        return False  # a host, or nothing that can be reached: loading it raises the error
-    return True
-
-
-def push(
-    repo: str,
-    config: Vega3DConfig,
-    tensors: Mapping[str, Tensor],
-    *,
-    lora: Lora | None = None,
-    private: bool | None,
-    token: str | None,
-) -> str:
-    """Upload a checkpoint to the hub as one commit; returns the commit's address.
-
-    Raises:
-        CheckpointError: the host was trained itself, the hub cannot be reached, or refuses.
-    """
-    if trained_host(config) is not None:
-        raise CheckpointError(
-            "Cannot push this model: its host was trained, and the push would not include it.",
-            got=f"{config.host.path} as the host",
-            expected="a host that others can load",
-            fix=f"model.save_pretrained(FOLDER), then vega3d push FOLDER {repo} --host ID_FOR_THE_HOST",
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        save(folder, config, tensors, lora=lora)
-        return upload(repo, Path(folder), private=private, token=token)
-
-
-def upload(repo: str, folder: Path, *, private: bool | None, token: str | None) -> str:
-    """Upload a checkpoint's folder, or a host's; LoRA of an earlier checkpoint in the repository goes.
-
-    Raises:
-        CheckpointError: the hub cannot be reached, or refuses.
-    """
-    return hub.upload(
-        repo, folder, private=private, token=token, stale=f"{LORA_FOLDER}/*", error=CheckpointError
-    )
-
-
-def require_same_host(saved: HostConfig, given: HostConfig) -> None:
-    """Refuse a checkpoint that was trained on another host; warn where that cannot be found out.
-
-    Raises:
-        CheckpointError: model type, width, or the digests of the weights differ.
-    """
-    if (saved.model_type, saved.hidden_size) != (given.model_type, given.hidden_size):
-        raise _other_host(
-            given,
-            f"a host of type {given.model_type!r}, width {given.hidden_size}",
-            f"type {saved.model_type!r}, width {saved.hidden_size} (it was {saved.path!r})",
-            "pass the host that it was trained on, or leave host out to load that one",
-        )
-    if saved.digest is None or given.digest is None:
-        of = "host" if saved.digest is not None else "checkpoint"
-        warnings.warn(
-            f"The weights of the host {given.path!r} cannot be compared with those that the checkpoint was "
-            f"trained on: the {of} has no digest of them (built in memory, quantised on disk, not in the "
-            "cache, or saved before version 0.2). Type and width agree.",
-            stacklevel=3,
-        )
-    elif saved.digest != given.digest:
-        raise _other_host(
-            given,
-            f"other weights of the same type and width: {given.path!r}, digest {given.digest}",
-            f"digest {saved.digest} (it was {saved.path!r})",
-            "pass the host that it was trained on; to use this one all the same, set host.digest to null and "
-            f'remove the key "{checksums.CHECKSUM}" in {CONFIG_FILE}',
-        )
-
-
-def _other_host(given: HostConfig, got: str, expected: str, fix: str) -> CheckpointError:
-    title = f"Invalid host {given.path!r}: the checkpoint belongs to another host."
-    return CheckpointError(title, got=got, expected=expected, fix=fix)
-
-
-def require_real(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors without data, which would swallow what is copied into them.
-
-    Raises:
-        CheckpointError: a tensor is on the device ``meta``.
-    """
-    names = sorted(name for name, tensor in tensors.items() if tensor.is_meta)
-    if names:
-        raise CheckpointError(
-            f"Invalid tensor {names[0]!r}: it is on the device meta, which holds no data.",
-            got=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
-            expected="tensors on a CPU or a GPU",
-            fix="load the host with its weights (from_pretrained) before it is wrapped; "
-            "accelerate's offloading is fine",
-        )
-
-
-def require_same_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that do not fill projector and fusion exactly.
-
-    Raises:
-        CheckpointError: a tensor is missing, unexpected, of another shape, or has no memory to be copied to.
-    """
-    require_real(expected)
-    missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
-    shapes = [n for n in expected if n in tensors and expected[n].shape != tensors[n].shape]
-    if missing or unexpected or shapes:
-        raise CheckpointError(
-            "Invalid weights: their names or shapes are not those of the model.",
-            got=f"missing {missing}, unexpected {unexpected}, other shape {shapes}",
-            expected=", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in expected.items()),
-            fix="use the vega3d_config.json that was saved with these weights",
-        )
-
-
-def _folder(path: str | os.PathLike[str], revision: str | None) -> Path:
-    return hub.find_folder(
-        path,
-        revision,
-        [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"],
-        error=CheckpointError,
-        what="checkpoint",
-        expected="a folder written by save_pretrained, or the id of one on the hub",
-    )
-
-
-def _has(sums: Mapping[str, str], folder: str) -> bool:
-    return any(name.startswith(f"{folder}/") for name in sums)
 
 
 def _same_files(folder: Path, other: Path) -> bool:
     names, others = ([file.relative_to(path) for file in _files(path)] for path in (folder, other))
     return names == others and all(cmp(folder / name, other / name, shallow=False) for name in names)
-
-
-def _parts(folder: Path, lora: bool, host: bool) -> list[str]:
-    """Files of a checkpoint, relative to its folder."""
-    names = [WEIGHTS_FILE]
-    if lora:
-        names += [f"{LORA_FOLDER}/{name}" for name in (ADAPTER_FILE, ADAPTER_CONFIG)]
-    if host:
-        names += [file.relative_to(folder).as_posix() for file in _files(folder / HOST_FOLDER)]
-    return names
 
 
 def _files(folder: Path) -> list[Path]:
@@ -369,18 +289,3 @@ def _require_no_host(folder: Path) -> None:
             expected="a folder without it",
             fix="save to another folder, or delete that one first",
         )
-
-
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    files.write_whole(file, lambda part: save_file(copies, part, metadata={"format": "pt"}))
-
-
-def _read_tensors(file: Path) -> dict[str, Tensor]:
-    if not file.exists():
-        raise files.missing(file, FOLDER)
-    try:
-        tensors: dict[str, Tensor] = load_file(file)
-        return tensors
-    except (SafetensorError, OSError) as error:
-        raise files.damaged(file, error) from error

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vega3d._utils import files
-from vega3d.errors import CheckpointError, DependencyError, Vega3DError
+from vega3d.checkpoint.tensors import read_tensors, write_tensors
+from vega3d.errors import CheckpointError, DependencyError
 
 ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # of PEFT's names for a bare host
@@ -30,10 +30,12 @@ class Lora:
     Attributes:
         tensors: by PEFT's names for the bare host.
         settings: PEFT's ``adapter_config.json``.
+        folder: that it was read from; None if it was not.
     """
 
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, Any]
+    folder: Path | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Lora:
@@ -42,43 +44,26 @@ class Lora:
         Raises:
             CheckpointError: a file is missing or damaged.
         """
-        file = folder / ADAPTER_FILE
         settings = files.read_json(folder / ADAPTER_CONFIG, "settings of PEFT")
-        if not file.exists():
-            raise files.missing(file, f"a PEFT folder: {ADAPTER_FILE} and {ADAPTER_CONFIG}")
-        try:
-            return cls(load_file(file), settings)
-        except Exception as error:  # safetensors' own errors, and those of the disk
-            raise files.damaged(file, error) from error
+        expected = f"a PEFT folder: {ADAPTER_FILE} and {ADAPTER_CONFIG}"
+        return cls(read_tensors(folder / ADAPTER_FILE, expected), settings, folder)
 
-    def named(self, host: str | None) -> Lora:
-        """The same for a host by another name."""
-        return Lora(self.tensors, {**self.settings, "base_model_name_or_path": host})
-
-    def write(self, folder: Path, *, error: type[Vega3DError]) -> None:
+    def write(self, folder: Path, host: str | None) -> None:
         """Write a PEFT folder.
 
+        Args:
+            folder: made if it is not there.
+            host: name of the host.
+
         Raises:
-            Vega3DError: of class ``error``; the folder cannot be written.
+            WriteError: the folder cannot be written.
         """
         folder.mkdir(exist_ok=True)
-        settings = {**self.settings, "inference_mode": True}
+        settings = {**self.settings, "base_model_name_or_path": host, "inference_mode": True}
         plain = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
         text = json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"
-        copies = {name: apart(tensor.detach().cpu()).contiguous() for name, tensor in self.tensors.items()}
-        files.write_whole(
-            folder / ADAPTER_FILE,
-            lambda part: save_file(copies, part, metadata={"format": "pt"}),
-            error=error,
-        )
-        files.write_whole(
-            folder / ADAPTER_CONFIG, lambda part: part.write_text(text, encoding="utf-8"), error=error
-        )
-
-
-def apart(tensor: Tensor) -> Tensor:
-    """A tensor in memory of its own; on a CPU those of ZeRO-3 are parts of a buffer, which no file takes."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+        write_tensors(folder / ADAPTER_FILE, self.tensors)
+        files.write_whole(folder / ADAPTER_CONFIG, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def carried_lora(model: Any, tensors: Mapping[str, Tensor]) -> Lora | None:
@@ -101,9 +86,12 @@ def carried_lora(model: Any, tensors: Mapping[str, Tensor]) -> Lora | None:
             expected="one adapter",
             fix="model.host.delete_adapter(NAME) for the others, or PEFT's add_weighted_adapter",
         )
-    name, settings = next(iter(holder.peft_config.items()))
+    name, config = next(iter(holder.peft_config.items()))
     of_host = _adapter_tensors(holder, name, tensors)
-    return Lora({f"{PREFIX}{key}": tensor for key, tensor in of_host.items()}, _of_host(settings.to_dict()))
+    settings = config.to_dict()
+    copied = [part for part in settings.get("modules_to_save") or () if part not in OURS]
+    settings["modules_to_save"] = copied or None  # ours are in the checkpoint itself
+    return Lora({f"{PREFIX}{key}": tensor for key, tensor in of_host.items()}, settings)
 
 
 def _adapter_tensors(holder: Any, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,12 +110,6 @@ def _adapter_tensors(holder: Any, name: str, tensors: Mapping[str, Tensor]) -> d
     adapter = get_peft_model_state_dict(holder, given, name, save_embedding_layers=False)
     start = prefix if hasattr(holder, "host") else ""
     return {key.removeprefix(start): value for key, value in adapter.items() if key.startswith(start)}
-
-
-def _of_host(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of PEFT without our parts, which the checkpoint holds itself."""
-    copied = [name for name in settings.get("modules_to_save") or () if name not in OURS]
-    return {**settings, "modules_to_save": copied or None}
 
 
 def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,46 +133,44 @@ def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def load_lora(host: Any, folder: Path | None) -> None:
+def load_lora(host: Any, lora: Lora | None) -> None:
     """Put a checkpoint's LoRA into a loaded host; None does nothing.
 
     Raises:
         DependencyError: peft is not installed.
         CheckpointError: the folder cannot be read, is of another host, or did not arrive in the host.
     """
-    if folder is None:
+    if lora is None:
         return
     try:
-        host.load_adapter(str(folder))
+        host.load_adapter(str(lora.folder))
     except ImportError as error:
+        title = f"Missing peft: the checkpoint holds LoRA, {lora.folder}."
         raise DependencyError(
-            f"Missing peft: the checkpoint holds LoRA, {folder}.",
-            got=str(error),
-            expected="peft",
-            fix="pip install 'vega3d[train]'",
+            title, got=str(error), expected="peft", fix="pip install 'vega3d[train]'"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-        raise _not_put_in(
-            folder, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        ) from error
-    _require_put_in(host, folder)
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise _not_put_in(lora, reason) from error
+    _require_put_in(host, lora)
 
 
-def _require_put_in(host: nn.Module, folder: Path) -> None:
+def _require_put_in(host: nn.Module, lora: Lora) -> None:
     """transformers only logs names that differ, and an offloaded host drops what is copied into it."""
-    expected = Lora.read(folder).tensors
     state = {f"host.{name}": tensor for name, tensor in host.state_dict().items()}
     loaded = {f"{PREFIX}{name}": tensor for name, tensor in _adapter_tensors(host, "default", state).items()}
-    unknown, missing = sorted(set(expected) - set(loaded)), sorted(set(loaded) - set(expected))
-    empty = sorted(name for name, tensor in loaded.items() if tensor.is_meta)
-    if unknown or missing or empty:
-        parts = {"not in the host": unknown, "not in the file": missing, "on the device meta": empty}
-        raise _not_put_in(folder, ", ".join(f"{names[0]} {what}" for what, names in parts.items() if names))
+    parts = {
+        "not in the host": sorted(set(lora.tensors) - set(loaded)),
+        "not in the file": sorted(set(loaded) - set(lora.tensors)),
+        "on the device meta": sorted(name for name, tensor in loaded.items() if tensor.is_meta),
+    }
+    if wrong := [f"{names[0]} {what}" for what, names in parts.items() if names]:
+        raise _not_put_in(lora, ", ".join(wrong))
 
 
-def _not_put_in(folder: Path, got: str) -> CheckpointError:
+def _not_put_in(lora: Lora, got: str) -> CheckpointError:
     return CheckpointError(
-        f"Cannot load the LoRA in {folder} into the host.",
+        f"Cannot load the LoRA in {lora.folder} into the host.",
         got=got,
         expected="a PEFT folder of this host, put in once, before any weights are offloaded",
         fix="pass a freshly loaded host, or load the one that the checkpoint names; "

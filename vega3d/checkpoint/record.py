@@ -1,4 +1,8 @@
-"""The settings of a checkpoint as a file: its format, its version, and its statements about other files.
+"""The settings of a checkpoint as a file: its format, its version, and the checksums of the other files.
+
+``vega3d_config.json`` names the files that belong to the checkpoint under ``files``, each with its checksum.
+Its own content, independent of spaces and the order of keys, is summed under ``checksum``. Removing that key
+is the way to edit the file by hand: it then loads with a warning, and the next save writes a new one.
 
 Paths that differ from one machine to the next are written by name: the shipped models, and a host that lies
 beside the file. This module reads and writes JSON; it does not depend on tensors.
@@ -8,13 +12,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vega3d._utils import files
 from vega3d._version import __version__
-from vega3d.checkpoint import checksums
 from vega3d.config import Vega3DConfig
 from vega3d.errors import CheckpointError, ConfigError
 from vega3d.pico import PICO, PICO_DIR
@@ -23,6 +26,7 @@ CONFIG_FILE, WEIGHTS_FILE = "vega3d_config.json", "vega3d_model.safetensors"
 HOST_FOLDER = "host"
 HOST_CONFIG = f"{HOST_FOLDER}/config.json"  # listed where host/ is a whole host, not tensors of a run
 FOLDER = f"a folder written by save_pretrained: {CONFIG_FILE} and {WEIGHTS_FILE}"
+CHECKSUM, FILES = "checksum", "files"
 _PICO = {"host": "host", "wan": "backbone"}
 # major, minor; 1.1 added modes, pictures, draws, shortcuts and semantic streams; 1.2 checksums, host.digest;
 # 1.3 renamed settings of Wan (extra_frames, max_latent_frames, resize, noise_samples, residual_dtype)
@@ -41,43 +45,42 @@ def with_pico(record: Mapping[str, Any], *, by_name: bool) -> dict[str, Any]:
     return changed
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The content of a checkpoint's settings, as it stands in the file.
+def write_settings(folder: Path, config: Vega3DConfig, names: Iterable[str]) -> None:
+    """Write settings; a host beside them is named by its place, so the folder can move.
+
+    Args:
+        folder: of the checkpoint.
+        config: settings.
+        names: of files that belong to it, relative to ``folder``, with ``/``; they are on disk already.
+    """
+    record = with_pico(config.to_dict(), by_name=True)
+    if config.host.path == str((folder / HOST_FOLDER).absolute()):
+        record["host"] = {**record["host"], "path": HOST_FOLDER}
+    record |= {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__}
+    record[FILES] = {name: files.digest(folder / name) for name in sorted(names)}
+    text = json.dumps({**record, CHECKSUM: _checksum(record)}, indent=2, sort_keys=True) + "\n"
+    files.write_whole(folder / CONFIG_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_settings(folder: Path) -> tuple[Vega3DConfig, dict[str, str] | None]:
+    """Read settings; a wrong key or value is reported as such before the checksum is.
+
+    Returns:
+        The settings, and the checksums by file; None where nothing is listed (before format 1.2, or removed
+        by hand).
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the file is missing or damaged, a key is unknown, a value is invalid, the checksum
+            differs, or the format is too new.
     """
     file = folder / CONFIG_FILE
     record = files.read_json(file, FOLDER)
     if not isinstance(record, dict):
         raise files.damaged(file, TypeError(f"{type(record).__name__}, not an object of JSON"))
-    return record
-
-
-def sums_of(record: Mapping[str, Any]) -> dict[str, str] | None:
-    """Checksums by file; None where nothing is listed (before format 1.2, or removed by hand)."""
-    sums: dict[str, str] | None = record.get(checksums.FILES)
-    return sums
-
-
-def record_of(config: Vega3DConfig, folder: Path) -> dict[str, Any]:
-    """Settings as they are written; a host beside them is named by its place, so the folder can move."""
-    record = with_pico(config.to_dict(), by_name=True)
-    if config.host.path == str((folder / HOST_FOLDER).absolute()):
-        record["host"] = {**record["host"], "path": HOST_FOLDER}
-    return {"format": f"{FORMAT[0]}.{FORMAT[1]}", "vega3d_version": __version__, **record}
-
-
-def config_of(record: Mapping[str, Any], file: Path) -> Vega3DConfig:
-    """Settings as they were saved; a wrong key or value is reported as such before the checksum is.
-
-    Raises:
-        CheckpointError: a key is unknown, a value is invalid, the checksum differs, or the format is too new.
-    """
     version = _version(record.get("format"), file)
     ignored: list[str] | None = [] if version > FORMAT else None
     try:
-        config = Vega3DConfig.from_dict(_settings_of(record, file.parent), ignored)
+        config = Vega3DConfig.from_dict(_settings_of(record, folder), ignored)
     except (ConfigError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"Invalid settings in {file}.",
@@ -91,17 +94,17 @@ def config_of(record: Mapping[str, Any], file: Path) -> Vega3DConfig:
             f"{', '.join(ignored)}. `pip install -U vega3d` reads them.",
             stacklevel=4,
         )
-    if version >= SUMS or checksums.CHECKSUM in record:
-        checksums.require_settings(record, file)
-    return config
+    if version >= SUMS or CHECKSUM in record:
+        _require_checksum(record, file)
+    return config, record.get(FILES)
 
 
 def _settings_of(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of a file without the keys that describe the file itself."""
-    about = ("format", "vega3d_version", checksums.FILES, checksums.CHECKSUM)
+    about = ("format", "vega3d_version", FILES, CHECKSUM)
     settings = {name: value for name, value in with_pico(record, by_name=False).items() if name not in about}
     host = settings.get("host") or {}
-    if HOST_CONFIG in (sums_of(record) or {}) and host.get("path") == HOST_FOLDER:
+    if HOST_CONFIG in (record.get(FILES) or {}) and host.get("path") == HOST_FOLDER:
         settings["host"] = {**host, "path": str((folder / HOST_FOLDER).absolute())}
     return settings
 
@@ -117,15 +120,51 @@ def _version(text: object, file: Path) -> tuple[int, int]:
             fix="check that vega3d wrote this file, or save the checkpoint again",
         ) from None
     if major > FORMAT[0]:
-        raise CheckpointError(
-            f"Unknown format {major}.{minor} of {file}.",
-            got=f"format {major}.{minor}, written by a newer vega3d",
-            expected=f"format {FORMAT[0]}.x",
-            fix="pip install -U vega3d",
-        )
+        got, expected = f"format {major}.{minor}, written by a newer vega3d", f"format {FORMAT[0]}.x"
+        title = f"Unknown format {major}.{minor} of {file}."
+        raise CheckpointError(title, got=got, expected=expected, fix="pip install -U vega3d")
     return major, minor
 
 
-def json_text(record: Mapping[str, Any]) -> str:
-    """Settings as the text of a file."""
-    return json.dumps(record, indent=2, sort_keys=True) + "\n"
+def _checksum(record: Mapping[str, Any]) -> str:
+    return files.content_digest({name: value for name, value in record.items() if name != CHECKSUM})
+
+
+def _require_checksum(record: Mapping[str, Any], file: Path) -> None:
+    """Refuse settings that are not as they were saved; warn if they have no checksum."""
+    if CHECKSUM not in record:
+        warnings.warn(
+            f"{file} has no checksum, so damage to it is not detected. Saving the checkpoint writes one.",
+            stacklevel=5,
+        )
+    elif record[CHECKSUM] != _checksum(record):
+        raise CheckpointError(
+            f"Invalid settings {file}: their checksum differs.",
+            got=f"a content of sum {_checksum(record)}",
+            expected=f"sum {record[CHECKSUM]}, as it was saved",
+            fix=f'if you edited it, remove the key "{CHECKSUM}" from it and load again; '
+            "otherwise it is damaged: get the file again",
+        )
+
+
+def require_file(folder: Path, name: str, checksum: str) -> None:
+    """Refuse a file of a checkpoint that is not as it was saved.
+
+    Raises:
+        CheckpointError: the file is missing, or it and its checksum differ.
+    """
+    file = folder / name
+    try:
+        digest = files.digest(file)
+    except FileNotFoundError:
+        raise files.missing(file, f"{name}, which belongs to the checkpoint") from None
+    except OSError as error:
+        raise files.damaged(file, error) from error
+    if digest != checksum:
+        raise CheckpointError(
+            f"Invalid file {file}: its checksum differs.",
+            got=f"a file of sum {digest}",
+            expected=f"sum {checksum}, as it was saved",
+            fix=f'get the file again; if you changed it on purpose, remove it from "{FILES}" in the '
+            f'settings beside it, and remove the key "{CHECKSUM}" there',
+        )

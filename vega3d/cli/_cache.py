@@ -107,7 +107,7 @@ def config_of(arguments: argparse.Namespace) -> Vega3DConfig:
             fix="--backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers, or --backbone pico to try it out",
         )
     is_checkpoint = arguments.model not in (None, PICO)
-    config = load(arguments.model)[0] if is_checkpoint else Vega3DConfig()
+    config = load(arguments.model).config if is_checkpoint else Vega3DConfig()
     if arguments.backbone is not None or not is_checkpoint:
         config = with_backbone(config, arguments.backbone or PICO)
     return dataclasses.replace(config, backbone=with_settings(config.backbone, arguments.set))

@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Push, print the commits' addresses."""
-    from vega3d.training.push import push
+    from vega3d.training.export import push
 
     private = True if arguments.private else None
     for commit in push(arguments.checkpoint, arguments.repo, host=arguments.host, private=private):

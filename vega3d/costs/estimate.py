@@ -17,6 +17,7 @@ from vega3d.costs.stored import stored_bytes
 from vega3d.errors import ConfigError, nearest
 from vega3d.fusion.base import build
 from vega3d.hosts.base import family_of
+from vega3d.hosts.empty import empty_host, find_host
 from vega3d.media.frame_plan import frame_plan
 from vega3d.registry import BUILT_IN, resolve
 from vega3d.store.format import FeatureFormat
@@ -122,7 +123,7 @@ def estimate(setup: Setup) -> Estimate:
         ConfigError: a mode does not fit the weights, or the settings do not describe their cost.
         InputError: the host's processor refuses a picture of that size.
     """
-    host, config = hosts.empty_host(hosts.find_host(setup.host)), setup.generator()
+    host, config = empty_host(find_host(setup.host)), setup.generator()
     configs = _configs(config, setup.modes)
     clips = tuple(_clip(setup, config, host, count) for config in configs for count in setup.frames)
     first = clips[0].branch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,11 @@ class Row:
         return self._parsed.videos
 
     @property
+    def kind(self) -> tuple[bool, bool]:
+        """(has pictures, has videos): the encoders of the host that it calls."""
+        return bool(self.images), bool(self.videos)
+
+    @property
     def groups(self) -> list[list[int]]:
         """A partition of its pictures into clips."""
         return self._parsed.groups
@@ -67,32 +72,63 @@ class LazyRows(Sequence[Row]):
         return self.row(chosen) if isinstance(chosen, int) else [self.row(at) for at in chosen]
 
 
+@dataclass(frozen=True)
+class Reader:
+    """How records become rows.
+
+    Attributes:
+        base: folder that relative paths of media start from.
+        defaults: sampling and limits of media that do not state them: ``nframes``, ``fps``, ``max_pixels``.
+        spar: how a field ``spar_info`` is understood; None refuses a row that has marks in it.
+        allowed: media that a record may name.
+    """
+
+    base: Path = Path()
+    defaults: Mapping[str, Any] | None = None
+    spar: SparMarks | None = None
+    allowed: Allowed = LOCAL
+
+    def row(self, record: Any, where: str) -> Row | InputError:
+        """One record as a row, or as the error that makes it unusable.
+
+        Args:
+            record: as a file holds it; an error of the file itself is named and given back.
+            where: file and number of the row.
+        """
+        try:
+            if isinstance(record, Vega3DError):
+                raise record
+            messages = messages_of(record, self.base, self.allowed)
+            return row_of(with_marks(messages, record, self.spar), where, self.defaults)
+        except RecursionError:
+            return InputError(f"Invalid row {where}: it is nested too deeply.", fix="correct the row")
+        except Vega3DError as error:
+            return InputError(
+                f"Invalid row {where}: {error.what}", got=error.got, expected=error.expected, fix=error.fix
+            )
+
+    def rows(self, file: Path) -> Iterator[Row | InputError]:
+        """The records of a JSON or JSONL file, in order; see ``tried_rows``."""
+        return (self.row(record, f"{file.name}, row {n}") for n, record in enumerate(_records(file)))
+
+
 def read_rows(
     path: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
     spar: SparMarks | None = None,
-    *,
-    allow_urls: bool = False,
-    allow_outside: bool = False,
+    **trust: bool,
 ) -> Iterator[Row]:
     """Rows of a JSON or JSONL file, in order.
 
     Args:
-        path: a list of rows, an object whose ``samples``, ``data`` or ``annotations`` is one, or JSON lines.
-        root: folder that relative paths of media start from; None is the file's own.
-        defaults: sampling and limits of media that do not state them: ``nframes``, ``fps``, ``max_pixels``.
-        spar: how a field ``spar_info`` is understood; None refuses a row that has marks in it.
-        allow_urls: rows may name ``http://`` and ``https://`` addresses, which are fetched.
-        allow_outside: rows may name paths outside ``root``; without a root they always may.
+        path, root, defaults, spar: see ``tried_rows``.
+        trust: ``allow_urls`` and ``allow_outside`` of ``tried_rows``.
 
     Raises:
         InputError: the file or a row cannot be understood; names the row.
     """
-    for row in tried_rows(path, root, defaults, spar, allow_urls=allow_urls, allow_outside=allow_outside):
-        if isinstance(row, Vega3DError):
-            raise row
-        yield row
+    return without_errors(tried_rows(path, root, defaults, spar, **trust))
 
 
 def tried_rows(
@@ -104,46 +140,41 @@ def tried_rows(
     allow_urls: bool = False,
     allow_outside: bool = False,
 ) -> Iterator[Row | InputError]:
-    """As ``read_rows``, but a row that cannot be understood comes as its error, and the next ones follow.
+    """Rows of a JSON or JSONL file, in order; one that cannot be understood comes as its error.
+
+    Args:
+        path: a list of rows, an object whose ``samples``, ``data`` or ``annotations`` is one, or JSON lines.
+        root: folder that relative paths of media start from; None is the file's own.
+        defaults: see ``Reader``.
+        spar: see ``Reader``.
+        allow_urls: rows may name ``http://`` and ``https://`` addresses, which are fetched.
+        allow_outside: rows may name paths outside ``root``; without a root they always may.
 
     Raises:
         InputError: the file cannot be read at all.
     """
     file = Path(path)
-    base = Path(root) if root is not None else file.parent
+    base = file.parent if root is None else Path(root)
     allowed = Allowed(allow_urls, allow_outside or root is None)
-    for number, record in enumerate(_records(file)):
-        yield tried_row(record, base, f"{file.name}, row {number}", defaults, spar, allowed)
+    return Reader(base, defaults, spar, allowed).rows(file)
 
 
-def tried_row(
-    record: Any,
-    base: Path,
-    where: str,
-    defaults: Mapping[str, Any] | None = None,
-    spar: SparMarks | None = None,
-    allowed: Allowed = LOCAL,
-) -> Row | InputError:
-    """One record as a row, or as the error that makes it unusable.
+def without_errors(
+    rows: Iterable[Row | InputError], on_error: Callable[[InputError], None] | None = None
+) -> Iterator[Row]:
+    """The rows alone.
 
     Args:
-        record: as a file holds it; an error of the file itself is named and given back.
-        base: folder that relative paths start from.
-        where: file and number of the row.
-        defaults: as for ``read_rows``.
-        spar: as for ``read_rows``.
-        allowed: which media it may name.
+        rows: rows and errors.
+        on_error: called with each error; None raises it.
     """
-    try:
-        if isinstance(record, Vega3DError):
-            raise record
-        return row_of(with_marks(messages_of(record, base, allowed), record, spar), where, defaults)
-    except RecursionError:
-        return InputError(f"Invalid row {where}: it is nested too deeply.", fix="correct the row")
-    except Vega3DError as error:
-        return InputError(
-            f"Invalid row {where}: {error.what}", got=error.got, expected=error.expected, fix=error.fix
-        )
+    for row in rows:
+        if isinstance(row, Row):
+            yield row
+        elif on_error is None:
+            raise row
+        else:
+            on_error(row)
 
 
 def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = None) -> Row:

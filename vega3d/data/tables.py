@@ -6,51 +6,74 @@ the bytes of their files until the collator opens them."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from vega3d.data.annotations import LazyRows, Row, tried_row
-from vega3d.data.conversations import LOCAL, Allowed
-from vega3d.data.spar import SparMarks
+from vega3d.data.annotations import LazyRows, Reader, Row, without_errors
 from vega3d.errors import DependencyError, InputError
 
 BUFFER = 1000  # rows of a stream that are shuffled among each other
+
+
+SOURCE = "__source"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of ``datasets``.
+
+    Attributes:
+        path: hub id or folder, as ``datasets.load_dataset`` takes it.
+        name: of the configuration.
+        split: which part.
+        reader: of its records.
+    """
+
+    path: str
+    name: str | None = None
+    split: str = "train"
+    reader: Reader = field(default_factory=Reader)
+
+    def load(self, *, streaming: bool = False) -> Any:
+        """Load it so that its pictures stay bytes.
+
+        Raises:
+            DependencyError: datasets is not installed.
+            InputError: it cannot be loaded.
+        """
+        datasets, path = _datasets(), self.path
+        try:
+            if Path(path).is_dir() and (Path(path) / "state.json").exists():
+                table: Any = datasets.load_from_disk(path)
+                table = table.to_iterable_dataset() if streaming else table
+            else:
+                table = datasets.load_dataset(path, self.name, split=self.split, streaming=streaming)
+            return table.decode(False) if streaming else _undecoded(table, datasets)
+        except (OSError, ValueError, ConnectionError) as error:
+            raise InputError(
+                f"Cannot load the data set {path!r}.",
+                got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                expected="a hub id, or a folder of parquet, JSON or arrow files",
+                fix="check dataset, name and split; offline, download it first and name the folder",
+            ) from error
 
 
 class TableRows(LazyRows):
     """Rows of a table on disk.
 
     Args:
-        path: hub id or folder, as ``datasets.load_dataset`` takes it.
-        name: of the configuration.
-        split: which part.
-        base: folder that paths in it start from.
-        defaults: as for ``read_rows``.
-        spar: as for ``read_rows``.
-        allowed: which media its rows may name.
-
-    Raises:
-        DependencyError: datasets is not installed.
-        InputError: the table cannot be loaded.
+        table: as ``Table.load`` loads it, with its errors.
     """
 
-    def __init__(
-        self,
-        path: str,
-        name: str | None = None,
-        split: str = "train",
-        base: Path | None = None,
-        defaults: Mapping[str, Any] | None = None,
-        spar: SparMarks | None = None,
-        allowed: Allowed = LOCAL,
-    ) -> None:
-        self.table, self.allowed = load_table(path, name, split), allowed
-        self.where, self.base, self.defaults, self.spar = path, base or Path(), defaults, spar
+    def __init__(self, table: Table) -> None:
+        self.table, self.records = table, table.load()
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.records)
 
     def row(self, index: int) -> Row:
         """The row of an index.
@@ -58,42 +81,36 @@ class TableRows(LazyRows):
         Raises:
             InputError: it cannot be understood.
         """
-        return _unless_error(self.tried(index))
+        return next(without_errors([self.tried(index)]))
 
     def tried(self, index: int) -> Row | InputError:
         """A row, or the error that makes it unusable."""
-        where = f"{self.where}, row {index}"
-        record = plain(self.table[index])
-        return tried_row(record, self.base, where, self.defaults, self.spar, self.allowed)
+        return self.table.reader.row(plain(self.records[index]), f"{self.table.path}, row {index}")
 
 
 class StreamedRows(IterableDataset[Row]):
     """Rows of one or several streams, shuffled within a buffer; the same in every run with the same seed.
 
     Args:
-        tables: for each stream its path, name, split, base, defaults, marks and allowed media, as
-            ``TableRows`` takes them.
+        tables: the streams.
         shares: how much of the mixture each is; None reads one after the other.
         seed: of shuffling and mixing.
     """
 
     def __init__(
-        self, tables: Sequence[tuple[Any, ...]], shares: Sequence[float] | None = None, *, seed: int = 0
+        self, tables: Sequence[Table], shares: Sequence[float] | None = None, *, seed: int = 0
     ) -> None:
         datasets = _datasets()
         opened = [
-            load_table(path, name, split, streaming=True).map(_numbered(at), features=None)
-            for at, (path, name, split, *_) in enumerate(tables)
+            table.load(streaming=True).map(_numbered(number), features=None)
+            for number, table in enumerate(tables)
         ]
         if shares is None:
             mixed = datasets.concatenate_datasets(opened)
         else:
-            total = sum(shares)
+            chances = [share / sum(shares) for share in shares]
             mixed = datasets.interleave_datasets(
-                opened,
-                probabilities=[share / total for share in shares],
-                seed=seed,
-                stopping_strategy="all_exhausted",
+                opened, probabilities=chances, seed=seed, stopping_strategy="all_exhausted"
             )
         self.stream = mixed.shuffle(seed=seed, buffer_size=BUFFER)
         self.tables = list(tables)
@@ -108,48 +125,46 @@ class StreamedRows(IterableDataset[Row]):
         Raises:
             InputError: one cannot be understood.
         """
-        for record in self.stream:
-            path, _, _, base, defaults, spar, allowed = self.tables[record.pop(SOURCE)]
-            yield _unless_error(
-                tried_row(plain(record), base or Path(), f"a row of {path}", defaults, spar, allowed)
-            )
+        return without_errors(self._tried(record) for record in self.stream)
+
+    def _tried(self, record: dict[str, Any]) -> Row | InputError:
+        table = self.tables[record.pop(SOURCE)]
+        return table.reader.row(plain(record), f"a row of {table.path}")
 
 
-SOURCE = "__source"
+class StreamedGroups(IterableDataset[Row]):
+    """Rows of a stream in blocks of one kind: as ``GroupedSampler`` orders rows that are known.
 
+    A row waits until a block of its kind is full. At the end of the stream a block that is not full repeats
+    its own rows.
 
-def _unless_error(row: Row | InputError) -> Row:
-    if isinstance(row, InputError):
-        raise row
-    return row
+    Args:
+        rows: the stream; an epoch is passed on to it.
+        block: rows that all processes take together in one micro-step.
+    """
+
+    def __init__(self, rows: StreamedRows, block: int) -> None:
+        self.rows, self.block = rows, block
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader; each epoch has an order of its own."""
+        self.rows.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Every row at least once."""
+        waiting: dict[tuple[bool, bool], list[Row]] = {}
+        for row in self.rows:
+            group = waiting.setdefault(row.kind, [])
+            group.append(row)
+            if len(group) == self.block:
+                yield from group
+                group.clear()
+        for group in waiting.values():
+            yield from islice(cycle(group), self.block)
 
 
 def _numbered(number: int) -> Any:
     return lambda record: {**record, SOURCE: number}
-
-
-def load_table(path: str, name: str | None, split: str, *, streaming: bool = False) -> Any:
-    """A table of ``datasets`` whose pictures stay bytes.
-
-    Raises:
-        DependencyError: datasets is not installed.
-        InputError: it cannot be loaded.
-    """
-    datasets = _datasets()
-    try:
-        if Path(path).is_dir() and (Path(path) / "state.json").exists():
-            table: Any = datasets.load_from_disk(path)
-            table = table.to_iterable_dataset() if streaming else table
-        else:
-            table = datasets.load_dataset(path, name, split=split, streaming=streaming)
-        return table.decode(False) if streaming else _undecoded(table, datasets)
-    except (OSError, ValueError, ConnectionError) as error:
-        raise InputError(
-            f"Cannot load the data set {path!r}.",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            expected="a hub id, or a folder of parquet, JSON or arrow files",
-            fix="check dataset, name and split; offline, download it first and name the folder",
-        ) from error
 
 
 def _undecoded(table: Any, datasets: Any) -> Any:

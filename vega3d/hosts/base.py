@@ -38,6 +38,10 @@ class HostFamily(Protocol):
 
     lora_targets: str
     """Regular expression of module names, for ``LoraConfig(target_modules=...)``."""
+    turn_tokens: tuple[str, str] = ("<|im_start|>", "<|im_end|>")
+    """Special tokens around each turn; the first is followed by the role and a line break (ChatML)."""
+    unquantized: tuple[str, ...] = ("visual", "lm_head")
+    """Modules that stay as they are in a host in 4 bits (QLoRA)."""
 
     def language_model(self, host: Any) -> nn.Module:
         """The language model without its head; recipes train or adapt it."""

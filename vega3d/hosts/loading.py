@@ -17,7 +17,7 @@ from vega3d import registry
 from vega3d.config import HostConfig
 from vega3d.errors import ConfigError, HostError
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "meta"]
 DType = torch.dtype | Literal["auto", "float32", "bfloat16"]
 
 
@@ -30,7 +30,8 @@ def load_host(
         host: path and revision of the weights.
         dtype: precision; ``auto`` keeps the saved one.
         attention: back end of the attention; None takes the host's default.
-        quantization: transformers' settings of a quantised host; None loads it unquantised.
+        quantization: transformers' settings of a quantised host, completed by its family's ``unquantized``;
+            None loads it unquantised.
 
     Raises:
         ConfigError: ``host.path`` is empty.
@@ -42,8 +43,10 @@ def load_host(
     options = {"attn_implementation": attention, "quantization_config": quantization}
     try:
         settings, _ = PretrainedConfig.get_config_dict(host.path, revision=host.revision)
-        if settings.get("model_type") in registry.names("hosts"):
-            registry.resolve("hosts", settings["model_type"])  # a plug-in registers its classes when imported
+        if settings.get("model_type") in registry.names("hosts"):  # a plug-in registers its classes here
+            family = registry.resolve("hosts", settings["model_type"])
+            if quantization is not None:
+                quantization.llm_int8_skip_modules = [*family.unquantized]
         model: nn.Module = AutoModelForImageTextToText.from_pretrained(
             host.path,
             revision=host.revision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Iterator
 from typing import Any
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
@@ -16,7 +17,6 @@ from transformers.integrations.integration_utils import (
 )
 
 from vega3d.errors import ConfigError, DependencyError, nearest
-from vega3d.settings import SettingError
 from vega3d.training import deepspeed_cpu
 from vega3d.training.config import TrainConfig
 
@@ -42,9 +42,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         ConfigError: no such field, or a value that transformers refuses.
         DependencyError: ``report_to`` names a package that is not installed.
     """
-    for problem in unknown_arguments(config.trainer):
-        raise problem
-    require_reporters(config.trainer)
+    for _, fault in faults(config.trainer):
+        raise fault
     if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
         deepspeed_cpu.start()
     try:
@@ -72,64 +71,49 @@ def _fixed() -> dict[str, Any]:
     return {name: value for name, (value, _) in OURS.items()}
 
 
-def unknown_arguments(section: dict[str, Any]) -> list[SettingError]:
-    """An error for each name that ``TrainingArguments`` does not have, or that is ours to set."""
-    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
-    fixed = _fixed()
-    wrong = [name for name, value in section.items() if name not in known or fixed.get(name, value) != value]
-    return [_no_such_argument(name, known) for name in wrong]
+def faults(section: dict[str, Any]) -> Iterator[tuple[str, ConfigError | DependencyError]]:
+    """Names in ``trainer`` that cannot be used, each with its error.
 
-
-def require_reporters(section: dict[str, Any]) -> None:
-    """Refuse a ``report_to`` that would fail when the trainer is made.
-
-    Raises:
-        SettingError: transformers reports to no such package.
-        DependencyError: it does, and the package is not installed.
+    A name is unknown or ours to set, or ``report_to`` would fail when the trainer is made.
     """
+    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
+    for name, value in section.items():
+        setting, close = f"trainer.{name}", nearest(str(name), known)
+        if name in OURS and value != OURS[name][0]:
+            expected, fix = OURS[name][1], "leave it out"
+            yield (
+                name,
+                ConfigError(
+                    f"Invalid {setting}: it cannot be changed.", got=setting, expected=expected, fix=fix
+                ),
+            )
+        elif name not in known:
+            expected = "a field of transformers.TrainingArguments"
+            fix = f"did you mean 'trainer.{close}'?" if close else "remove it"
+            yield name, ConfigError(f"Unknown key {setting!r}.", got=setting, expected=expected, fix=fix)
     given = section.get("report_to") or []
-    installed = set(get_available_reporting_integrations())
+    for name in given if isinstance(given, list | tuple) else [given]:
+        if fault := _reporter_fault(str(name)):
+            yield "report_to", fault
+
+
+def _reporter_fault(name: str) -> ConfigError | DependencyError | None:
+    installed = {"all", "none", *get_available_reporting_integrations()}
     if importlib.util.find_spec("flytekit") is not None:
         installed.add("flyte")  # the only one that transformers does not list
-    for name in given if isinstance(given, list | tuple) else [given]:
-        if str(name) in {"all", "none", *installed}:
-            continue
-        if str(name) not in INTEGRATION_TO_CALLBACK:
-            raise _no_such_reporter(str(name))
-        raise DependencyError(
-            f"Missing package {name}, which is not installed: trainer.report_to names it.",
-            got=f"trainer.report_to={given}",
-            expected=f"installed: {', '.join(sorted(installed)) or 'none'}",
-            fix=f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out",
+    if name in installed:
+        return None
+    if name not in INTEGRATION_TO_CALLBACK:
+        close = nearest(name, INTEGRATION_TO_CALLBACK)
+        return ConfigError(
+            f"Unknown name in trainer.report_to: {name!r}.",
+            got=repr(name),
+            expected=f"none, all, or some of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
+            fix=f"did you mean {close!r}?" if close else "leave trainer.report_to out",
         )
-
-
-def _no_such_reporter(name: str) -> SettingError:
-    close = nearest(name, INTEGRATION_TO_CALLBACK)
-    return SettingError(
-        f"Unknown name in trainer.report_to: {name!r}.",
-        got=repr(name),
-        expected=f"none, all, or some of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
-        fix=f"did you mean {close!r}?" if close else "leave trainer.report_to out",
-        place="trainer.report_to",
-    )
-
-
-def _no_such_argument(name: str, known: set[str]) -> SettingError:
-    setting = f"trainer.{name}"
-    if name in OURS:
-        return SettingError(
-            f"Invalid {setting}: it cannot be changed.",
-            got=setting,
-            expected=OURS[name][1],
-            fix="leave it out",
-            place=setting,
-        )
-    close = nearest(str(name), known)
-    return SettingError(
-        f"Unknown key 'trainer.{name}'.",
-        got=f"trainer.{name}",
-        expected="a field of transformers.TrainingArguments",
-        fix=f"did you mean 'trainer.{close}'?" if close else "remove it",
-        place=setting,
+    return DependencyError(
+        f"Missing package {name}, which is not installed: trainer.report_to names it.",
+        got=f"trainer.report_to={name}",
+        expected=f"installed: {', '.join(sorted(installed - {'all', 'none'})) or 'none'}",
+        fix=f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out",
     )

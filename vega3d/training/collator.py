@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +19,11 @@ from torch.utils.data import IterableDataset
 
 from vega3d.data import Allowed, Row, messages_of, row_of
 from vega3d.errors import ConfigError, InputError
+from vega3d.hosts import family_of_processor
 from vega3d.processing import Vega3DProcessor
+from vega3d.training.config import Overlong
 from vega3d.training.labels import IGNORED, assistant_labels
 
-Overlong = Literal["error", "truncate"]
 ALONG = ("input_ids", "attention_mask", "labels", "mm_token_type_ids")
 """Tensors that are as long as the text."""
 
@@ -79,7 +80,8 @@ class Collator:
                 **self.sampling,
             )
         )
-        batch["labels"] = assistant_labels(batch["input_ids"], self.processor.tokenizer)
+        turn_tokens = family_of_processor(self.processor.processor).turn_tokens
+        batch["labels"] = assistant_labels(batch["input_ids"], self.processor.tokenizer, turn_tokens)
         return batch
 
     def cut(self, batch: dict[str, Any], rows: Sequence[Row]) -> None:

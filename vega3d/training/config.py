@@ -2,7 +2,7 @@
 
 An unknown key is an error that names the nearest one: a misspelt ``learning_rate`` would cost a whole run.
 The section ``trainer`` takes every field of transformers' ``TrainingArguments`` by its own name,
-``model.backbone`` those of ``WanConfig``; neither is repeated here. Nothing here imports torch.
+``model.backbone`` those of ``WanConfig``; neither is repeated here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vega3d.data import SparMarks
 from vega3d.settings import SettingError, apply_overrides, from_mapping, read_yaml
 
 Recipe = Literal["align", "lora", "full"]
@@ -89,19 +90,6 @@ class LoraSettings:
 
 
 @dataclass(frozen=True)
-class SparSettings:
-    """Meaning of SPAR's marks; see ``vega3d.data.spar``, which guesses nothing.
-
-    Attributes:
-        unit: of coordinates.
-        order: of the numbers of pictures: by the keys of the row, or by the colours.
-    """
-
-    unit: Literal["pixels", "thousandths"]
-    order: Literal["keys", "colours"]
-
-
-@dataclass(frozen=True)
 class DataFile:
     """One annotation file.
 
@@ -130,7 +118,7 @@ class DataFile:
     weight: float | str = 1.0
     share: float | str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
-    spar: SparSettings | None = None
+    spar: SparMarks | None = None
     allow_urls: bool = False
     allow_outside: bool = False
 
@@ -144,11 +132,6 @@ class DataFile:
                 fraction(getattr(self, name), name)
 
     @property
-    def trust(self) -> dict[str, bool]:
-        """Media that its rows may name, as keywords of ``read_rows``."""
-        return {"allow_urls": self.allow_urls, "allow_outside": self.allow_outside}
-
-    @property
     def source(self) -> str:
         """Its name in messages."""
         return str(self.file if self.file is not None else self.dataset)
@@ -158,9 +141,10 @@ class DataFile:
         """``weight`` as a number."""
         return fraction(self.weight)
 
-    def defaults(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
-        """Sampling of media that do not state it: the file's own, then that of the run."""
-        return {**sampling, **self.sampling}
+    @property
+    def part(self) -> float | None:
+        """``share`` as a number."""
+        return None if self.share is None else fraction(self.share, "share")
 
 
 @dataclass(frozen=True)
@@ -274,7 +258,7 @@ def fraction(value: float | str, name: str = "weight") -> float:
 
 
 def _check_mixture(entries: tuple[DataFile, ...], section: str, rows: int | None) -> None:
-    shares = [fraction(entry.share, "share") for entry in entries if entry.share is not None]
+    shares = [entry.part for entry in entries if entry.part is not None]
     is_whole = not shares or (len(shares) == len(entries) and abs(sum(shares) - 1) <= 1e-3)
     got = f"{len(entries)} entries, shares {shares}"
     _require(

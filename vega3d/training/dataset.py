@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from transformers import TrainingArguments
 
-from vega3d.data import Allowed, LazyRows, Row, SparMarks, tried_rows
-from vega3d.data.tables import StreamedRows, TableRows
+from vega3d.data import Allowed, LazyRows, Reader, Row, without_errors
+from vega3d.data.tables import StreamedGroups, StreamedRows, Table, TableRows
 from vega3d.errors import ConfigError, InputError
-from vega3d.training.config import DataFile, fraction
+from vega3d.training.config import DataFile, TrainConfig
 
 T = TypeVar("T")
 OnError = Callable[[InputError], None]
@@ -68,8 +69,33 @@ class MixedRows(LazyRows):
     def row(self, index: int) -> Row:
         """The row of an index."""
         source, row = self.places[index].tolist()
-        found: Row = self.sources[source][row]
-        return found
+        return self.sources[source][row]
+
+
+def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
+    """All rows of an epoch, or a stream of them.
+
+    Raises:
+        ConfigError: a stream without ``trainer.max_steps``, or by length.
+    """
+    if config.data[0].streaming:
+        return _stream(config, arguments, seed)
+    return load_rows(config.data, config.sampling, seed, config.epoch_rows)
+
+
+def _stream(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
+    if arguments.max_steps <= 0 or config.batch_by != "random":
+        raise ConfigError(
+            "Invalid settings of a stream: its length is unknown.",
+            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}",
+            expected="trainer.max_steps and random batches",
+            fix="set trainer.max_steps, or download the data set and leave streaming out",
+        )
+    arguments.accelerator_config.dispatch_batches = False  # each process reads; plans cannot be sent
+    stream = load_stream(config.data, config.sampling, seed)
+    if not arguments.deepspeed:
+        return stream
+    return StreamedGroups(stream, arguments.train_batch_size * arguments.world_size)
 
 
 def load_rows(
@@ -110,24 +136,13 @@ def open_rows(file: DataFile, sampling: Mapping[str, Any], on_error: OnError | N
     Raises:
         InputError: the file, or a row, cannot be read.
     """
-    defaults = file.defaults(sampling)
     if file.file is not None:
-        rows = tried_rows(file.file, file.root, defaults, spar_of(file), **file.trust)
-        return PackedRows(_understood(rows, on_error))
-    table = TableRows(*_table(file, defaults))
+        return PackedRows(without_errors(_reader(file, sampling).rows(Path(file.file)), on_error))
+    table = _table(file, sampling)
+    rows = TableRows(table)
     if on_error is None:
-        return table
-    return list(_understood(map(table.tried, range(len(table))), on_error))
-
-
-def _understood(rows: Iterable[Row | InputError], on_error: OnError | None) -> Iterator[Row]:
-    for row in rows:
-        if isinstance(row, Row):
-            yield row
-        elif on_error is None:
-            raise row
-        else:
-            on_error(row)
+        return rows
+    return list(without_errors(map(rows.tried, range(len(rows))), on_error))
 
 
 def load_stream(files: Sequence[DataFile], sampling: Mapping[str, Any], seed: int) -> StreamedRows:
@@ -143,19 +158,21 @@ def load_stream(files: Sequence[DataFile], sampling: Mapping[str, Any], seed: in
             expected="share, for all entries",
             fix="share: 30% instead of weight",
         )
-    shares = [fraction(file.share) for file in files if file.share is not None]
-    return StreamedRows([_table(file, file.defaults(sampling)) for file in files], shares or None, seed=seed)
+    shares = [file.part for file in files if file.part is not None]
+    tables = [_table(file, sampling) for file in files]
+    return StreamedRows(tables, shares or None, seed=seed)
 
 
-def _table(file: DataFile, defaults: Mapping[str, Any]) -> tuple[Any, ...]:
-    base = Path(file.root) if file.root is not None else None
-    allowed = Allowed(file.allow_urls, file.allow_outside or base is None)
-    return file.dataset, file.name, file.split, base, defaults, spar_of(file), allowed
+def _table(file: DataFile, sampling: Mapping[str, Any]) -> Table:
+    return Table(str(file.dataset), file.name, file.split, _reader(file, sampling))
 
 
-def spar_of(file: DataFile) -> SparMarks | None:
-    """Meaning of a file's ``spar_info``; None if the config does not state it."""
-    return SparMarks(file.spar.unit, file.spar.order) if file.spar is not None else None
+def _reader(file: DataFile, sampling: Mapping[str, Any]) -> Reader:
+    """How records become rows; the file's own sampling goes before that of the run."""
+    beside = Path() if file.file is None else Path(file.file).parent
+    base = beside if file.root is None else Path(file.root)
+    allowed = Allowed(file.allow_urls, file.allow_outside or file.root is None)
+    return Reader(base, {**sampling, **file.sampling}, file.spar, allowed)
 
 
 def choose_rows(
@@ -186,7 +203,7 @@ def how_often(files: Sequence[DataFile], counts: Sequence[int], epoch_rows: int 
     """
     total = sum(counts) if epoch_rows is None else epoch_rows
     return [
-        file.times if file.share is None else fraction(file.share) * total / max(count, 1)
+        file.times if file.part is None else file.part * total / max(count, 1)
         for file, count in zip(files, counts, strict=True)
     ]
 

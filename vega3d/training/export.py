@@ -1,17 +1,22 @@
-"""From a run's checkpoint to what others load: parts by their names, or one merged host.
+"""From a run's checkpoint to what others load: parts by their names, one merged host, or a hub repository.
 
 ``export`` splits: a vega3d checkpoint (projector and fusion), ``lora/`` as a plain PEFT folder for the bare
 host, ``host/`` where the host itself was trained. ``merge`` adds LoRA's products to the host's weights, so
 that one folder also serves programs without LoRA. Names are the host's own module names, without the
 prefixes of DDP, PEFT or ZeRO-3. Each is checked against the model before anything is written.
 
+``push`` uploads an export, so that anybody can load it by its id. A checkpoint names its host. A folder of
+this machine is of no use to others, so it is refused without the id under which they find the host. A host
+that was trained itself is uploaded there, into its own repository.
+
 This module does not depend on optimizers; a run's own state (optimizer, random numbers) is never copied.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +26,14 @@ from torch import Tensor, nn
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
+from vega3d.checkpoint.card import card
 from vega3d.checkpoint.host_digest import host_digest
-from vega3d.checkpoint.lora import Lora
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
 from vega3d.hosts.loading import load_host
 from vega3d.inputs.host_processor import load_host_processor
-from vega3d.training.trained import HOST, load_trained
+from vega3d.pico import PICO, pico_path
+from vega3d.training.trained import trained_in
 
 
 def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
@@ -40,18 +46,7 @@ def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: a file is missing or damaged, or tensors do not belong to the host.
     """
-    source, folder = Path(run), Path(out)
-    config, _ = checkpoint.load(source)
-    trained = load_trained(source)
-    if trained.host:
-        host = load_host(config.host)
-        _fill(host, trained.host)
-        _save_host(host, str(config.host.path), folder / HOST)
-        config = _with_host(config, folder)
-    lora = checkpoint.lora_of(source)
-    named = None if lora is None else Lora.read(lora).named(config.host.path)
-    checkpoint.save(folder, config, trained.own, lora=named, host=bool(trained.host))
-    return folder
+    return _write(run, Path(out), merged=False)
 
 
 def merge(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
@@ -64,16 +59,24 @@ def merge(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: a file is missing or damaged, or tensors do not belong to the host.
     """
-    source, folder = Path(run), Path(out)
-    config, _ = checkpoint.load(source)
-    trained = load_trained(source)
-    host = load_host(config.host)
-    _fill(host, trained.host)
-    lora = checkpoint.lora_of(source)
-    if lora is not None:
-        merge_lora(host, trained.lora, Lora.read(lora).settings)
-    _save_host(host, str(config.host.path), folder / HOST)
-    checkpoint.save(folder, _with_host(config, folder), trained.own, host=True)
+    return _write(run, Path(out), merged=True)
+
+
+def _write(run: str | os.PathLike[str], folder: Path, *, merged: bool) -> Path:
+    saved = checkpoint.load(run)
+    trained, lora, config, place = trained_in(saved), saved.lora(), saved.config, None
+    if merged or trained.host:
+        host: Any = load_host(config.host)
+        _fill(host, trained.host)
+        if merged and lora is not None:
+            merge_lora(host, lora.tensors, lora.settings)
+        place = folder / checkpoint.HOST_FOLDER
+        host.save_pretrained(place)
+        load_host_processor(str(config.host.path)).save_pretrained(place)
+        path = str(place.absolute())
+        beside = HostConfig(path, None, config.host.model_type, config.host.hidden_size, host_digest(path))
+        config = dataclasses.replace(config, host=beside)
+    checkpoint.save(folder, config, trained.own, lora=None if merged else lora, host=place)
     return folder
 
 
@@ -114,19 +117,6 @@ def _fill(host: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         weights[name].copy_(tensor)
 
 
-def _save_host(host: Any, source: str, folder: Path) -> None:
-    host.save_pretrained(folder)
-    load_host_processor(source).save_pretrained(folder)
-
-
-def _with_host(config: Vega3DConfig, folder: Path) -> Vega3DConfig:
-    """The same settings with the host that lies beside them."""
-    record = config.to_dict()
-    path = str((folder / HOST).absolute())
-    host = HostConfig(path, None, config.host.model_type, config.host.hidden_size, host_digest(path))
-    return Vega3DConfig.from_dict(json.loads(json.dumps({**record, "host": vars(host)})))
-
-
 def _not_ours(got: str, expected: str) -> CheckpointError:
     return CheckpointError(
         "Invalid trained tensors: they do not belong to this host.",
@@ -134,3 +124,66 @@ def _not_ours(got: str, expected: str) -> CheckpointError:
         expected=expected,
         fix="use the host that the run was trained on, and the same version of transformers",
     )
+
+
+# ---------------------------------------------------------------- the hub
+
+
+def push(
+    source: str | os.PathLike[str],
+    repo: str,
+    *,
+    host: str | None = None,
+    private: bool | None = None,
+    token: str | None = None,
+) -> list[str]:
+    """Upload a checkpoint, and its host if that was trained.
+
+    Args:
+        source: a checkpoint of a run, its folder ``final``, or what ``export`` or ``merge`` wrote.
+        repo: id of the repository for projector, fusion and LoRA; made if it is not there.
+        host: id under which others find the host; needed if the checkpoint names a folder.
+        private: of repositories that are made.
+        token: of the hub; None takes the one of ``hf auth login``.
+
+    Returns:
+        Addresses of the commits, the host's first.
+
+    Raises:
+        CheckpointError: the host is a folder that others cannot load, a file is damaged, or the hub refuses.
+    """
+    given = saved = checkpoint.load(Path(source).absolute())
+    with tempfile.TemporaryDirectory() as temporary:
+        if not _has_own_host(saved):
+            saved = checkpoint.load(export(source, Path(temporary) / "export"))
+        config, commits = _public(saved.config, host), []
+        if _has_own_host(saved):
+            trained, name = saved.folder / checkpoint.HOST_FOLDER, str(config.host.path)
+            commits.append(checkpoint.upload(name, trained, private=private, token=token))
+        folder = Path(temporary) / "pushed"
+        checkpoint.save(folder, config, saved.tensors, lora=saved.lora())
+        edited = given.folder / checkpoint.CARD_FILE  # a card that is not edited is made anew
+        if edited.exists() and edited.read_text("utf-8") != card(given.config):
+            (folder / checkpoint.CARD_FILE).write_bytes(edited.read_bytes())
+        commits.append(checkpoint.upload(repo, folder, private=private, token=token))
+    return commits
+
+
+def _has_own_host(saved: checkpoint.Saved) -> bool:
+    """True if a checkpoint names the whole host that lies in it."""
+    return saved.config.host.path == str(saved.folder / checkpoint.HOST_FOLDER)
+
+
+def _public(config: Vega3DConfig, host: str | None) -> Vega3DConfig:
+    """Settings whose host others find too."""
+    path = str(config.host.path)
+    if host is None and path == str(pico_path("host")):
+        host = PICO
+    if host is None and Path(path).is_dir():
+        raise CheckpointError(
+            f"Invalid host {path}: others cannot load a folder of this machine.",
+            got="a folder",
+            expected="the id of a repository on the hub",
+            fix="pass --host ID, under which others find this host; a trained host is uploaded there",
+        )
+    return dataclasses.replace(config, host=dataclasses.replace(config.host, path=host or path))

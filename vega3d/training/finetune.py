@@ -27,10 +27,9 @@ from vega3d.store import FeatureStore
 from vega3d.training.arguments import training_arguments
 from vega3d.training.collator import Collator
 from vega3d.training.config import TrainConfig
-from vega3d.training.dataset import load_rows, load_stream
+from vega3d.training.dataset import load_rows, train_rows
 from vega3d.training.recipes import apply_recipe
 from vega3d.training.same_run import FINAL, RunRecord, started
-from vega3d.training.sampler import StreamedGroups
 from vega3d.training.trainer import Vega3DTrainer
 
 
@@ -41,9 +40,8 @@ def train(config: TrainConfig) -> Path:
         Vega3DError: a setting, a row or a file does not fit; names it.
     """
     arguments = training_arguments(config)
-    with started(config, arguments) as checkpoint_folder:  # before anything large is loaded
-        trainer = make_trainer(config, *load_parts(config, arguments.seed), arguments)
-        return _trained(trainer, config, checkpoint_folder)
+    with started(config, arguments) as record:  # before anything large is loaded
+        return _trained(make_trainer(config, *load_parts(config, arguments.seed), arguments), record)
 
 
 def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DProcessor]:
@@ -53,14 +51,10 @@ def load_parts(config: TrainConfig, seed: int) -> tuple[Vega3DAdapter, Vega3DPro
         config: of the run.
         seed: of projector and fusion.
     """
+    options = {"dtype": precision_of(config), "quantization": quantization_of(config)}
     store = FeatureStore(config.store.path) if config.store.path is not None else None
-    loaded = pipeline.build(
-        source_of(config).with_store(store, only=config.store.only),
-        dtype=precision_of(config),
-        attention=config.model.attention,
-        quantization=quantization_of(config),
-        seed=seed,
-    )
+    source = source_of(config).with_store(store, only=config.store.only)
+    loaded = pipeline.build(source, attention=config.model.attention, seed=seed, **options)
     return loaded.adapter, loaded.processor
 
 
@@ -99,14 +93,14 @@ def make_trainer(
     seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
     to_device(adapter, arguments.device)
     model: nn.Module = apply_recipe(adapter, config.recipe, config.lora)
-    if config.recipe == "full" and _is_zero_3(arguments):
+    plugin = arguments.deepspeed_plugin
+    if config.recipe == "full" and plugin is not None and plugin.zero_stage == 3:
         # transformers loads the host in the precision of DeepSpeed, which splits trained weights of one
         # precision only; its optimizer keeps float32 masters of all of them.
         for module in (adapter.projector, adapter.fusion):
             module.to(next(adapter.host.parameters()).dtype)
     if recomputes(arguments):
         adapter.enable_input_require_grads()
-    collator = Collator(processor, max_length=config.max_length, overlong=config.overlong)
     return Vega3DTrainer(
         new_lr=config.new_modules_lr,
         batch_by=config.batch_by,
@@ -114,35 +108,8 @@ def make_trainer(
         args=arguments,
         train_dataset=train_rows(config, arguments, seed),
         eval_dataset=load_rows(config.eval_data, config.sampling, seed) if config.eval_data else None,
-        data_collator=collator,
+        data_collator=Collator(processor, max_length=config.max_length, overlong=config.overlong),
     )
-
-
-def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
-    """All rows of an epoch, or a stream of them.
-
-    Raises:
-        ConfigError: a stream without ``trainer.max_steps``, or by length.
-    """
-    if not config.data[0].streaming:
-        return load_rows(config.data, config.sampling, seed, config.epoch_rows)
-    if arguments.max_steps <= 0 or config.batch_by != "random":
-        raise ConfigError(
-            "Invalid settings of a stream: its length is unknown.",
-            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}",
-            expected="trainer.max_steps and random batches",
-            fix="set trainer.max_steps, or download the data set and leave streaming out",
-        )
-    arguments.accelerator_config.dispatch_batches = False  # each process reads; plans cannot be sent
-    stream = load_stream(config.data, config.sampling, seed)
-    if not arguments.deepspeed:
-        return stream
-    return StreamedGroups(stream, arguments.train_batch_size * arguments.world_size)
-
-
-def _is_zero_3(arguments: TrainingArguments) -> bool:
-    plugin = arguments.deepspeed_plugin
-    return plugin is not None and plugin.zero_stage == 3
 
 
 def recomputes(arguments: TrainingArguments) -> bool:
@@ -165,32 +132,31 @@ def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
         CheckpointError: every finished checkpoint in it is damaged.
         WriteError: the disk is full; the same command resumes.
     """
-    with started(config, trainer.args) as checkpoint_folder:
-        return _trained(trainer, config, checkpoint_folder)
+    with started(config, trainer.args) as record:
+        return _trained(trainer, record)
 
 
-def _trained(trainer: Vega3DTrainer, config: TrainConfig, checkpoint_folder: Path | None) -> Path:
-    folder = Path(trainer.args.output_dir)
-    trainer.add_callback(RunRecord(config, folder))
-    trainer.train(resume_from_checkpoint=None if checkpoint_folder is None else str(checkpoint_folder))
-    with files.writing(folder / FINAL):
-        trainer.save_model(str(folder / FINAL))
-    return folder / FINAL
+def _trained(trainer: Vega3DTrainer, record: RunRecord) -> Path:
+    trainer.add_callback(record)
+    trainer.train(resume_from_checkpoint=None if record.checkpoint is None else str(record.checkpoint))
+    with files.writing(record.folder / FINAL):
+        trainer.save_model(str(record.folder / FINAL))
+    return record.folder / FINAL
 
 
 def quantization_of(config: TrainConfig) -> Any:
-    """QLoRA's settings for transformers; None without it. The vision tower and the head stay as they are.
+    """QLoRA's settings for transformers; None without it. The host's family completes them.
 
     Raises:
         DependencyError: there is no GPU, or bitsandbytes is not installed.
     """
     if config.lora.quantize is None:
         return None
-    has_package = importlib.util.find_spec("bitsandbytes") is not None
-    if not torch.cuda.is_available() or not has_package:
+    has_gpu, has_package = torch.cuda.is_available(), importlib.util.find_spec("bitsandbytes") is not None
+    if not has_gpu or not has_package:
         raise DependencyError(
             "Missing GPU and bitsandbytes for QLoRA.",
-            got=f"{'a' if torch.cuda.is_available() else 'no'} GPU, bitsandbytes {has_package}",
+            got=f"{'a' if has_gpu else 'no'} GPU, bitsandbytes {has_package}",
             expected="both",
             fix="pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out",
         )
@@ -204,7 +170,6 @@ def qlora_settings() -> BitsAndBytesConfig:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["visual", "lm_head"],
     )
 
 

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import cycle, islice
 from typing import Any
 
-from torch.utils.data import IterableDataset, Sampler
+from torch.utils.data import Sampler
 
 from vega3d.data import Row
-from vega3d.data.tables import StreamedRows
 
 NEIGHBOURS = 50  # blocks within which rows are sorted by length; more sorts better and shuffles less
 PICTURE, FRAME = 256, 128  # tokens that a medium is taken for; videos merge two frames into one step
@@ -87,42 +85,6 @@ class GroupedSampler(Sampler[int]):
         lengths, wide = self.lengths, self.block * NEIGHBOURS
         parts = [rows[at : at + wide] for at in range(0, len(rows), wide)]
         return [row for part in parts for row in sorted(part, key=lambda one: -lengths[one])]
-
-
-class StreamedGroups(IterableDataset[Row]):
-    """Rows of a stream in blocks of one kind: ``GroupedSampler`` where rows are not known before they come.
-
-    A row waits until a block of its kind is full. At the end of the stream a block that is not full repeats
-    its own rows.
-
-    Args:
-        rows: the stream; an epoch is passed on to it.
-        block: rows that all processes take together in one micro-step.
-    """
-
-    def __init__(self, rows: StreamedRows, block: int) -> None:
-        self.rows, self.block = rows, block
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader; each epoch has an order of its own."""
-        self.rows.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[Row]:
-        """Every row at least once."""
-        waiting: dict[Hashable, list[Row]] = {}
-        for row in self.rows:
-            group = waiting.setdefault(kind_of(row), [])
-            group.append(row)
-            if len(group) == self.block:
-                yield from group
-                group.clear()
-        for group in waiting.values():
-            yield from islice(cycle(group), self.block)
-
-
-def kind_of(row: Row) -> tuple[bool, bool]:
-    """(has pictures, has videos): the encoders of the host that a row calls."""
-    return bool(row.images), bool(row.videos)
 
 
 def length_of(row: Row) -> float:

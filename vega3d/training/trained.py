@@ -18,17 +18,16 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vega3d import checkpoint
 from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
-from vega3d.checkpoint.lora import Lora, apart
+from vega3d.checkpoint.lora import PREFIX, Lora
+from vega3d.checkpoint.tensors import read_tensors, require_same_tensors
 from vega3d.errors import CheckpointError
 
-LORA, HOST = checkpoint.LORA_FOLDER, checkpoint.HOST_FOLDER
-WRAPPERS = ("module.", "base_model.model.")
+WRAPPERS = ("module.", PREFIX)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Trained:
         if inner == plain:
             self.own[plain] = tensor
         elif ".lora_" in inner:
-            self.lora[f"base_model.model.{inner.replace('.default', '')}"] = tensor
+            self.lora[f"{PREFIX}{inner.replace('.default', '')}"] = tensor
         else:
             self.host[inner] = tensor
 
@@ -100,17 +99,17 @@ def write_trained(
         CheckpointError: the folder cannot be written.
     """
     folder, trained = Path(path), trained_of(model, state_dict)
-    lora = None
+    lora, host = None, None
     if trained.lora:
         settings = model.peft_config["default"].to_dict()  # type: ignore[index,union-attr]
         lora = Lora(trained.lora, {**settings, "modules_to_save": None})
     if trained.host:
-        with files.writing(folder / HOST, error=CheckpointError):
-            (folder / HOST).mkdir(parents=True, exist_ok=True)
-            save_torch_state_dict(
-                {name: apart(one.cpu()) for name, one in trained.host.items()}, folder / HOST
-            )
-    checkpoint.save(folder, adapter_of(model).vega3d_config, trained.own, lora=lora, host=bool(trained.host))
+        host = folder / checkpoint.HOST_FOLDER
+        with files.writing(host, error=CheckpointError):
+            host.mkdir(parents=True, exist_ok=True)
+            copies = {name: tensor.to("cpu", copy=True) for name, tensor in trained.host.items()}
+            save_torch_state_dict(copies, host)
+    checkpoint.save(folder, adapter_of(model).vega3d_config, trained.own, lora=lora, host=host)
 
 
 @torch.no_grad()
@@ -121,8 +120,9 @@ def read_trained(path: str | os.PathLike[str], model: nn.Module) -> None:
         CheckpointError: a file is missing or damaged, or the tensors are not those that the model trains.
     """
     expected, saved = trained_of(model), load_trained(path)
-    for ours, theirs in zip(_parts(expected), _parts(saved), strict=True):
-        checkpoint.require_same_tensors(ours, theirs)
+    for part in ("own", "lora", "host"):
+        ours, theirs = getattr(expected, part), getattr(saved, part)
+        require_same_tensors(ours, theirs)
         for name, tensor in theirs.items():
             ours[name].copy_(tensor)  # shares memory with the parameter
 
@@ -133,23 +133,18 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
     Raises:
         CheckpointError: a file is missing or damaged.
     """
-    folder = Path(path)
-    _, tensors = checkpoint.load(folder)
-    checkpoint.require_parts(folder)
-    lora = checkpoint.lora_of(folder)
+    return trained_in(checkpoint.load(path))
+
+
+def trained_in(saved: checkpoint.Saved) -> Trained:
+    """All tensors of a checkpoint, with those of a host that was trained in full.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    saved.require_files()
+    lora = saved.lora()
     host: dict[str, Tensor] = {}
-    for file in sorted((folder / HOST).glob("*.safetensors")):
-        host |= _tensors(file)
-    return Trained(tensors, {} if lora is None else dict(Lora.read(lora).tensors), host)
-
-
-def _parts(trained: Trained) -> tuple[dict[str, Tensor], ...]:
-    return trained.own, trained.lora, trained.host
-
-
-def _tensors(file: Path) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load_file(file)
-    except Exception as error:  # safetensors' own errors, and those of the disk
-        raise files.damaged(file, error) from error
-    return tensors
+    for file in sorted((saved.folder / checkpoint.HOST_FOLDER).glob("*.safetensors")):
+        host |= read_tensors(file, "tensors of a trained host")
+    return Trained(saved.tensors, {} if lora is None else dict(lora.tensors), host)

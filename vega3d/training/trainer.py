@@ -32,9 +32,9 @@ from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
 from vega3d.training.collator import require_own_batches
 from vega3d.training.config import BatchBy
-from vega3d.training.groups import parameter_groups
 from vega3d.training.metrics import FusionMetrics, SpeedMetrics, TrainFlops
-from vega3d.training.sampler import GroupedSampler, kind_of, length_of
+from vega3d.training.recipes import parameter_groups
+from vega3d.training.sampler import GroupedSampler, length_of
 from vega3d.training.swap import Swap
 from vega3d.training.trained import adapter_of, read_trained, write_trained
 
@@ -145,7 +145,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         lengths = [length_of(row) for row in rows] if by_length else None
-        kinds = [kind_of(row) if self.is_deepspeed_enabled else () for row in rows]
+        kinds = [row.kind if self.is_deepspeed_enabled else () for row in rows]
         block = self._train_batch_size * self.args.world_size
         return GroupedSampler(kinds, block, seed, lengths, fill=self.is_deepspeed_enabled)
 
@@ -154,7 +154,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         if not self.is_deepspeed_enabled or not all(isinstance(row, Row) for row in eval_dataset):
             return super()._get_eval_sampler(eval_dataset)
         block = self.args.eval_batch_size * self.args.world_size
-        return GroupedSampler([kind_of(row) for row in eval_dataset], block, 0)
+        return GroupedSampler([row.kind for row in eval_dataset], block, 0)
 
     def _summed(self, value: Tensor) -> Tensor:
         total: Tensor = self.accelerator.reduce(value, reduction="sum")

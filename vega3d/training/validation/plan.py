@@ -10,68 +10,45 @@ This module reads no data.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
+from vega3d import pipeline
 from vega3d.adapter import Vega3DAdapter
-from vega3d.backbones.base import BackboneCost, clip_cost
-from vega3d.config import Vega3DConfig
-from vega3d.costs.host import empty_host, find_host
+from vega3d.backbones.base import clip_cost
 from vega3d.costs.memory import activation_memory, training_memory
 from vega3d.training.config import TrainConfig
 from vega3d.training.finetune import recomputes
 from vega3d.training.metrics import TrainFlops
 from vega3d.training.recipes import apply_recipe
+from vega3d.training.trained import adapter_of
 from vega3d.training.validation.rows import Lengths
 
-PICTURE = (480, 640)  # height and width of a frame, where any will do
+GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Model:
-    """A wrapped model on the meta device, as its recipe trains it.
+class Options:
+    """Options of a validation.
 
     Attributes:
-        adapter: without weights.
-        trained: number of trained parameters.
-        frozen: number of frozen ones of the host.
-        runs_backbone: True if the generator runs in training and its config describes its cost.
+        gpus: of the run.
+        gpu_memory: bytes of each; None compares nothing.
+        tflops: assumed rate of each.
+        rows: whose media are opened, drawn by seed; None is all.
+        workers: processes that open media.
+        weights: load the generator, and compare it with the store by its weights.
     """
 
-    adapter: Vega3DAdapter
-    trained: int
-    frozen: int
-    runs_backbone: bool
-
-    def clip_cost(self, frames: int, height: int, width: int) -> BackboneCost:
-        """Cost of the generator on one clip."""
-        return clip_cost(self.adapter.vega3d_config.backbone, (height, width), frames)
-
-
-def model_of(config: TrainConfig, settings: Vega3DConfig) -> Model:
-    """The model that a config names.
-
-    Args:
-        config: of the run.
-        settings: of the wrapped model.
-
-    Raises:
-        HostError, BackboneError, ConfigError, DependencyError: a part is not there, or does not fit.
-    """
-    host = empty_host(find_host(str(settings.host.path)))
-    runs_backbone = hasattr(settings.backbone, "cost") and not config.store.only
-    if runs_backbone:
-        channels = clip_cost(settings.backbone, PICTURE, 1).channels
-        settings = dataclasses.replace(
-            settings, backbone=dataclasses.replace(settings.backbone, channels=channels)
-        )
-    adapter = Vega3DAdapter(host, settings)
-    model = apply_recipe(adapter, config.recipe, config.lora)
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    trained = sum(count for count, is_trained in counts if is_trained)
-    return Model(adapter, trained, sum(count for count, _ in counts) - trained, runs_backbone)
+    gpus: int = 1
+    gpu_memory: int | None = None
+    tflops: float = 200.0
+    rows: int | None = None
+    workers: int = 0
+    weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,12 +74,12 @@ class Plan:
     steps: int
     trained: int
     frozen: int
-    memory: dict[str, int] = field(default_factory=dict)
-    checkpoint: int = 0
-    flops: float = 0.0
-    tflops: float = 0.0
-    hours: float = 0.0
-    row_seconds: float | None = None
+    memory: dict[str, int]
+    checkpoint: int
+    flops: float
+    tflops: float
+    hours: float
+    row_seconds: float | None
 
     @property
     def peak(self) -> int:
@@ -110,40 +87,65 @@ class Plan:
         return sum(self.memory.values())
 
 
+def model_of(config: TrainConfig, source: pipeline.Source) -> nn.Module:
+    """The model that a recipe trains, on the meta device.
+
+    Raises:
+        HostError, BackboneError, ConfigError, DependencyError: a part is not there, or does not fit.
+    """
+    source, options = pipeline.without_weights(source)
+    return apply_recipe(pipeline.assemble(source, Vega3DAdapter, **options), config.recipe, config.lora)
+
+
 def plan_of(
-    arguments: Any, model: Model, rows: int, seen: Lengths, *, stage: int, gpus: int, tflops: float
+    config: TrainConfig,
+    arguments: Any,
+    model: nn.Module,
+    rows: int,
+    seen: Lengths,
+    stage: int,
+    options: Options,
 ) -> Plan:
     """Estimate the cost of a run.
 
     Args:
+        config: of the run.
         arguments: ``TrainingArguments``.
         model: of ``model_of``.
         rows: of an epoch.
         seen: sizes of the rows.
         stage: of ZeRO.
-        gpus: that share the work.
-        tflops: rate on each of them.
+        options: of the validation.
     """
-    each = arguments.per_device_train_batch_size
+    gpus, tflops = options.gpus, options.tflops
+    adapter, each = adapter_of(model), arguments.per_device_train_batch_size
     batch = each * arguments.gradient_accumulation_steps * gpus
     epoch = math.ceil(rows / batch)
     steps = arguments.max_steps if arguments.max_steps > 0 else math.ceil(epoch * arguments.num_train_epochs)
-    flops = _row_flops(model, seen, repeat=recomputes(arguments)) * batch * steps
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trained = sum(count for count, is_trained in counts if is_trained)
+    frozen = sum(count for count, _ in counts) - trained
+    repeat = recomputes(arguments)
     longest = max(seen.lengths, default=0)
     memory = {
-        "weights, gradients, Adam": training_memory(model.trained, model.frozen, stage, gpus),
-        "activations": activation_memory(model.adapter.host, each * longest, recompute=recomputes(arguments)),
+        "weights, gradients, Adam": training_memory(trained, frozen, stage, gpus),
+        "activations": activation_memory(adapter.host, each * longest, recompute=repeat),
     }
-    if model.runs_backbone and any(seen.seen):
-        memory["generator"] = model.clip_cost(*seen.seen).peak
+    row_flops, backbone = _host_flops(adapter, seen, repeat=repeat), adapter.vega3d_config.backbone
+    if hasattr(backbone, "cost") and not config.store.only and any(seen.seen):
+        frames, height, width = seen.seen
+        clip = clip_cost(backbone, (height, width), frames)
+        memory["generator"] = clip.peak
+        row_flops += clip.total * (seen.lacking or seen.checked) / seen.checked
+    flops = row_flops * batch * steps
     return Plan(
         rows=rows,
         batch=batch,
         steps=steps,
-        trained=model.trained,
-        frozen=model.frozen,
+        trained=trained,
+        frozen=frozen,
         memory=memory,
-        checkpoint=12 * model.trained,  # float32 weights and Adam's two moments
+        checkpoint=12 * trained,  # float32 weights and Adam's two moments
         flops=flops,
         tflops=tflops,
         hours=flops / (tflops * 1e12 * gpus) / 3600,
@@ -151,14 +153,9 @@ def plan_of(
     )
 
 
-def _row_flops(model: Model, seen: Lengths, *, repeat: bool) -> float:
-    """Of a mean row, forward and backward, with the generator if it is run."""
+def _host_flops(adapter: Vega3DAdapter, seen: Lengths, *, repeat: bool) -> float:
+    """Of a mean row, forward and backward."""
     count = max(len(seen.lengths), 1)
     tokens, patches = sum(seen.lengths) / count, seen.patches / count
-    host = TrainFlops(model.adapter)
-    forward = 2 + repeat
-    flops = 2.0 * (tokens * (forward * host.text + host.trained) + patches * host.vision)
-    if model.runs_backbone and any(seen.seen) and seen.checked:
-        clips = seen.lacking or seen.checked
-        flops += model.clip_cost(*seen.seen).total * clips / seen.checked
-    return flops
+    host = TrainFlops(adapter)
+    return 2.0 * (tokens * ((2 + repeat) * host.text + host.trained) + patches * host.vision)

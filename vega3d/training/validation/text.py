@@ -6,9 +6,9 @@ from collections import Counter
 
 from vega3d._utils.durations import in_time
 from vega3d.training.validation import Options, Report
+from vega3d.training.validation.plan import GIB
 
 SHOWN = 20  # problems of a kind that are shown whole
-GIB = 2**30
 
 
 def as_text(report: Report, options: Options) -> str:
@@ -23,10 +23,10 @@ def _data(report: Report) -> list[str]:
         ordered = sorted(seen.lengths)
         middle, longest = ordered[len(ordered) // 2], ordered[-1]
         share = seen.trained / sum(seen.lengths)
-        lines += [
+        lines.append(
             f"{seen.checked:,} rows opened: {middle:,} tokens in the middle, {longest:,} at most, "
-            f"{share:.1%} of them trained on",
-        ]
+            f"{share:.1%} of them trained on"
+        )
     if seen.truncated:
         lines.append(f"{seen.truncated:,} rows lose the end of their text (overlong: truncate)")
     if seen.stored or seen.lacking:
