@@ -126,12 +126,7 @@ class Pipeline:
             {"type": "video", "video": str(video), "nframes": nframes},
             {"type": "text", "text": question},
         ]
-        inputs = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-        )
+        inputs = self.processor.apply_chat_template([{"role": "user", "content": content}])
         return dict(inputs.to(self.adapter.device))
 
     def _seen(self, inputs: dict[str, Any]) -> Answer:
@@ -192,9 +187,7 @@ class Source:
         record = self.config.to_dict()
         for name, value in changes.items():
             before = record[name]
-            is_part = name in ("backbone", "host") and value.get("type", before.get("type")) == before.get(
-                "type"
-            )
+            is_part = name in ("backbone", "host") and value.get("type") in (None, before.get("type"))
             record[name] = {**before, **value} if is_part else value
         config = Vega3DConfig.from_dict(with_pico(record, by_name=False))
         return dataclasses.replace(self, config=config)
@@ -235,12 +228,8 @@ def find(model: str, backbone: str | None = None, store: FeatureStore | None = N
         ConfigError: a plain host without a backbone, or neither backbone nor store.
     """
     if backbone == NONE and store is None:
-        raise ConfigError(
-            "Missing features.",
-            got=f"--backbone {NONE} without --store",
-            expected="a store of features",
-            fix="pass --store, or a backbone",
-        )
+        got, expected = f"--backbone {NONE} without --store", "a store of features"
+        raise ConfigError("Missing features.", got=got, expected=expected, fix="pass --store, or a backbone")
     named = None if backbone == NONE else backbone
     if model != PICO and checkpoint.is_ours(model):
         source = saved(model)
@@ -257,12 +246,9 @@ def _default_backbone(model: str, store: FeatureStore | None) -> str:
         return PICO
     if store is not None:
         return str(store.backbone["path"])
-    raise ConfigError(
-        f"Missing backbone: {model!r} is a plain host.",
-        got="--backbone is missing",
-        expected="the folder or hub id of a Wan",
-        fix="pass --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers, or a vega3d checkpoint as --model",
-    )
+    title = f"Missing backbone: {model!r} is a plain host."
+    fix = "pass --backbone Wan-AI/Wan2.1-T2V-1.3B-Diffusers, or a vega3d checkpoint as --model"
+    raise ConfigError(title, got="--backbone is missing", expected="the folder or hub id of a Wan", fix=fix)
 
 
 def with_backbone(config: Vega3DConfig, backbone: str) -> Vega3DConfig:
@@ -336,7 +322,8 @@ def without_weights(source: Source) -> tuple[Source, dict[str, Any]]:
     host = empty_host(find_host(str(config.host.path)))
     if hasattr(config.backbone, "cost") and not source.store_only:
         config = _with_fields(config, channels=clip_cost(config.backbone, SIZE, 1).channels)
-    return Source(config), {"host": host, "backbone": None, "streams": ()}
+    source = dataclasses.replace(source, config=config, tensors=None, lora=None)
+    return source, {"host": host, "backbone": None, "streams": ()}
 
 
 def assemble(

@@ -114,12 +114,10 @@ class Pretrained(nn.Module):
                 reached, or what ``save_pretrained`` raises.
         """
         if checkpoint.trained_host(self.vega3d_config) is not None:
-            raise CheckpointError(
-                "Cannot push this model: its host was trained, and the push would not include it.",
-                got=f"{self.vega3d_config.host.path} as the host",
-                expected="a host that others can load",
-                fix=f"model.save_pretrained(FOLDER), then vega3d push FOLDER {repo} --host ID_FOR_THE_HOST",
-            )
+            title = "Cannot push this model: its host was trained, and the push would not include it."
+            got = f"{self.vega3d_config.host.path} as the host"
+            fix = f"model.save_pretrained(FOLDER), then vega3d push FOLDER {repo} --host ID_FOR_THE_HOST"
+            raise CheckpointError(title, got=got, expected="a host that others can load", fix=fix)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return checkpoint.upload(repo, Path(folder), private=private, token=token)

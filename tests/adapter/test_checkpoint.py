@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from tests.adapter.conftest import wrap
 from tests.disk import room_for
 from tests.tiny import make_batch, make_host
-from vega3d import Vega3DAdapter, WanBackbone, checkpoint, registry
+from vega3d import Vega3DAdapter, WanBackbone, registry
+from vega3d.checkpoint.record import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from vega3d.errors import CheckpointError, ConfigError
 from vega3d.pico import pico_path
 
@@ -30,7 +31,7 @@ def saved(backbone: WanBackbone, tmp_path: Path) -> Path:
 
 def edit(folder: Path, **changes: Any) -> None:
     """Change settings by hand, as the error about their checksum advises."""
-    file = folder / checkpoint.CONFIG_FILE
+    file = folder / CONFIG_FILE
     record = json.loads(file.read_text()) | changes
     record.pop("checksum")
     file.write_text(json.dumps(record))
@@ -63,7 +64,7 @@ def test_the_backbone_that_the_checkpoint_names_is_loaded_with_its_settings(save
 
 
 def test_only_projector_and_fusion_are_written(saved: Path) -> None:
-    names = {name.split(".")[0] for name in load_file(saved / checkpoint.WEIGHTS_FILE)}
+    names = {name.split(".")[0] for name in load_file(saved / WEIGHTS_FILE)}
     assert names == {"projector", "fusion"}
 
 
@@ -79,9 +80,9 @@ def test_saving_twice_gives_the_same_bytes(saved: Path, backbone: WanBackbone) -
 
 
 def test_a_card_that_somebody_edited_is_kept(saved: Path, backbone: WanBackbone) -> None:
-    (saved / checkpoint.CARD_FILE).write_text("mine")
+    (saved / CARD_FILE).write_text("mine")
     load(saved, backbone).save_pretrained(saved)
-    assert (saved / checkpoint.CARD_FILE).read_text() == "mine"
+    assert (saved / CARD_FILE).read_text() == "mine"
 
 
 def test_only_the_main_process_writes(backbone: WanBackbone, tmp_path: Path) -> None:
@@ -120,14 +121,14 @@ def test_a_checkpoint_of_another_host_is_refused(host: str, saved: Path) -> None
 
 
 def test_a_backbone_with_other_settings_is_refused_by_name(saved: Path, backbone: WanBackbone) -> None:
-    record = json.loads((saved / checkpoint.CONFIG_FILE).read_text())
+    record = json.loads((saved / CONFIG_FILE).read_text())
     edit(saved, backbone=record["backbone"] | {"sigma": 0.5})
     with pytest.raises(ConfigError, match=r"sigma=0\.3(?s:.)*sigma=0\.5"):
         load(saved, backbone)
 
 
 def test_a_pickle_where_safetensors_is_expected_is_refused(saved: Path) -> None:
-    weights = saved / checkpoint.WEIGHTS_FILE
+    weights = saved / WEIGHTS_FILE
     torch.save(load_file(weights), saved / "vega3d_model.bin")
     weights.unlink()
     with pytest.raises(CheckpointError, match=r"pickle(?s:.)*vega3d_model\.bin"):
@@ -135,12 +136,12 @@ def test_a_pickle_where_safetensors_is_expected_is_refused(saved: Path) -> None:
 
 
 def test_a_pickle_under_the_name_of_safetensors_is_refused(saved: Path) -> None:
-    torch.save({"x": torch.zeros(1)}, saved / checkpoint.WEIGHTS_FILE)
+    torch.save({"x": torch.zeros(1)}, saved / WEIGHTS_FILE)
     with pytest.raises(CheckpointError, match="Cannot read"):
         load(saved)
 
 
-@pytest.mark.parametrize("name", [checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE])
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
 def test_a_truncated_file_is_named(name: str, saved: Path) -> None:
     file = saved / name
     file.write_bytes(file.read_bytes()[:50])
@@ -148,7 +149,7 @@ def test_a_truncated_file_is_named(name: str, saved: Path) -> None:
         load(saved)
 
 
-@pytest.mark.parametrize("name", [checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE])
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
 def test_a_missing_file_is_named(name: str, saved: Path) -> None:
     (saved / name).unlink()
     with pytest.raises(CheckpointError, match=name):

@@ -18,10 +18,11 @@ from tests.adapter.conftest import wrap
 from tests.tiny import make_host
 from vega3d import Vega3DConfig, WanBackbone, checkpoint
 from vega3d._utils import files
+from vega3d.checkpoint.record import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from vega3d.errors import CheckpointError
 from vega3d.training.trained import load_trained
 
-READ_BY_PEOPLE = checkpoint.CARD_FILE  # nothing of it is loaded
+READ_BY_PEOPLE = CARD_FILE  # nothing of it is loaded
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +112,9 @@ def test_no_flipped_bit_is_silent_in_the_long_form(
     ("right", "wrong"), [("gated_residual", "gated_sesidual"), ("qwen2_5_vl", "qwen2W5_vl")]
 )
 def test_a_flipped_bit_in_a_name_is_detected(right: str, wrong: str, folder: Path) -> None:
-    settings = folder / checkpoint.CONFIG_FILE
+    settings = folder / CONFIG_FILE
     settings.write_text(settings.read_text().replace(right, wrong))
-    with pytest.raises(CheckpointError, match=checkpoint.CONFIG_FILE):
+    with pytest.raises(CheckpointError, match=CONFIG_FILE):
         checkpoint.load(folder)
 
 
@@ -132,7 +133,7 @@ def test_a_changed_file_is_named_when_a_model_is_loaded(
 
 def edited(folder: Path, **changes: Any) -> None:
     """``vega3d_config.json`` with other values; None removes a key."""
-    file = folder / checkpoint.CONFIG_FILE
+    file = folder / CONFIG_FILE
     record = json.loads(file.read_text()) | changes
     file.write_text(json.dumps({name: value for name, value in record.items() if value is not None}))
 
@@ -140,7 +141,7 @@ def edited(folder: Path, **changes: Any) -> None:
 def test_settings_edited_by_hand_load_once_their_checksum_is_removed(
     folder: Path, backbone: WanBackbone, tmp_path: Path
 ) -> None:
-    record = json.loads((folder / checkpoint.CONFIG_FILE).read_text())
+    record = json.loads((folder / CONFIG_FILE).read_text())
     expected = logits(load(folder, backbone))
     moved = Path(record["host"]["path"]).parent / "host elsewhere"
     shutil.copytree(record["host"]["path"], moved, dirs_exist_ok=True)
@@ -160,29 +161,29 @@ def test_settings_edited_by_hand_load_once_their_checksum_is_removed(
 
 def test_weights_are_still_checked_when_only_the_settings_checksum_is_removed(folder: Path) -> None:
     edited(folder, checksum=None)
-    weights = folder / checkpoint.WEIGHTS_FILE
+    weights = folder / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     with (
         pytest.warns(UserWarning, match="no checksum"),
-        pytest.raises(CheckpointError, match=checkpoint.WEIGHTS_FILE),
+        pytest.raises(CheckpointError, match=WEIGHTS_FILE),
     ):
         checkpoint.load(folder)
 
 
 def test_a_file_that_was_changed_on_purpose_loads_once_its_sum_is_removed(folder: Path) -> None:
-    weights = folder / checkpoint.WEIGHTS_FILE
+    weights = folder / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CheckpointError, match=r'from "files".*remove the key "checksum"'):
         checkpoint.load(folder)
-    listed = json.loads((folder / checkpoint.CONFIG_FILE).read_text())["files"]
-    del listed[checkpoint.WEIGHTS_FILE]
+    listed = json.loads((folder / CONFIG_FILE).read_text())["files"]
+    del listed[WEIGHTS_FILE]
     edited(folder, files=listed, checksum=None)
     with pytest.warns(UserWarning, match="no checksum"):
         checkpoint.load(folder)
 
 
 def test_other_spaces_and_line_ends_change_nothing(folder: Path) -> None:
-    file = folder / checkpoint.CONFIG_FILE
+    file = folder / CONFIG_FILE
     file.write_bytes(json.dumps(json.loads(file.read_text()), indent=7).replace("\n", "\r\n").encode())
     checkpoint.load(folder)
 
@@ -195,14 +196,14 @@ def test_a_save_that_ended_between_two_files_is_detected(
     write = files.write_whole
 
     def killed(file: Path, *arguments: Any, **options: Any) -> Path:
-        if file.name == checkpoint.CONFIG_FILE:
+        if file.name == CONFIG_FILE:
             raise KeyboardInterrupt
         return write(file, *arguments, **options)
 
     monkeypatch.setattr(files, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         model.save_pretrained(folder)
-    with pytest.raises(CheckpointError, match=checkpoint.WEIGHTS_FILE):
+    with pytest.raises(CheckpointError, match=WEIGHTS_FILE):
         checkpoint.load(folder)
 
 
@@ -229,9 +230,7 @@ def test_a_checkpoint_of_version_0_1_loads_with_its_lora_and_one_warning(
 ) -> None:
     expected = logits(load(folder, backbone))
     host = load(folder, backbone=None).vega3d_config.host.path
-    (folder / checkpoint.CONFIG_FILE).write_text(
-        SETTINGS_OF_0_1.replace('"path": null', f'"path": "{host}"', 1)
-    )
+    (folder / CONFIG_FILE).write_text(SETTINGS_OF_0_1.replace('"path": null', f'"path": "{host}"', 1))
     with pytest.warns(UserWarning, match="cannot be compared") as caught:
         model = load(folder, backbone)
     assert len([one for one in caught if issubclass(one.category, UserWarning)]) == 1

@@ -25,8 +25,8 @@ from vega3d import (
     Vega3DConfig,
     WanBackbone,
     WanConfig,
-    checkpoint,
 )
+from vega3d.checkpoint.record import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from vega3d.errors import BackboneError, CheckpointError, ConfigError
 from vega3d.fusion import Fused, FusionContext
 from vega3d.fusion.encode import stream_maps, unique_names
@@ -345,13 +345,13 @@ def test_streams_that_are_loaded_already_are_taken(
 
 
 def test_only_projectors_and_fusion_are_written(saved: Path) -> None:
-    names = load_file(saved / checkpoint.WEIGHTS_FILE)
+    names = load_file(saved / WEIGHTS_FILE)
     assert {name.split(".")[0] for name in names} == {"projector", "fusion"}
     assert {name.split(".")[2] for name in names if name.startswith("fusion.streams.")} == {"0", "1"}
 
 
 def test_the_card_names_the_streams(saved: Path, folders: tuple[Path, Path]) -> None:
-    card = (saved / checkpoint.CARD_FILE).read_text()
+    card = (saved / CARD_FILE).read_text()
     assert all(f"`{folder}`" in card for folder in folders)
 
 
@@ -361,7 +361,7 @@ def test_without_its_towers_a_model_is_read_and_saved_but_encodes_nothing(
     host = make_host("qwen2_5_vl")
     model = Vega3DAdapter.from_pretrained(saved, host=host, backbone=backbone, streams=())
     model.save_pretrained(tmp_path / "again")
-    for file in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE):
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
         assert (tmp_path / "again" / file).read_bytes() == (saved / file).read_bytes()
     with pytest.raises(BackboneError, match=r"0 streams(?s:.)*2 loaded streams(?s:.)*load_streams"):
         model.encode(**make_batch(host, [[("image", 1, 4, 4)]]))
@@ -371,7 +371,7 @@ def test_a_checkpoint_of_before_streams_still_loads(backbone: WanBackbone, tmp_p
     host = make_host("qwen2_5_vl")
     model = heard(wrap(host, backbone))
     model.save_pretrained(tmp_path)
-    file = tmp_path / checkpoint.CONFIG_FILE
+    file = tmp_path / CONFIG_FILE
     record = json.loads(file.read_text())
     assert record["semantic_streams"] == []
     older = {name: value for name, value in record.items() if name not in ("files", "checksum")}
@@ -382,11 +382,11 @@ def test_a_checkpoint_of_before_streams_still_loads(backbone: WanBackbone, tmp_p
 
 
 def test_a_stream_that_the_weights_do_not_have_is_named(saved: Path) -> None:
-    tensors = saved / checkpoint.WEIGHTS_FILE
-    record = json.loads((saved / checkpoint.CONFIG_FILE).read_text())
+    tensors = saved / WEIGHTS_FILE
+    record = json.loads((saved / CONFIG_FILE).read_text())
     record["semantic_streams"].append(record["semantic_streams"][0])
     del record["checksum"]
-    (saved / checkpoint.CONFIG_FILE).write_text(json.dumps(record))
+    (saved / CONFIG_FILE).write_text(json.dumps(record))
     assert tensors.exists()
     with pytest.raises(CheckpointError, match=r"missing(?s:.)*fusion\.streams\.2"):
         Vega3DAdapter.from_pretrained(saved, host=make_host("qwen2_5_vl"), backbone=None, streams=())

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests import media
-from vega3d.data import Allowed, Reader, read_rows
+from vega3d.data import Allowed, read_rows
+from vega3d.data.annotations import Reader
 from vega3d.data.tables import StreamedRows, Table, TableRows, plain
 from vega3d.errors import InputError
 from vega3d.media.image import load_image

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForImageTextToText
 
+from vega3d import pipeline
 from vega3d.config import HostConfig
 from vega3d.costs.host import lora_parameters
 from vega3d.errors import ConfigError, DependencyError
@@ -41,6 +42,14 @@ def test_the_7b_with_lora_trains_161_million_beside_projector_and_gate() -> None
     assert {one.device.type for one in model.parameters()} == {"meta"}
     frozen = sum(one.numel() for one in model.parameters() if not one.requires_grad)
     assert frozen == sum(one.numel() for one in empty_host(find_host("7b")).parameters())
+
+
+def test_a_model_on_the_meta_device_has_the_parameters_of_the_loaded_one() -> None:
+    empty, loaded = (pipeline.load(device=device).adapter for device in ("meta", "cpu"))
+    assert {name: one.shape for name, one in empty.named_parameters()} == {
+        name: one.shape for name, one in loaded.named_parameters()
+    }
+    assert {one.device.type for one in empty.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("recipe", ["align", "full"])

@@ -15,8 +15,7 @@ from tests.training.conftest import config
 from tests.training.test_trainer import trainer_of
 from vega3d.fusion import FusionContext
 from vega3d.training.finetune import run
-from vega3d.training.metrics import SpeedMetrics, TrainFlops
-from vega3d.training.swap import exchanged
+from vega3d.training.metrics import SpeedMetrics, TrainFlops, exchanged
 from vega3d.training.trained import adapter_of
 
 CPU = torch.device("cpu")

@@ -1,25 +1,9 @@
 """Checkpoints on disk: their files, the host that they belong to, and the checks before they are used."""
 
-from vega3d.checkpoint.folder import (
-    CARD_FILE,
-    CONFIG_FILE,
-    HOST_FOLDER,
-    WEIGHTS_FILE,
-    Saved,
-    is_ours,
-    load,
-    require_same_host,
-    save,
-    trained_host,
-    upload,
-)
+from vega3d.checkpoint.folder import Saved, is_ours, load, require_same_host, save, trained_host, upload
 from vega3d.checkpoint.tensors import require_same_tensors
 
 __all__ = [
-    "CARD_FILE",
-    "CONFIG_FILE",
-    "HOST_FOLDER",
-    "WEIGHTS_FILE",
     "Saved",
     "is_ours",
     "load",

@@ -1,6 +1,6 @@
 """Checkpoints on disk: settings as JSON, projector and fusion as safetensors, LoRA as a plain PEFT folder.
 
-This is the only module that has our file names. Hosts and backbones are named by id and revision, never
+This package alone has our file names. Hosts and backbones are named by id and revision, never
 copied; a host that was trained itself lies in ``host/``. Each file is written beside its place and renamed
 into it, the settings last. They hold a checksum of every file that belongs to the checkpoint, so a process
 that is killed between two files leaves an error and no mixture.
@@ -17,17 +17,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from filecmp import cmp
+from functools import partial
 from pathlib import Path
-from shutil import copyfile, rmtree
+from shutil import copyfile, copytree, rmtree
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from torch import Tensor
 
 from vega3d._utils import files, hub
-from vega3d.checkpoint.card import card
 from vega3d.checkpoint.lora import ADAPTER_CONFIG, ADAPTER_FILE, Lora
 from vega3d.checkpoint.record import (
+    CARD_FILE,
     CHECKSUM,
     CONFIG_FILE,
     FILES,
@@ -35,6 +36,7 @@ from vega3d.checkpoint.record import (
     HOST_CONFIG,
     HOST_FOLDER,
     WEIGHTS_FILE,
+    card,
     read_settings,
     require_file,
     write_settings,
@@ -43,7 +45,6 @@ from vega3d.checkpoint.tensors import read_tensors, require_real, write_tensors
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
 
-CARD_FILE = "README.md"
 LORA_FOLDER = "lora"
 
 
@@ -120,13 +121,10 @@ class Saved:
             self.require_files(f"{LORA_FOLDER}/")
             return Lora.read(folder)
         if any((folder / name).exists() for name in (ADAPTER_FILE, ADAPTER_CONFIG)):
-            raise CheckpointError(
-                f"Invalid folder {folder}: not part of the checkpoint beside it.",
-                got=f"{LORA_FOLDER}/, which {CONFIG_FILE} does not list",
-                expected="the files that were saved together",
-                fix=f"delete {LORA_FOLDER}/; or, if it belongs to it, remove "
-                f'the keys "{FILES}" and "{CHECKSUM}" from {CONFIG_FILE}',
-            )
+            title = f"Invalid folder {folder}: not part of the checkpoint beside it."
+            got = f"{LORA_FOLDER}/, which {CONFIG_FILE} does not list"
+            fix = f'delete it; or, if it belongs to it, remove "{FILES}" and "{CHECKSUM}" from {CONFIG_FILE}'
+            raise CheckpointError(title, got=got, expected="the files that were saved together", fix=fix)
         return None
 
     def require_own_host(self, *, given: bool = False) -> None:
@@ -171,14 +169,9 @@ def load(path: str | os.PathLike[str], revision: str | None = None) -> Saved:
     Raises:
         CheckpointError: a file is missing, damaged, a pickle, or of a newer major format.
     """
-    folder = hub.find_folder(
-        path,
-        revision,
-        [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"],
-        error=CheckpointError,
-        what="checkpoint",
-        expected="a folder written by save_pretrained, or the id of one on the hub",
-    )
+    patterns = [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"]
+    what, expected = "checkpoint", "a folder written by save_pretrained, or the id of one on the hub"
+    folder = hub.find_folder(path, revision, patterns, error=CheckpointError, what=what, expected=expected)
     config, sums = read_settings(folder)
     saved = Saved(folder, config, read_tensors(folder / WEIGHTS_FILE, FOLDER), sums)
     saved.require_files(WEIGHTS_FILE)
@@ -217,12 +210,10 @@ def require_same_host(saved: HostConfig, given: HostConfig) -> None:
     """
     title = f"Invalid host {given.path!r}: the checkpoint belongs to another host."
     if (saved.model_type, saved.hidden_size) != (given.model_type, given.hidden_size):
-        raise CheckpointError(
-            title,
-            got=f"a host of type {given.model_type!r}, width {given.hidden_size}",
-            expected=f"type {saved.model_type!r}, width {saved.hidden_size} (it was {saved.path!r})",
-            fix="pass the host that it was trained on, or leave host out to load that one",
-        )
+        got = f"a host of type {given.model_type!r}, width {given.hidden_size}"
+        expected = f"type {saved.model_type!r}, width {saved.hidden_size} (it was {saved.path!r})"
+        fix = "pass the host that it was trained on, or leave host out to load that one"
+        raise CheckpointError(title, got=got, expected=expected, fix=fix)
     if saved.digest is None or given.digest is None:
         of = "host" if saved.digest is not None else "checkpoint"
         warnings.warn(
@@ -236,8 +227,8 @@ def require_same_host(saved: HostConfig, given: HostConfig) -> None:
             title,
             got=f"other weights of the same type and width: {given.path!r}, digest {given.digest}",
             expected=f"digest {saved.digest} (it was {saved.path!r})",
-            fix="pass the host that it was trained on; to use this one all the same, set host.digest to null "
-            f'and remove the key "{CHECKSUM}" in {CONFIG_FILE}',
+            fix="pass the host that it was trained on; or, to use this one, "
+            f'set host.digest to null and remove the key "{CHECKSUM}" in {CONFIG_FILE}',
         )
 
 
@@ -251,12 +242,10 @@ def trained_host(config: Vega3DConfig) -> Path | None:
     if folder.name != HOST_FOLDER or not folder.is_absolute():
         return None
     if not folder.is_dir():
-        raise CheckpointError(
-            "Cannot save the trained host of this model.",
-            got=f"{folder}, which is gone",
-            expected="the folder that it was loaded from",
-            fix="put the folder back, or model.host.save_pretrained(FOLDER) and load the host from there",
-        )
+        title = "Cannot save the trained host of this model."
+        expected = "the folder that it was loaded from"
+        fix = "put the folder back, or model.host.save_pretrained(FOLDER) and load the host from there"
+        raise CheckpointError(title, got=f"{folder}, which is gone", expected=expected, fix=fix)
     return folder if (folder.parent / CONFIG_FILE).is_file() else None
 
 
@@ -265,11 +254,12 @@ def _copy_host(source: Path, folder: Path) -> str:
     if not (folder.is_dir() and _same_files(source, folder)):
         _require_no_host(folder.parent)
         with files.writing(folder, error=CheckpointError):
-            for file in _files(source):
-                copied = folder / file.relative_to(source)
-                copied.parent.mkdir(parents=True, exist_ok=True)
-                files.write_whole(copied, lambda part, file=file: copyfile(file, part))  # type: ignore[misc]
+            copytree(source, folder, copy_function=_copy)
     return str(folder.absolute())
+
+
+def _copy(file: str, copied: str) -> None:
+    files.write_whole(Path(copied), partial(copyfile, file))
 
 
 def _same_files(folder: Path, other: Path) -> bool:
@@ -283,9 +273,6 @@ def _files(folder: Path) -> list[Path]:
 
 def _require_no_host(folder: Path) -> None:
     if (folder / HOST_FOLDER).is_dir():
-        raise CheckpointError(
-            f"Cannot save to {folder}: it holds another checkpoint's trained host.",
-            got=f"{folder / HOST_FOLDER}",
-            expected="a folder without it",
-            fix="save to another folder, or delete that one first",
-        )
+        title = f"Cannot save to {folder}: it holds another checkpoint's trained host."
+        fix = "save to another folder, or delete that one first"
+        raise CheckpointError(title, got=f"{folder / HOST_FOLDER}", expected="a folder without it", fix=fix)

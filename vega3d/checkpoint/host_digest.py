@@ -133,10 +133,8 @@ def _signs(file: BinaryIO, start: int, count: int, size: int) -> bytes:
     for first in firsts:
         file.seek(start + first * size)
         parts.append(file.read(length * size))
-    last_bytes = np.frombuffer(b"".join(parts), np.uint8)[
-        size - 1 :: size
-    ]  # little-endian: the sign is there
-    return np.packbits(last_bytes >> 7).tobytes()
+    values = np.frombuffer(b"".join(parts), np.uint8)
+    return np.packbits(values[size - 1 :: size] >> 7).tobytes()  # little-endian: the sign is in the last byte
 
 
 def _sample(count: int) -> tuple[list[int], int]:

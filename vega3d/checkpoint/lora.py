@@ -80,12 +80,10 @@ def carried_lora(model: Any, tensors: Mapping[str, Tensor]) -> Lora | None:
     if holder is None:
         return None
     if len(holder.peft_config) > 1:
-        raise CheckpointError(
-            "Invalid host: it carries several adapters, and a checkpoint holds one.",
-            got=", ".join(sorted(holder.peft_config)),
-            expected="one adapter",
-            fix="model.host.delete_adapter(NAME) for the others, or PEFT's add_weighted_adapter",
-        )
+        title = "Invalid host: it carries several adapters, and a checkpoint holds one."
+        expected = "one adapter"
+        fix = "model.host.delete_adapter(NAME) for the others, or PEFT's add_weighted_adapter"
+        raise CheckpointError(title, got=", ".join(sorted(holder.peft_config)), expected=expected, fix=fix)
     name, config = next(iter(holder.peft_config.items()))
     of_host = _adapter_tensors(holder, name, tensors)
     settings = config.to_dict()
@@ -104,12 +102,13 @@ def _adapter_tensors(holder: Any, name: str, tensors: Mapping[str, Tensor]) -> d
     """
     from peft import get_peft_model_state_dict
 
-    prefix = "host."
-    of_host = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    given = tensors if hasattr(holder, "host") else of_host
-    adapter = get_peft_model_state_dict(holder, given, name, save_embedding_layers=False)
-    start = prefix if hasattr(holder, "host") else ""
-    return {key.removeprefix(start): value for key, value in adapter.items() if key.startswith(start)}
+    if hasattr(holder, "host"):
+        return _of_host(get_peft_model_state_dict(holder, tensors, name, save_embedding_layers=False))
+    return dict(get_peft_model_state_dict(holder, _of_host(tensors), name, save_embedding_layers=False))
+
+
+def _of_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix("host."): value for key, value in tensors.items() if key.startswith("host.")}
 
 
 def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,12 +119,10 @@ def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     adapted = sorted(name for name in tensors if ".base_layer." in name or ".lora_" in name)
     if adapted:
-        raise CheckpointError(
-            "Invalid adapters in projector or fusion: a checkpoint holds whole weights of both.",
-            got=", ".join(adapted[:3]),
-            expected="adapters in the host alone",
-            fix="merge_and_unload() of the PEFT model, or target_modules=adapter.family.lora_targets",
-        )
+        title = "Invalid adapters in projector or fusion: a checkpoint holds whole weights of both."
+        expected = "adapters in the host alone"
+        fix = "merge_and_unload() of the PEFT model, or target_modules=adapter.family.lora_targets"
+        raise CheckpointError(title, got=", ".join(adapted[:3]), expected=expected, fix=fix)
     return {
         re.sub(r"\.modules_to_save\.[^.]+", "", name): tensor
         for name, tensor in tensors.items()
@@ -169,10 +166,7 @@ def _require_put_in(host: nn.Module, lora: Lora) -> None:
 
 
 def _not_put_in(lora: Lora, got: str) -> CheckpointError:
-    return CheckpointError(
-        f"Cannot load the LoRA in {lora.folder} into the host.",
-        got=got,
-        expected="a PEFT folder of this host, put in once, before any weights are offloaded",
-        fix="pass a freshly loaded host, or load the one that the checkpoint names; "
-        "offload with accelerate after loading",
-    )
+    title = f"Cannot load the LoRA in {lora.folder} into the host."
+    expected = "a PEFT folder of this host, put in once, before any weights are offloaded"
+    fix = "pass a freshly loaded host, or load the checkpoint's own; offload with accelerate after loading"
+    return CheckpointError(title, got=got, expected=expected, fix=fix)

@@ -5,7 +5,7 @@ Its own content, independent of spaces and the order of keys, is summed under ``
 is the way to edit the file by hand: it then loads with a warning, and the next save writes a new one.
 
 Paths that differ from one machine to the next are written by name: the shipped models, and a host that lies
-beside the file. This module reads and writes JSON; it does not depend on tensors.
+beside the file. This module reads and writes JSON and the model card; it does not depend on tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vega3d.errors import CheckpointError, ConfigError
 from vega3d.pico import PICO, PICO_DIR
 
 CONFIG_FILE, WEIGHTS_FILE = "vega3d_config.json", "vega3d_model.safetensors"
-HOST_FOLDER = "host"
+CARD_FILE, HOST_FOLDER = "README.md", "host"
 HOST_CONFIG = f"{HOST_FOLDER}/config.json"  # listed where host/ is a whole host, not tensors of a run
 FOLDER = f"a folder written by save_pretrained: {CONFIG_FILE} and {WEIGHTS_FILE}"
 CHECKSUM, FILES = "checksum", "files"
@@ -82,12 +82,9 @@ def read_settings(folder: Path) -> tuple[Vega3DConfig, dict[str, str] | None]:
     try:
         config = Vega3DConfig.from_dict(_settings_of(record, folder), ignored)
     except (ConfigError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"Invalid settings in {file}.",
-            got=str(error),
-            expected=f"the keys of format {FORMAT[0]}.{FORMAT[1]}",
-            fix="correct the file, or save the checkpoint again",
-        ) from error
+        got, expected = str(error), f"the keys of format {FORMAT[0]}.{FORMAT[1]}"
+        fix = "correct the file, or save the checkpoint again"
+        raise CheckpointError(f"Invalid settings in {file}.", got=got, expected=expected, fix=fix) from error
     if ignored:
         warnings.warn(
             f"{file} is of the newer format {version[0]}.{version[1]}; unknown keys are ignored: "
@@ -138,13 +135,10 @@ def _require_checksum(record: Mapping[str, Any], file: Path) -> None:
             stacklevel=5,
         )
     elif record[CHECKSUM] != _checksum(record):
-        raise CheckpointError(
-            f"Invalid settings {file}: their checksum differs.",
-            got=f"a content of sum {_checksum(record)}",
-            expected=f"sum {record[CHECKSUM]}, as it was saved",
-            fix=f'if you edited it, remove the key "{CHECKSUM}" from it and load again; '
-            "otherwise it is damaged: get the file again",
-        )
+        title = f"Invalid settings {file}: their checksum differs."
+        expected = f"sum {record[CHECKSUM]}, as it was saved"
+        fix = f'if you edited it, remove the key "{CHECKSUM}" from it; otherwise get the file again'
+        raise CheckpointError(title, got=f"a content of sum {_checksum(record)}", expected=expected, fix=fix)
 
 
 def require_file(folder: Path, name: str, checksum: str) -> None:
@@ -161,10 +155,36 @@ def require_file(folder: Path, name: str, checksum: str) -> None:
     except OSError as error:
         raise files.damaged(file, error) from error
     if digest != checksum:
-        raise CheckpointError(
-            f"Invalid file {file}: its checksum differs.",
-            got=f"a file of sum {digest}",
-            expected=f"sum {checksum}, as it was saved",
-            fix=f'get the file again; if you changed it on purpose, remove it from "{FILES}" in the '
-            f'settings beside it, and remove the key "{CHECKSUM}" there',
-        )
+        title = f"Invalid file {file}: its checksum differs."
+        expected = f"sum {checksum}, as it was saved"
+        fix = f'get the file again; if it is yours, remove it from "{FILES}" and remove the key "{CHECKSUM}"'
+        raise CheckpointError(title, got=f"a file of sum {digest}", expected=expected, fix=fix)
+
+
+def card(config: Vega3DConfig) -> str:
+    """The text of a card, in Markdown."""
+    record = with_pico(config.to_dict(), by_name=True)
+    host, backbone = record["host"]["path"], record["backbone"].get("path")
+    further = "".join(
+        f" and `{stream.path or 'a stream built in memory'}`" for stream in config.semantic_streams
+    )
+    base = f"\nbase_model: {host}" if host and host != PICO and not Path(host).is_dir() else ""
+    return f"""---
+library_name: vega3d
+tags: [vega3d, spatial-reasoning, {config.host.model_type}]{base}
+---
+
+# Projector and fusion of a vega3d model
+
+These are the trained parts only. They belong to the host `{host or config.host.model_type}` and to features
+of `{backbone or "a backbone built in memory"}`{further}; none of them is copied here.
+
+```python
+from vega3d import Vega3DAdapter
+
+model = Vega3DAdapter.from_pretrained("this repository or folder")
+```
+
+Fusion: `{config.fusion.type}`. All settings: `{CONFIG_FILE}`. What it was trained on, and how well it
+does, is for its trainer to say here.
+"""

@@ -49,13 +49,10 @@ def require_real(tensors: Mapping[str, Tensor]) -> None:
     """
     names = sorted(name for name, tensor in tensors.items() if tensor.is_meta)
     if names:
-        raise CheckpointError(
-            f"Invalid tensor {names[0]!r}: it is on the device meta, which holds no data.",
-            got=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
-            expected="tensors on a CPU or a GPU",
-            fix="load the host with its weights (from_pretrained) before it is wrapped; "
-            "accelerate's offloading is fine",
-        )
+        title = f"Invalid tensor {names[0]!r}: it is on the device meta, which holds no data."
+        got = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        fix = "load the host with its weights before it is wrapped; accelerate's offloading is fine"
+        raise CheckpointError(title, got=got, expected="tensors on a CPU or a GPU", fix=fix)
 
 
 def require_same_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

@@ -41,8 +41,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, print, and return 1 if a run cannot start."""
-    from vega3d.training.validation import Options, validate
-    from vega3d.training.validation.text import as_text
+    from vega3d.training.validation import Options, as_text, validate
 
     memory = None if arguments.gpu_memory is None else int(arguments.gpu_memory * 2**30)
     options = Options(

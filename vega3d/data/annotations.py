@@ -214,21 +214,16 @@ def _records(file: Path) -> Iterator[Any]:
             return
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"Cannot read the annotation file {str(file)!r}.",
-            got=f"{type(error).__name__}: {error}",
-            expected="JSON, or JSON lines in a file ending in .jsonl",
-            fix="check the path, or convert the file",
-        ) from error
+        title = f"Cannot read the annotation file {str(file)!r}."
+        expected = "JSON, or JSON lines in a file ending in .jsonl"
+        fix = "check the path, or convert the file"
+        raise InputError(title, got=f"{type(error).__name__}: {error}", expected=expected, fix=fix) from error
     if isinstance(content, Mapping):
         content = next((content[k] for k in ("samples", "data", "annotations") if k in content), [content])
     if not isinstance(content, list):
-        raise InputError(
-            f"Invalid annotation file {str(file)!r}: no rows.",
-            got=type(content).__name__,
-            expected="a list of objects",
-            fix="convert the file",
-        )
+        title = f"Invalid annotation file {str(file)!r}: no rows."
+        fix = "convert the file"
+        raise InputError(title, got=type(content).__name__, expected="a list of objects", fix=fix)
     yield from content
 
 
@@ -236,9 +231,5 @@ def _line(line: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        return InputError(
-            "Invalid line: not JSON.",
-            got=str(error),
-            expected="one JSON object a line",
-            fix="correct the line",
-        )
+        title = "Invalid line: not JSON."
+        return InputError(title, got=str(error), expected="one JSON object a line", fix="correct the line")

@@ -10,8 +10,9 @@ also stands for a video; that is read so where a row has a video and no picture.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ PLACEHOLDER = re.compile(r"<(image|video)>\n?")
 SOURCES = tuple(name for name in dict.fromkeys((*IMAGE_SOURCES, *VIDEO_SOURCES)) if name != "base64")
 RATES = ("fps", "nframes", "num_frames")  # a video that states one takes no other
 KINDS = ("text", "image", "image_url", "video")  # of an entry without a type, by its key
+MEDIA = {"image", "image_url", "video"}
 PICTURE_LIMITS = ("min_pixels", "max_pixels")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -69,26 +71,22 @@ def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
     media = {kind: iter(_media(record, kind)) for kind in ("image", "video")}
     for name in ("messages", "conversations"):
         if name in record and not isinstance(record[name], list):
-            raise _bad_row(
-                f"Invalid key {name!r}: not a list.", type(record[name]).__name__, "a list", "check the row"
-            )
+            got = type(record[name]).__name__
+            raise _bad_row(f"Invalid key {name!r}: not a list.", got, "a list", "check the row")
     if "messages" in record:
         messages = [_filled(message, media) for message in record["messages"]]
     elif "conversations" in record:
         messages = [_turn(turn, media) for turn in _turns(record)]
     else:
-        messages = [
-            {"role": "user", "content": [{"type": kind, kind: one} for kind in media for one in media[kind]]}
-        ]
+        entries = [{"type": kind, kind: source} for kind in media for source in media[kind]]
+        messages = [{"role": "user", "content": entries}]
     for kind, left in media.items():
         if rest := list(left):
-            raise _bad_row(
-                f"Missing <{kind}>: the row has more {kind}s than placeholders.",
-                f"{len(rest)} {kind}(s) without a <{kind}>",
-                f"one <{kind}> for each {kind}",
-                f"put <{kind}> where it belongs in the text, or leave the {kind} out",
-            )
-    return [_resolved(message, base, allowed) for message in messages]
+            got, expected = f"{len(rest)} {kind}(s) without a <{kind}>", f"one <{kind}> for each {kind}"
+            fix = f"put <{kind}> where it belongs in the text, or leave the {kind} out"
+            title = f"Missing <{kind}>: the row has more {kind}s than placeholders."
+            raise _bad_row(title, got, expected, fix)
+    return _with_entries(messages, partial(_with_paths, base=base, allowed=allowed))
 
 
 def with_sampling(messages: Messages, defaults: Mapping[str, Any]) -> Messages:
@@ -98,17 +96,20 @@ def with_sampling(messages: Messages, defaults: Mapping[str, Any]) -> Messages:
         messages: as ``messages_of`` gives them.
         defaults: sampling and limits of media that do not state them.
     """
+    return _with_entries(messages, partial(_sampled, defaults=defaults))
+
+
+def _with_entries(messages: Messages, changed: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Messages:
+    """A conversation with other entries in its lists."""
     return [
-        {**message, "content": [_sampled(entry, defaults) for entry in message["content"]]}
-        if isinstance(message.get("content"), list)
+        {**message, "content": [changed(part) if isinstance(part, Mapping) else part for part in content]}
+        if isinstance(content := message.get("content"), list)
         else message
         for message in messages
     ]
 
 
-def _sampled(entry: Any, defaults: Mapping[str, Any]) -> Any:
-    if not isinstance(entry, Mapping):
-        return entry
+def _sampled(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
     kind = entry.get("type") or next((name for name in KINDS if name in entry), None)
     if kind in ("image", "image_url"):
         return {**{name: defaults[name] for name in PICTURE_LIMITS if name in defaults}, **entry}
@@ -123,17 +124,12 @@ def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
     sources: list[Any] = []
     for name in (kind, f"{kind}s"):
         value = record.get(name, [])
-        if kind == "video" and isinstance(value, list) and _are_pictures(value):
-            sources.append(value)
-        else:
-            sources += value if isinstance(value, list) else [value]
+        values = value if isinstance(value, list) else [value]
+        is_frames = isinstance(value, list) and all(
+            isinstance(frame, str) and Path(frame).suffix.lower() in PICTURES for frame in values
+        )
+        sources += [values] if kind == "video" and values and is_frames else values
     return sources
-
-
-def _are_pictures(values: list[Any]) -> bool:
-    return bool(values) and all(
-        isinstance(one, str) and Path(one).suffix.lower() in PICTURES for one in values
-    )
 
 
 def _turns(record: Mapping[str, Any]) -> list[Any]:
@@ -158,18 +154,16 @@ def _turn(turn: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
 def _filled(message: Any, media: Mapping[str, Iterator[Any]]) -> dict[str, Any]:
     """A message whose media without a source take the next one of the row's own column."""
     if not isinstance(message, Mapping) or message.get("content") is None:
-        raise _bad_row(
-            "Missing content in a message.", message, '{"role": ..., "content": ...}', "check the row"
-        )
+        expected = '{"role": ..., "content": ...}'
+        raise _bad_row("Missing content in a message.", message, expected, "check the row")
     message = without_none(message)
     content, role = message["content"], _role(message.get("role"))
     if isinstance(content, str):
         has_media = any(PLACEHOLDER.finditer(content))
         return {**message, "role": role, "content": _content(content, media) if has_media else content}
     if not isinstance(content, list):
-        raise _bad_row(
-            "Invalid content of a message.", type(content).__name__, "text or a list", "check the row"
-        )
+        got = type(content).__name__
+        raise _bad_row("Invalid content of a message.", got, "text or a list", "check the row")
     return {**message, "role": role, "content": [_entry(entry, media) for entry in content]}
 
 
@@ -184,27 +178,20 @@ def _entry(entry: Any, media: Mapping[str, Iterator[Any]]) -> Any:
 
 def _content(text: str, media: Mapping[str, Iterator[Any]]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    end = 0
-    for hit in PLACEHOLDER.finditer(text):
-        entries += _text(text[end : hit.start()])
-        entries.append({"type": hit[1], hit[1]: _next(hit[1], media)})
-        end = hit.end()
-    return entries + _text(text[end:])
-
-
-def _text(text: str) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text else []
+    for index, part in enumerate(PLACEHOLDER.split(text)):  # text, kind, text, kind, ..., text
+        if index % 2:
+            entries.append({"type": part, part: _next(part, media)})
+        elif part:
+            entries.append({"type": "text", "text": part})
+    return entries
 
 
 def _next(kind: str, media: Mapping[str, Iterator[Any]]) -> Any:
     source = next(media[kind], None)
     if source is None:
-        raise _bad_row(
-            f"Missing {kind}: the row has more placeholders than {kind}s.",
-            f"a <{kind}> without {kind}",
-            f"one {kind} for each <{kind}>",
-            f"name the missing one under {kind!r}, or take the <{kind}> out of the text",
-        )
+        title = f"Missing {kind}: the row has more placeholders than {kind}s."
+        fix = f"name the missing one under {kind!r}, or take the <{kind}> out of the text"
+        raise _bad_row(title, f"a <{kind}> without {kind}", f"one {kind} for each <{kind}>", fix)
     return source
 
 
@@ -214,17 +201,8 @@ def _role(name: Any) -> str:
     return ROLES[name]
 
 
-def _resolved(message: dict[str, Any], base: Path, allowed: Allowed) -> dict[str, Any]:
-    if isinstance(message["content"], str):
-        return message
-    return {**message, "content": [_with_path(entry, base, allowed) for entry in message["content"]]}
-
-
-def _with_path(entry: Any, base: Path, allowed: Allowed) -> Any:
-    if not isinstance(entry, Mapping) or not {"image", "video", "image_url"} & {
-        *entry,
-        str(entry.get("type")),
-    }:
+def _with_paths(entry: Mapping[str, Any], base: Path, allowed: Allowed) -> Mapping[str, Any]:
+    if MEDIA.isdisjoint((*entry, str(entry.get("type")))):
         return entry
     return {key: resolved(value, base, allowed) if key in SOURCES else value for key, value in entry.items()}
 
@@ -253,12 +231,9 @@ def resolved(source: Any, base: Path, allowed: Allowed) -> Any:
 def _address(source: str, allowed: Allowed) -> str:
     if is_url(source) and allowed.urls:
         return source
-    raise _bad_row(
-        "Invalid source: an address that is not allowed.",
-        source[:200],
-        "a path, or an http(s) address where addresses are allowed",
-        "download the file, or, if you trust the data: allow_urls",
-    )
+    expected = "a path, or an http(s) address where addresses are allowed"
+    fix = "download the file, or, if you trust the data: allow_urls"
+    raise _bad_row("Invalid source: an address that is not allowed.", source[:200], expected, fix)
 
 
 def _bad_row(title: str, got: Any, expected: str, fix: str) -> InputError:

@@ -40,10 +40,10 @@ class SparMarks:
 
 
 def with_marks(messages: Messages, record: Any, settings: SparMarks | None) -> Messages:
-    """A conversation whose pictures carry the marks of its record; any other is given back as it is.
+    """Give the pictures of a conversation the marks of its record, if it has any.
 
     Args:
-        messages: of the record.
+        messages: of the record, as ``messages_of`` makes them anew; its pictures are changed.
         record: as the file holds it.
         settings: None refuses a record with marks.
 
@@ -54,17 +54,23 @@ def with_marks(messages: Messages, record: Any, settings: SparMarks | None) -> M
     if not any(key.endswith(tuple(f"_{shape}" for shape in SHAPES)) for key in info):
         return messages
     if settings is None:
-        raise InputError(
-            f"Missing setting 'spar': the row has marks in {FIELD!r}.",
-            got=f"{FIELD} with {', '.join(sorted(info))}",
-            expected="spar: {unit: pixels or thousandths, order: keys or colours} beside the file",
-            fix="draw a few rows both ways, and set the one that hits what the question names",
-        )
-    marks: dict[int, list[dict[str, Any]]] = {}
+        title = f"Missing setting 'spar': the row has marks in {FIELD!r}."
+        expected = "spar: {unit: pixels or thousandths, order: keys or colours} beside the file"
+        fix = "draw a few rows both ways, and set the one that hits what the question names"
+        raise InputError(title, got=f"{FIELD} with {', '.join(sorted(info))}", expected=expected, fix=fix)
+    pictures = [
+        entry
+        for message in messages
+        if isinstance(message["content"], list)
+        for entry in message["content"]
+        if isinstance(entry, dict) and entry.get("type") == "image"
+    ]
     for ending, shape in SHAPES.items():
         for number, mark in _of_shape(info, ending, shape, settings):
-            marks.setdefault(number, []).append(mark)
-    return _marked(messages, marks)
+            if not 0 <= number < len(pictures):
+                raise _bad(f"marks on picture {number} of {len(pictures)}")
+            pictures[number].setdefault("marks", []).append(mark)
+    return messages
 
 
 def _info(record: Any) -> dict[str, Any]:
@@ -102,29 +108,7 @@ def _flat(values: Any) -> list[Any]:
     return list(values[0] if nested else values)
 
 
-def _marked(messages: Messages, marks: Mapping[int, list[dict[str, Any]]]) -> Messages:
-    """The same messages; the n-th picture carries the n-th marks."""
-    left, number, marked = dict(marks), 0, []
-    for message in messages:
-        content = message["content"]
-        if isinstance(content, list):
-            entries = []
-            for entry in content:
-                if isinstance(entry, Mapping) and entry.get("type") == "image":
-                    drawn = left.pop(number, None)
-                    entry, number = ({**entry, "marks": drawn} if drawn else entry), number + 1
-                entries.append(entry)
-            content = entries
-        marked.append({**message, "content": content})
-    if left:
-        raise _bad(f"marks on picture {min(left)} of {number}")
-    return marked
-
-
 def _bad(got: str) -> InputError:
-    return InputError(
-        f"Invalid field {FIELD!r}.",
-        got=got,
-        expected='{"red_point": [[x, y]], "blue_bbox": [[l, t, r, b]], "point_img_idx": [[picture]], ...}',
-        fix="correct the row, or leave the field out if its question needs no marks",
-    )
+    expected = '{"red_point": [[x, y]], "blue_bbox": [[l, t, r, b]], "point_img_idx": [[picture]], ...}'
+    fix = "correct the row, or leave the field out if its question needs no marks"
+    return InputError(f"Invalid field {FIELD!r}.", got=got, expected=expected, fix=fix)

@@ -13,13 +13,14 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
+from vega3d._utils.packages import imported
 from vega3d.data.annotations import LazyRows, Reader, Row, without_errors
-from vega3d.errors import DependencyError, InputError
+from vega3d.errors import InputError
 
 BUFFER = 1000  # rows of a stream that are shuffled among each other
 
 
-SOURCE = "__source"
+NEEDED, SOURCE = "data sets of Hugging Face need", "__source"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Table:
             DependencyError: datasets is not installed.
             InputError: it cannot be loaded.
         """
-        datasets, path = _datasets(), self.path
+        datasets, path = imported("datasets", NEEDED), self.path
         try:
             if Path(path).is_dir() and (Path(path) / "state.json").exists():
                 table: Any = datasets.load_from_disk(path)
@@ -100,7 +101,7 @@ class StreamedRows(IterableDataset[Row]):
     def __init__(
         self, tables: Sequence[Table], shares: Sequence[float] | None = None, *, seed: int = 0
     ) -> None:
-        datasets = _datasets()
+        datasets = imported("datasets", NEEDED)
         opened = [
             table.load(streaming=True).map(_numbered(number), features=None)
             for number, table in enumerate(tables)
@@ -128,7 +129,7 @@ class StreamedRows(IterableDataset[Row]):
         return without_errors(self._tried(record) for record in self.stream)
 
     def _tried(self, record: dict[str, Any]) -> Row | InputError:
-        table = self.tables[record.pop(SOURCE)]
+        table: Table = self.tables[record.pop(SOURCE)]
         return table.reader.row(plain(record), f"a row of {table.path}")
 
 
@@ -185,16 +186,3 @@ def plain(value: Any) -> Any:
             return value["bytes"] if value["bytes"] is not None else value["path"]
         return {key: plain(one) for key, one in value.items() if one is not None}
     return [plain(one) for one in value] if isinstance(value, list) else value
-
-
-def _datasets() -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise DependencyError(
-            "Missing package datasets, which data sets of Hugging Face need.",
-            got=str(error),
-            expected="datasets",
-            fix="pip install 'vega3d[train]'",
-        ) from error
-    return datasets

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +18,8 @@ from transformers.integrations.integration_utils import (
     get_available_reporting_integrations,
 )
 
+from vega3d._utils.packages import imported
 from vega3d.errors import ConfigError, DependencyError, nearest
-from vega3d.training import deepspeed_cpu
 from vega3d.training.config import TrainConfig
 
 OURS: dict[str, tuple[Any, str]] = {
@@ -45,16 +47,14 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     for _, fault in faults(config.trainer):
         raise fault
     if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
-        deepspeed_cpu.start()
+        _start_on_cpu()
     try:
         return TrainingArguments(**{**DEFAULTS, **config.trainer, **_fixed()})
     except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(
-            "Invalid section trainer: rejected by TrainingArguments.",
-            got=f"{type(error).__name__}: {error}",
-            expected="values as TrainingArguments documents them",
-            fix="correct the section trainer, or the override trainer.NAME=VALUE",
-        ) from error
+        title = "Invalid section trainer: rejected by TrainingArguments."
+        got, expected = f"{type(error).__name__}: {error}", "values as TrainingArguments documents them"
+        fix = "correct the section trainer, or the override trainer.NAME=VALUE"
+        raise ConfigError(title, got=got, expected=expected, fix=fix) from error
 
 
 def defaults() -> dict[str, Any]:
@@ -78,19 +78,16 @@ def faults(section: dict[str, Any]) -> Iterator[tuple[str, ConfigError | Depende
     """
     known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
     for name, value in section.items():
-        setting, close = f"trainer.{name}", nearest(str(name), known)
+        setting = f"trainer.{name}"
         if name in OURS and value != OURS[name][0]:
-            expected, fix = OURS[name][1], "leave it out"
-            yield (
-                name,
-                ConfigError(
-                    f"Invalid {setting}: it cannot be changed.", got=setting, expected=expected, fix=fix
-                ),
-            )
+            title, expected, fix = f"Invalid {setting}: it cannot be changed.", OURS[name][1], "leave it out"
         elif name not in known:
-            expected = "a field of transformers.TrainingArguments"
+            close = nearest(str(name), known)
+            title, expected = f"Unknown key {setting!r}.", "a field of transformers.TrainingArguments"
             fix = f"did you mean 'trainer.{close}'?" if close else "remove it"
-            yield name, ConfigError(f"Unknown key {setting!r}.", got=setting, expected=expected, fix=fix)
+        else:
+            continue
+        yield name, ConfigError(title, got=setting, expected=expected, fix=fix)
     given = section.get("report_to") or []
     for name in given if isinstance(given, list | tuple) else [given]:
         if fault := _reporter_fault(str(name)):
@@ -105,15 +102,32 @@ def _reporter_fault(name: str) -> ConfigError | DependencyError | None:
         return None
     if name not in INTEGRATION_TO_CALLBACK:
         close = nearest(name, INTEGRATION_TO_CALLBACK)
-        return ConfigError(
-            f"Unknown name in trainer.report_to: {name!r}.",
-            got=repr(name),
-            expected=f"none, all, or some of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
-            fix=f"did you mean {close!r}?" if close else "leave trainer.report_to out",
-        )
-    return DependencyError(
-        f"Missing package {name}, which is not installed: trainer.report_to names it.",
-        got=f"trainer.report_to={name}",
-        expected=f"installed: {', '.join(sorted(installed - {'all', 'none'})) or 'none'}",
-        fix=f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out",
-    )
+        title = f"Unknown name in trainer.report_to: {name!r}."
+        expected = f"none, all, or some of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
+        fix = f"did you mean {close!r}?" if close else "leave trainer.report_to out"
+        return ConfigError(title, got=repr(name), expected=expected, fix=fix)
+    title = f"Missing package {name}, which is not installed: trainer.report_to names it."
+    expected = f"installed: {', '.join(sorted(installed - {'all', 'none'})) or 'none'}"
+    fix = f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out"
+    return DependencyError(title, got=f"trainer.report_to={name}", expected=expected, fix=fix)
+
+
+def _start_on_cpu() -> None:
+    """Start DeepSpeed's processes over gloo, where two of its assumptions do not hold; for tests and trials.
+
+    With ``use_cpu`` transformers starts torch's processes itself, and DeepSpeed then counts a world of one.
+    So DeepSpeed has to start them first; a process that no launcher started is a world of its own. It also
+    compiles an operator for shared memory at its first use, which takes most of a minute and a compiler; gloo
+    does the same work without.
+    """
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    deepspeed = imported("deepspeed", "trainer.deepspeed needs")
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+        for name, value in {**world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            os.environ.setdefault(name, value)
+        deepspeed.init_distributed(dist_backend="gloo")

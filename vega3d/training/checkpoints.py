@@ -35,28 +35,20 @@ def mark_complete(folder: str | os.PathLike[str]) -> None:
     """
     path = Path(folder)
     with files.writing(path / MARK):
-        written = {file.relative_to(path).as_posix(): file for file in _files(path)}
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and file.name != MARK)
+        written = {file.relative_to(path).as_posix(): file for file in inside}
         record = {
             "files": {name: file.stat().st_size for name, file in written.items()},
             "xxh3": {name: files.digest(file) for name, file in written.items()},
         }
         for file in written.values():
-            _require_end(file)
+            with files.writing(file):  # torch 2.9 and older leave a cut file without an error
+                if file.suffix in TORCH and not zipfile.is_zipfile(file):
+                    raise OSError(f"the end of its {file.stat().st_size:,} bytes is missing")
         for place in (*written.values(), *{file.parent for file in written.values()}):
             files.sync(place)  # the mark must not outlive what it names
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
         files.write_whole(path / MARK, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _require_end(file: Path) -> None:
-    """Refuse a file of torch without its end: torch 2.9 and older write it without an error.
-
-    Raises:
-        WriteError: the file is cut short.
-    """
-    with files.writing(file):
-        if file.suffix in TORCH and not zipfile.is_zipfile(file):
-            raise OSError(f"the end of its {file.stat().st_size:,} bytes is missing")
 
 
 def unmark(folder: str | os.PathLike[str]) -> None:
@@ -71,17 +63,14 @@ def is_marked(folder: str | os.PathLike[str]) -> bool:
 
 def is_complete(folder: str | os.PathLike[str]) -> bool:
     """True if every file that a checkpoint names is there in full; reads none of them."""
-    return is_marked(folder) and _first_damage(Path(folder), with_checksums=False) is None
+    return damage(folder, with_checksums=False) is None
 
 
-def damage(folder: str | os.PathLike[str]) -> str | None:
-    """Reason why a checkpoint is not whole; None if it is. Reads every byte of it."""
-    if not is_marked(folder):
+def damage(folder: str | os.PathLike[str], *, with_checksums: bool = True) -> str | None:
+    """Reason why a checkpoint is not whole; None if it is. Reads every byte of it, for the checksums."""
+    path = Path(folder)
+    if not is_marked(path):
         return f"it has no {MARK}: the run was stopped while it was written"
-    return _first_damage(Path(folder), with_checksums=True)
-
-
-def _first_damage(path: Path, *, with_checksums: bool) -> str | None:
     try:
         record = json.loads((path / MARK).read_text(encoding="utf-8"))
         sizes, sums = record["files"], record.get("xxh3", {})
@@ -102,8 +91,8 @@ def _size(file: Path) -> int:
 
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     """All folders of checkpoints, whole or not, the oldest first."""
-    found = [path for path in Path(folder).glob(f"{PREFIX}*") if step_of(path) >= 0 and path.is_dir()]
-    return sorted(found, key=step_of)
+    folders = [path for path in Path(folder).glob(f"{PREFIX}*") if step_of(path) >= 0 and path.is_dir()]
+    return sorted(folders, key=step_of)
 
 
 def last_complete(folder: str | os.PathLike[str]) -> tuple[Path | None, dict[Path, str]]:
@@ -131,8 +120,7 @@ def checkpoint_to_resume(folder: str | os.PathLike[str]) -> Path | None:
             f"Cannot resume from {folder}: every finished checkpoint is damaged.",
             got="; ".join(f"{path.name}: {reason}" for path, reason in damaged.items()),
             expected="a checkpoint whose files are as they were written",
-            fix="restore the file from a copy; to start anew, delete these checkpoints or choose another "
-            "trainer.output_dir",
+            fix="restore the file; to start anew, delete these checkpoints or choose another output_dir",
         )
     for path, reason in skipped.items():
         warnings.warn(f"{path} is skipped: {reason}.", stacklevel=2)
@@ -168,7 +156,3 @@ def step_of(path: Path) -> int:
     """The optimizer step of a checkpoint's folder; -1 for another folder."""
     number = path.name.removeprefix(PREFIX)
     return int(number) if number.isdecimal() else -1
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.name != MARK)

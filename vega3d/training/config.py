@@ -56,13 +56,8 @@ class ModelSettings:
     def __post_init__(self) -> None:
         both = "host and checkpoint are null"
         _require(self.host is not None or self.checkpoint is not None, "Missing model.", both, "one of both")
-        _require(
-            self.checkpoint is None or self.fusion is None,
-            "Invalid fusion: set twice.",
-            "checkpoint and fusion",
-            "the checkpoint's own fusion",
-            "fusion",
-        )
+        is_set_once, got = self.checkpoint is None or self.fusion is None, "checkpoint and fusion"
+        _require(is_set_once, "Invalid fusion: set twice.", got, "the checkpoint's own fusion", "fusion")
 
 
 @dataclass(frozen=True)
@@ -123,10 +118,9 @@ class DataFile:
     allow_outside: bool = False
 
     def __post_init__(self) -> None:
+        is_one = (self.file is None) != (self.dataset is None)
         got = f"file={self.file}, dataset={self.dataset}"
-        _require(
-            (self.file is None) != (self.dataset is None), "Invalid source.", got, "either file or dataset"
-        )
+        _require(is_one, "Invalid source.", got, "either file or dataset")
         for name in ("weight", "share"):
             if getattr(self, name) is not None:
                 fraction(getattr(self, name), name)
@@ -203,13 +197,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(bool(self.data), "Missing rows to train on.", "data is empty", "data: [{file: train.json}]")
-        _require(
-            self.lora.quantize is None or self.recipe == "lora",
-            "Invalid recipe: weights in 4 bits cannot be trained.",
-            f"lora.quantize={self.lora.quantize} with recipe {self.recipe}",
-            "recipe: lora, which leaves them frozen",
-            "lora.quantize",
-        )
+        is_frozen = self.lora.quantize is None or self.recipe == "lora"
+        what = "Invalid recipe: weights in 4 bits cannot be trained."
+        got = f"lora.quantize={self.lora.quantize} with recipe {self.recipe}"
+        _require(is_frozen, what, got, "recipe: lora, which leaves them frozen", "lora.quantize")
         _check_mixture(self.data, "data", self.epoch_rows)
         _check_mixture(self.eval_data, "eval_data", None)
 
@@ -260,19 +251,9 @@ def fraction(value: float | str, name: str = "weight") -> float:
 def _check_mixture(entries: tuple[DataFile, ...], section: str, rows: int | None) -> None:
     shares = [entry.part for entry in entries if entry.part is not None]
     is_whole = not shares or (len(shares) == len(entries) and abs(sum(shares) - 1) <= 1e-3)
-    got = f"{len(entries)} entries, shares {shares}"
-    _require(
-        is_whole,
-        f"Invalid shares of {section}.",
-        got,
-        "a share for all that add up to 100 %, or for none",
-        section,
-    )
-    is_divided = rows is None or (rows >= 1 and bool(shares))
-    _require(
-        is_divided, "Invalid epoch_rows.", f"{rows} rows, shares {shares}", "shares to divide", "epoch_rows"
-    )
-    streamed = [entry.streaming for entry in entries]
-    _require(
-        len(set(streamed)) <= 1, f"Invalid mixture of {section}.", streamed, "all streaming, or none", section
-    )
+    got, expected = f"{len(entries)} entries, shares {shares}", "shares for all that add up to 100 %, or none"
+    _require(is_whole, f"Invalid shares of {section}.", got, expected, section)
+    is_divided, got = rows is None or (rows >= 1 and bool(shares)), f"{rows} rows, shares {shares}"
+    _require(is_divided, "Invalid epoch_rows.", got, "shares to divide", "epoch_rows")
+    streamed, expected = [entry.streaming for entry in entries], "all streaming, or none"
+    _require(len(set(streamed)) <= 1, f"Invalid mixture of {section}.", streamed, expected, section)

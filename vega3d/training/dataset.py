@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 from transformers import TrainingArguments
 
-from vega3d.data import Allowed, LazyRows, Reader, Row, without_errors
+from vega3d.data.annotations import LazyRows, Reader, Row, without_errors
+from vega3d.data.conversations import Allowed
 from vega3d.data.tables import StreamedGroups, StreamedRows, Table, TableRows
 from vega3d.errors import ConfigError, InputError
 from vega3d.training.config import DataFile, TrainConfig
@@ -68,8 +69,9 @@ class MixedRows(LazyRows):
 
     def row(self, index: int) -> Row:
         """The row of an index."""
-        source, row = self.places[index].tolist()
-        return self.sources[source][row]
+        source, number = self.places[index].tolist()
+        row: Row = self.sources[source][number]
+        return row
 
 
 def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
@@ -85,12 +87,10 @@ def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> 
 
 def _stream(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
     if arguments.max_steps <= 0 or config.batch_by != "random":
-        raise ConfigError(
-            "Invalid settings of a stream: its length is unknown.",
-            got=f"{arguments.max_steps} steps, batch_by={config.batch_by}",
-            expected="trainer.max_steps and random batches",
-            fix="set trainer.max_steps, or download the data set and leave streaming out",
-        )
+        title = "Invalid settings of a stream: its length is unknown."
+        got = f"{arguments.max_steps} steps, batch_by={config.batch_by}"
+        fix = "set trainer.max_steps, or download the data set and leave streaming out"
+        raise ConfigError(title, got=got, expected="trainer.max_steps and random batches", fix=fix)
     arguments.accelerator_config.dispatch_batches = False  # each process reads; plans cannot be sent
     stream = load_stream(config.data, config.sampling, seed)
     if not arguments.deepspeed:
@@ -116,12 +116,10 @@ def load_rows(
     sources = [open_rows(file, sampling) for file in files]
     rows = MixedRows(sources, choose_rows(files, [len(source) for source in sources], seed, epoch_rows))
     if not rows:
-        raise ConfigError(
-            "Missing rows: the annotation files hold none.",
-            got=", ".join(file.source for file in files),
-            expected="at least one conversation",
-            fix="check the files, or raise a weight that leaves nothing over",
-        )
+        title = "Missing rows: the annotation files hold none."
+        expected = "at least one conversation"
+        fix = "check the files, or raise a weight that leaves nothing over"
+        raise ConfigError(title, got=", ".join(file.source for file in files), expected=expected, fix=fix)
     return rows
 
 
@@ -152,12 +150,9 @@ def load_stream(files: Sequence[DataFile], sampling: Mapping[str, Any], seed: in
         ConfigError: an entry has a weight, which has no meaning where the number of rows is unknown.
     """
     if any(file.times != 1 for file in files):
-        raise ConfigError(
-            "Invalid weight of a stream: its number of rows is unknown.",
-            got=", ".join(f"{file.source}: {file.weight}" for file in files),
-            expected="share, for all entries",
-            fix="share: 30% instead of weight",
-        )
+        title = "Invalid weight of a stream: its number of rows is unknown."
+        got, expected = ", ".join(f"{file.source}: {file.weight}" for file in files), "share, for all entries"
+        raise ConfigError(title, got=got, expected=expected, fix="share: 30% instead of weight")
     shares = [file.part for file in files if file.part is not None]
     tables = [_table(file, sampling) for file in files]
     return StreamedRows(tables, shares or None, seed=seed)

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
-from vega3d.checkpoint.card import card
 from vega3d.checkpoint.host_digest import host_digest
+from vega3d.checkpoint.record import CARD_FILE, HOST_FOLDER, card
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
 from vega3d.hosts.loading import load_host
@@ -70,7 +70,7 @@ def _write(run: str | os.PathLike[str], folder: Path, *, merged: bool) -> Path:
         _fill(host, trained.host)
         if merged and lora is not None:
             merge_lora(host, lora.tensors, lora.settings)
-        place = folder / checkpoint.HOST_FOLDER
+        place = folder / HOST_FOLDER
         host.save_pretrained(place)
         load_host_processor(str(config.host.path)).save_pretrained(place)
         path = str(place.absolute())
@@ -118,12 +118,9 @@ def _fill(host: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _not_ours(got: str, expected: str) -> CheckpointError:
-    return CheckpointError(
-        "Invalid trained tensors: they do not belong to this host.",
-        got=got,
-        expected=expected,
-        fix="use the host that the run was trained on, and the same version of transformers",
-    )
+    title = "Invalid trained tensors: they do not belong to this host."
+    fix = "use the host that the run was trained on, and the same version of transformers"
+    return CheckpointError(title, got=got, expected=expected, fix=fix)
 
 
 # ---------------------------------------------------------------- the hub
@@ -158,20 +155,20 @@ def push(
             saved = checkpoint.load(export(source, Path(temporary) / "export"))
         config, commits = _public(saved.config, host), []
         if _has_own_host(saved):
-            trained, name = saved.folder / checkpoint.HOST_FOLDER, str(config.host.path)
+            trained, name = saved.folder / HOST_FOLDER, str(config.host.path)
             commits.append(checkpoint.upload(name, trained, private=private, token=token))
         folder = Path(temporary) / "pushed"
         checkpoint.save(folder, config, saved.tensors, lora=saved.lora())
-        edited = given.folder / checkpoint.CARD_FILE  # a card that is not edited is made anew
+        edited = given.folder / CARD_FILE  # a card that is not edited is made anew
         if edited.exists() and edited.read_text("utf-8") != card(given.config):
-            (folder / checkpoint.CARD_FILE).write_bytes(edited.read_bytes())
+            (folder / CARD_FILE).write_bytes(edited.read_bytes())
         commits.append(checkpoint.upload(repo, folder, private=private, token=token))
     return commits
 
 
 def _has_own_host(saved: checkpoint.Saved) -> bool:
     """True if a checkpoint names the whole host that lies in it."""
-    return saved.config.host.path == str(saved.folder / checkpoint.HOST_FOLDER)
+    return saved.config.host.path == str(saved.folder / HOST_FOLDER)
 
 
 def _public(config: Vega3DConfig, host: str | None) -> Vega3DConfig:
@@ -180,10 +177,7 @@ def _public(config: Vega3DConfig, host: str | None) -> Vega3DConfig:
     if host is None and path == str(pico_path("host")):
         host = PICO
     if host is None and Path(path).is_dir():
-        raise CheckpointError(
-            f"Invalid host {path}: others cannot load a folder of this machine.",
-            got="a folder",
-            expected="the id of a repository on the hub",
-            fix="pass --host ID, under which others find this host; a trained host is uploaded there",
-        )
+        title = f"Invalid host {path}: others cannot load a folder of this machine."
+        fix = "pass --host ID, under which others find this host; a trained host is uploaded there"
+        raise CheckpointError(title, got="a folder", expected="the id of a repository on the hub", fix=fix)
     return dataclasses.replace(config, host=dataclasses.replace(config.host, path=host or path))

@@ -70,12 +70,10 @@ def source_of(config: TrainConfig) -> pipeline.Source:
     if model.checkpoint is not None:
         source = pipeline.saved(model.checkpoint)
     if source.lora is not None:
-        raise ConfigError(
-            "Invalid checkpoint to start from: it holds LoRA of its host, which would be lost.",
-            got=f"{model.checkpoint} with lora/",
-            expected="a checkpoint of projector and fusion alone, or a run to resume",
-            fix=f"make it one host first: vega3d merge {model.checkpoint} OUT, then model.checkpoint=OUT",
-        )
+        title = "Invalid checkpoint to start from: it holds LoRA of its host, which would be lost."
+        expected = "a checkpoint of projector and fusion alone, or a run to resume"
+        fix = f"make it one host first: vega3d merge {model.checkpoint} OUT, then model.checkpoint=OUT"
+        raise ConfigError(title, got=f"{model.checkpoint} with lora/", expected=expected, fix=fix)
     changes = {
         "backbone": model.backbone,
         "fusion": {"type": model.fusion} if isinstance(model.fusion, str) else model.fusion,
@@ -154,12 +152,9 @@ def quantization_of(config: TrainConfig) -> Any:
         return None
     has_gpu, has_package = torch.cuda.is_available(), importlib.util.find_spec("bitsandbytes") is not None
     if not has_gpu or not has_package:
-        raise DependencyError(
-            "Missing GPU and bitsandbytes for QLoRA.",
-            got=f"{'a' if has_gpu else 'no'} GPU, bitsandbytes {has_package}",
-            expected="both",
-            fix="pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out",
-        )
+        got = f"{'a' if has_gpu else 'no'} GPU, bitsandbytes {has_package}"
+        fix = "pip install 'vega3d[qlora]' on a machine with a GPU, or leave lora.quantize out"
+        raise DependencyError("Missing GPU and bitsandbytes for QLoRA.", got=got, expected="both", fix=fix)
     return qlora_settings()
 
 
@@ -182,11 +177,9 @@ def precision_of(config: TrainConfig) -> torch.dtype | Literal["auto"]:
     named, has_masters = config.model.dtype, config.trainer.get("deepspeed") is not None
     if config.recipe == "full" and not has_masters:
         if named not in ("auto", "float32"):
-            raise ConfigError(
-                "Invalid precision: most updates of these weights would be lost in rounding.",
-                got=f"recipe full with model.dtype={named}",
-                expected="float32 weights: bfloat16 has 0.4 % precision, and a step of lr 1e-5 is less",
-                fix="model.dtype=float32 with trainer.bf16=true, or trainer.deepspeed=... (it keeps masters)",
-            )
+            title = "Invalid precision: most updates of these weights would be lost in rounding."
+            expected = "float32 weights: bfloat16 has 0.4 % precision, and a step of lr 1e-5 is less"
+            fix = "model.dtype=float32 with trainer.bf16=true, or trainer.deepspeed=... (it keeps masters)"
+            raise ConfigError(title, got=f"recipe full with model.dtype={named}", expected=expected, fix=fix)
         return torch.float32
     return "auto" if named == "auto" else getattr(torch, named)

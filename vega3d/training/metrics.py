@@ -1,8 +1,9 @@
 """Numbers beside the loss: the effect of the fusion, the speed of the run, and its operations.
 
 A loss alone does not show whether the generator is used. So ``FusionMetrics`` gives the gate's mean and
-spread, how much the fusion changes a token, and how large the two streams are. Its hook on *our* fusion
-receives exactly the fused tokens; the host is never hooked. ``SpeedMetrics`` gives tokens and samples a
+spread, how much the fusion changes a token, and how large the two streams are; ``Swap`` gives the loss with
+the features of other media. Their hooks on *our* fusion receive exactly the fused tokens; the host is never
+hooked. ``SpeedMetrics`` gives tokens and samples a
 second over all processes, the share of time without data, and the largest memory.
 
 Operations are those that the model needs: neither those that checkpointing repeats nor the generator's count,
@@ -12,7 +13,8 @@ so that two ways to the same weights compare.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vega3d.adapter import Vega3DAdapter
-from vega3d.fusion import Fused, Fusion
+from vega3d.fusion import Fused, Fusion, FusionContext
 
 Clock = Callable[[], float]
 GIB = 2**30
@@ -157,12 +159,13 @@ class TrainFlops:
         """Of one batch, forward and backward."""
         mask = batch.get("attention_mask")
         tokens = int(mask.sum()) if isinstance(mask, Tensor) else 0
-        patches = sum(
-            len(batch[name])
-            for name in ("pixel_values", "pixel_values_videos")
-            if isinstance(batch.get(name), Tensor)
-        )
-        return 2.0 * (tokens * (2 * self.text + self.trained) + patches * self.vision)
+        return 2.0 * (tokens * (2 * self.text + self.trained) + patches_of(batch) * self.vision)
+
+
+def patches_of(batch: Mapping[str, Any]) -> int:
+    """Patches of the host's vision tower in a batch."""
+    pixels = (batch.get("pixel_values"), batch.get("pixel_values_videos"))
+    return sum(len(values) for values in pixels if isinstance(values, Tensor))
 
 
 def _multiplied(module: Any, *, trained: bool = False) -> int:
@@ -173,3 +176,69 @@ def _multiplied(module: Any, *, trained: bool = False) -> int:
             shape = getattr(part.weight, "ds_shape", part.weight.shape)
             count += int(torch.Size(shape).numel())
     return count
+
+
+# ---------------------------------------------------------------- features of other media
+
+
+class Swap:
+    """Exchanges features while it is on; otherwise only remembers the last ones.
+
+    A model that has learnt to leave the generator out answers just as well when each picture meets the
+    features of another one. So an evaluation is run twice, the second time with projected features exchanged
+    between the media of a batch, or, where a batch has but one, taken from the batch before. If they matter,
+    the loss rises.
+
+    Args:
+        model: any module around an adapter.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.is_on, self.swapped = False, 0
+        self.kept: Tensor | None = None
+        for module in model.modules():
+            if isinstance(module, Fusion):
+                module.register_forward_pre_hook(self._look)
+
+    def _look(self, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if module.training:
+            return None
+        semantic, generative, context = given
+        others, self.kept = self.kept, generative.detach()
+        if not self.is_on:
+            return None
+        found = exchanged(generative, context, others)
+        self.swapped += found is not None
+        return None if found is None else (semantic, found, context)
+
+    @contextmanager
+    def on(self) -> Iterator[Swap]:
+        """Inside, media meet the features of others; ``swapped`` counts the batches in which they do."""
+        self.is_on, self.swapped = True, 0
+        try:
+            yield self
+        finally:
+            self.is_on = False
+
+
+def exchanged(generative: Tensor, context: FusionContext, others: Tensor | None) -> Tensor | None:
+    """(n, D): for each medium the features of the next one, or of ``others``; None if it is alone.
+
+    Args:
+        generative: (n, D), projected, all media of the batch after one another.
+        context: how many tokens each has.
+        others: (m, D) of an earlier batch.
+    """
+    parts: Sequence[Tensor] = torch.split(generative, list(context.lengths))
+    if len(parts) > 1:
+        parts = [*parts[1:], parts[0]]
+    elif others is not None:
+        parts = [others.to(generative)]
+    else:
+        return None
+    fitted = [_as_long(part, length) for part, length in zip(parts, context.lengths, strict=True)]
+    return torch.cat(fitted)
+
+
+def _as_long(tokens: Tensor, length: int) -> Tensor:
+    return tokens[torch.arange(length, device=tokens.device) % len(tokens)]

@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import nn
 
+from vega3d._utils.packages import imported
 from vega3d.adapter import Vega3DAdapter
-from vega3d.errors import ConfigError, DependencyError
+from vega3d.errors import ConfigError
 from vega3d.training.config import LoraSettings, Recipe
 from vega3d.training.trained import plain_name
 
@@ -50,24 +51,14 @@ def with_lora(adapter: Vega3DAdapter, settings: LoraSettings) -> nn.Module:
         DependencyError: peft is not installed.
         ConfigError: no module has such a name.
     """
+    peft = imported("peft", "the recipe lora needs")
     try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise DependencyError(
-            "Missing package peft, which the recipe lora needs.",
-            got=str(error),
-            expected="peft",
-            fix="pip install 'vega3d[train]'",
-        ) from error
-    try:
-        model: nn.Module = get_peft_model(adapter, LoraConfig(**lora_options(adapter, settings)))
+        model: nn.Module = peft.get_peft_model(adapter, peft.LoraConfig(**lora_options(adapter, settings)))
     except ValueError as error:
-        raise ConfigError(
-            "Invalid lora.targets: no module has such a name.",
-            got=str(error).splitlines()[0],
-            expected="names of linear layers of the host",
-            fix="leave lora.targets out for all linear layers of the language model",
-        ) from error
+        title = "Invalid lora.targets: no module has such a name."
+        expected = "names of linear layers of the host"
+        fix = "leave lora.targets out for all linear layers of the language model"
+        raise ConfigError(title, got=str(error).splitlines()[0], expected=expected, fix=fix) from error
     train_new(adapter)
     return model.train()
 

@@ -38,33 +38,25 @@ CONTENTS = "contents of "
 EACH = "trainer.per_device_train_batch_size"
 
 MAY_CHANGE_SECTIONS = {"eval_data", "resume"}
-FOLDER_AND_LENGTH = """
+_MAY_CHANGE = """
     output_dir max_steps num_train_epochs ignore_data_skip do_train do_eval do_predict resume_from_checkpoint
     restore_callback_states_from_checkpoint
-"""
-LOGGING = """
     logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level log_level_replica
     log_on_each_node disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id
     trackio_static_space_id include_num_input_tokens_seen skip_memory_metrics debug
-"""
-SAVING = """
     save_strategy save_steps save_total_limit save_only_model save_on_each_node enable_jit_checkpoint
     push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision
-"""
-EVALUATION = """
     eval_strategy eval_steps eval_delay eval_on_start per_device_eval_batch_size eval_accumulation_steps
     eval_do_concat_batches eval_use_gather_object batch_eval_metrics include_for_metrics bf16_full_eval
     fp16_full_eval
-"""
-SPEED_AND_MEMORY = """
     use_cpu local_rank dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers
     dataloader_prefetch_factor dataloader_multiprocessing_context ddp_backend ddp_timeout ddp_bucket_cap_mb
     ddp_broadcast_buffers ddp_static_graph ddp_find_unused_parameters gradient_checkpointing
     gradient_checkpointing_kwargs activation_checkpointing activation_checkpointing_kwargs
     torch_empty_cache_steps
 """
-MAY_CHANGE = {*f"{FOLDER_AND_LENGTH} {LOGGING} {SAVING} {EVALUATION} {SPEED_AND_MEMORY}".split()}
-"""Fields of ``trainer``."""
+MAY_CHANGE = {*_MAY_CHANGE.split()}
+"""Fields of ``trainer``: of folder and length, logging, saving, evaluation, speed and memory."""
 
 
 @contextlib.contextmanager
@@ -118,32 +110,23 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
         ConfigError: names what differs, or the record cannot be read.
     """
     if not config.resume and checkpoints(folder):
-        raise ConfigError(
-            f"Invalid trainer.output_dir: {folder} holds checkpoints of an earlier run.",
-            got=f"resume=false and {checkpoints(folder)[-1]}",
-            expected="an empty folder, or resume=true",
-            fix="choose another trainer.output_dir, or delete the old one",
-        )
+        title = f"Invalid trainer.output_dir: {folder} holds checkpoints of an earlier run."
+        got, expected = f"resume=false and {checkpoints(folder)[-1]}", "an empty folder, or resume=true"
+        fix = "choose another trainer.output_dir, or delete the old one"
+        raise ConfigError(title, got=got, expected=expected, fix=fix)
     if not checkpoints(folder) and not (folder / FINAL).exists():
         return  # nothing was trained, so nothing can be mixed up
     if not (folder / CONFIG_COPY).exists():
-        warnings.warn(
-            f"{folder} has no {CONFIG_COPY}: its run cannot be compared with this one.", stacklevel=2
-        )
+        text = f"{folder} has no {CONFIG_COPY}: its run cannot be compared with this one."
+        warnings.warn(text, stacklevel=2)
         return
     known = _known(folder)
     current = identity(config, {**_record_of_data(config), ROWS: rows})
     if names := differing(known, current):
-        got, expected = (
-            "; ".join(f"{name}: {record.get(name)!r}" for name in names)[:SHOWN]
-            for record in (current, known)
-        )
-        raise ConfigError(
-            f"Invalid trainer.output_dir: {folder} holds another run.",
-            got=got,
-            expected=expected,
-            fix="choose another trainer.output_dir; the same settings and data resume that run",
-        )
+        shown = ["; ".join(f"{name}: {run.get(name)!r}" for name in names) for run in (current, known)]
+        title = f"Invalid trainer.output_dir: {folder} holds another run."
+        fix = "choose another trainer.output_dir; the same settings and data resume that run"
+        raise ConfigError(title, got=shown[0][:SHOWN], expected=shown[1][:SHOWN], fix=fix)
 
 
 class RunRecord(TrainerCallback):  # type: ignore[misc]  # untyped
@@ -170,19 +153,15 @@ class RunRecord(TrainerCallback):  # type: ignore[misc]  # untyped
 def _known(folder: Path) -> dict[str, Any]:
     """The identity of the run that lies in a folder."""
     try:
-        record = json.loads((folder / CONFIG_COPY).read_text(encoding="utf-8"))
+        config = TrainConfig.from_dict(json.loads((folder / CONFIG_COPY).read_text(encoding="utf-8")))
         run = folder / RUN_COPY
-        return identity(
-            TrainConfig.from_dict(record),
-            dict(json.loads(run.read_text(encoding="utf-8"))) if run.exists() else {},
-        )
+        return identity(config, dict(json.loads(run.read_text(encoding="utf-8"))) if run.exists() else {})
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"Cannot read {folder / CONFIG_COPY} or {RUN_COPY} beside it.",
-            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            expected="the settings of the run that the folder holds",
-            fix="restore the file, or choose another trainer.output_dir",
-        ) from error
+        title = f"Cannot read {folder / CONFIG_COPY} or {RUN_COPY} beside it."
+        got = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        expected = "the settings of the run that the folder holds"
+        fix = "restore the file, or choose another trainer.output_dir"
+        raise ConfigError(title, got=got, expected=expected, fix=fix) from error
 
 
 def _rows_of_a_batch(arguments: TrainingArguments) -> int:

@@ -14,6 +14,7 @@ This module does not depend on models.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -49,10 +50,7 @@ class GroupedSampler(Sampler[int]):
     ) -> None:
         self.kinds, self.block, self.seed, self.epoch = kinds, block, seed, 0
         self.lengths, self.fill = lengths, fill
-        counts = dict.fromkeys(kinds, 0)
-        for kind in kinds:
-            counts[kind] += 1
-        whole = sum(-(-count // block) * block for count in counts.values())
+        whole = sum(-(-count // block) * block for count in Counter(kinds).values())
         self.length = whole if fill else len(kinds)
 
     def set_epoch(self, epoch: int) -> None:

@@ -24,6 +24,7 @@ from vega3d import checkpoint
 from vega3d._utils import files
 from vega3d.adapter import Vega3DAdapter
 from vega3d.checkpoint.lora import PREFIX, Lora
+from vega3d.checkpoint.record import HOST_FOLDER
 from vega3d.checkpoint.tensors import read_tensors, require_same_tensors
 from vega3d.errors import CheckpointError
 
@@ -104,7 +105,7 @@ def write_trained(
         settings = model.peft_config["default"].to_dict()  # type: ignore[index,union-attr]
         lora = Lora(trained.lora, {**settings, "modules_to_save": None})
     if trained.host:
-        host = folder / checkpoint.HOST_FOLDER
+        host = folder / HOST_FOLDER
         with files.writing(host, error=CheckpointError):
             host.mkdir(parents=True, exist_ok=True)
             copies = {name: tensor.to("cpu", copy=True) for name, tensor in trained.host.items()}
@@ -145,6 +146,6 @@ def trained_in(saved: checkpoint.Saved) -> Trained:
     saved.require_files()
     lora = saved.lora()
     host: dict[str, Tensor] = {}
-    for file in sorted((saved.folder / checkpoint.HOST_FOLDER).glob("*.safetensors")):
+    for file in sorted((saved.folder / HOST_FOLDER).glob("*.safetensors")):
         host |= read_tensors(file, "tensors of a trained host")
     return Trained(saved.tensors, {} if lora is None else dict(lora.tensors), host)

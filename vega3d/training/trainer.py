@@ -32,10 +32,9 @@ from vega3d.errors import ConfigError
 from vega3d.training.checkpoints import keep_last, mark_complete, unmark
 from vega3d.training.collator import require_own_batches
 from vega3d.training.config import BatchBy
-from vega3d.training.metrics import FusionMetrics, SpeedMetrics, TrainFlops
+from vega3d.training.metrics import FusionMetrics, SpeedMetrics, Swap, TrainFlops
 from vega3d.training.recipes import parameter_groups
 from vega3d.training.sampler import GroupedSampler, length_of
-from vega3d.training.swap import Swap
 from vega3d.training.trained import adapter_of, read_trained, write_trained
 
 
@@ -69,13 +68,12 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         if self.optimizer is None:
             trained = self.model if model is None else model
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
-            if {"params", "model", "optimizer_dict"} & set(options) or not issubclass_of_optimizer(kind):
-                raise ConfigError(
-                    f"Invalid trainer.optim {self.args.optim!s}: it chooses its parameters itself.",
-                    got=str(self.args.optim),
-                    expected="an optimizer that takes groups: adamw_torch, adamw_torch_fused, adafactor, ...",
-                    fix="trainer.optim=adamw_torch",
-                )
+            is_class = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)  # or a factory
+            if {"params", "model", "optimizer_dict"} & set(options) or not is_class:
+                title = f"Invalid trainer.optim {self.args.optim!s}: it chooses its parameters itself."
+                expected = "an optimizer that takes groups: adamw_torch, adamw_torch_fused, adafactor, ..."
+                fix = "trainer.optim=adamw_torch"
+                raise ConfigError(title, got=str(self.args.optim), expected=expected, fix=fix)
             groups = parameter_groups(
                 trained, lr=self.args.learning_rate, new_lr=self.new_lr, weight_decay=self.args.weight_decay
             )
@@ -205,8 +203,3 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         read_trained(
             resume_from_checkpoint, self.accelerator.unwrap_model(self.model if model is None else model)
         )
-
-
-def issubclass_of_optimizer(kind: Any) -> bool:
-    """True for a class of optimizers; the Trainer also accepts factories."""
-    return isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)

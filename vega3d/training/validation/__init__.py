@@ -6,6 +6,6 @@ report.findings        # problems; empty for a run that can start
 
 from vega3d.training.validation.check import validate
 from vega3d.training.validation.plan import Options
-from vega3d.training.validation.report import Report
+from vega3d.training.validation.report import Report, as_text
 
-__all__ = ["Options", "Report", "validate"]
+__all__ = ["Options", "Report", "as_text", "validate"]

@@ -25,9 +25,10 @@ from vega3d.training.validation.report import Report
 from vega3d.training.validation.rows import Lengths, RowCheck, check_rows
 from vega3d.training.validation.settings import (
     arguments_of,
+    check_disk,
     check_evaluation,
+    check_memory,
     check_output,
-    check_room,
     read_config,
     zero_stage,
 )
@@ -54,11 +55,12 @@ def validate(
 
 def _check(config: TrainConfig, options: Options, report: Report) -> None:
     arguments, stage = arguments_of(config, report), zero_stage(config, report)
+    folder = Path("" if arguments is None else arguments.output_dir)
     report.attempt("setting", "model.dtype", precision_of, config)
     report.attempt("setting", "model.dtype", quantization_of, config)
     if arguments is not None:
-        check_evaluation(config, arguments, report)
-        check_output(Path(arguments.output_dir), config, report)
+        report.attempt("setting", "eval_data", check_evaluation, config, arguments)
+        report.attempt("output", "trainer.output_dir", check_output, folder, config)
     source = report.attempt("model", "model", source_of, config)
     store = report.attempt("store", "store.path", _store, config, source, options)
     if source is not None:
@@ -70,7 +72,9 @@ def _check(config: TrainConfig, options: Options, report: Report) -> None:
     if arguments is not None and model is not None:
         rows = sum(count for file, count in report.files.items() if file.startswith("data."))
         report.plan = plan_of(config, arguments, model, rows, report.rows, stage, options)
-        check_room(report.plan, arguments, options.gpu_memory, report)
+        kept = arguments.save_total_limit
+        report.attempt("output", "trainer.output_dir", check_disk, folder, report.plan, kept)
+        report.attempt("memory", "trainer", check_memory, report.plan, options.gpu_memory)
 
 
 def _store(config: TrainConfig, source: Source | None, options: Options) -> FeatureStore | None:
@@ -117,7 +121,8 @@ def _rows(
     """The distinct rows of an epoch; those that cannot be understood are findings."""
     if entries and entries[0].streaming:
         report.files[f"{name}: streams"] = 0
-        return report.attempt("annotation", name, _head, entries, config, seed) or []
+        stream = report.attempt("annotation", name, load_stream, entries, config.sampling, seed)
+        return report.attempt("annotation", name, list[Row], islice(stream or (), STREAMED)) or []
     sources = [_opened(f"{name}.{number}", entry, config, report) for number, entry in enumerate(entries)]
     counts = [len(source) for source in sources]
     chosen = choose_rows(entries, counts, seed, config.epoch_rows if name == "data" else None)
@@ -136,7 +141,3 @@ def _opened(where: str, entry: DataFile, config: TrainConfig, report: Report) ->
         none = InputError(title, got="0 rows", expected="at least one", fix="check the file")
         report.add("annotation", where, none)
     return rows or []
-
-
-def _head(entries: Sequence[DataFile], config: TrainConfig, seed: int) -> list[Row]:
-    return list(islice(load_stream(entries, config.sampling, seed), STREAMED))

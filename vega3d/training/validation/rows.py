@@ -7,16 +7,14 @@ again, medium by medium, so that every fault in it is named. This module does no
 
 from __future__ import annotations
 
-import operator
 import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import Any, Literal
 
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vega3d.data import Row
@@ -26,8 +24,8 @@ from vega3d.inputs.source import plan_video
 from vega3d.media.frame_plan import frame_plan
 from vega3d.media.image import load_image
 from vega3d.store.lookup import CacheHit, CacheMiss
-from vega3d.training.collator import Collator
-from vega3d.training.labels import IGNORED, nothing_to_train_on
+from vega3d.training.collator import IGNORED, Collator, nothing_to_train_on
+from vega3d.training.metrics import patches_of
 from vega3d.training.sampler import texts_of
 
 Kind = Literal["setting", "annotation", "media", "length", "store", "model", "output", "memory"]
@@ -61,10 +59,10 @@ class Lengths:
 
     def add(self, other: Lengths) -> None:
         """Add up."""
-        largest = max(self.seen, other.seen, key=prod)
-        for entry in fields(self):
-            setattr(self, entry.name, operator.iadd(getattr(self, entry.name), getattr(other, entry.name)))
-        self.seen = largest
+        self.lengths += other.lengths
+        self.seen = max(self.seen, other.seen, key=prod)
+        for name in ("checked", "trained", "patches", "truncated", "stored", "lacking", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass
@@ -110,16 +108,13 @@ class RowCheck:
         length = int(batch["input_ids"].shape[1])
         sizes.lengths.append(length)
         sizes.trained = int((batch["labels"] != IGNORED).sum())
-        pixels = (batch.get("pixel_values"), batch.get("pixel_values_videos"))
-        sizes.patches = sum(len(values) for values in pixels if isinstance(values, Tensor))
+        sizes.patches = patches_of(batch)
         self._features(batch, checked)
         if _has_empty_answer(row):
-            empty = InputError(
-                "Missing text in an answer of the assistant.",
-                got="an empty answer",
-                expected="text: without it the model is trained to end its turn at once",
-                fix="add the answer to the row, or leave the row out",
-            )
+            title = "Missing text in an answer of the assistant."
+            expected = "text: without it the model is trained to end its turn at once"
+            fix = "add the answer to the row, or leave the row out"
+            empty = InputError(title, got="an empty answer", expected=expected, fix=fix)
             checked.errors.append(("annotation", empty))
         try:
             collator.cut(batch, [row])
@@ -133,12 +128,9 @@ class RowCheck:
         sizes.stored = sum(isinstance(clip.cached, CacheHit) for clip in clips)
         sizes.lacking = len(lacking)
         if self.only_stored and lacking:
-            missing = StoreError(
-                "Missing features in the store: store.only loads no generator.",
-                got=", ".join(lacking),
-                expected="all of them in the store",
-                fix="run vega3d cache build with the same media and sampling, or leave store.only out",
-            )
+            title = "Missing features in the store: store.only loads no generator."
+            fix = "run vega3d cache build with the same media and sampling, or leave store.only out"
+            missing = StoreError(title, got=", ".join(lacking), expected="all of them in the store", fix=fix)
             checked.errors.append(("store", missing))
         seen = [(len(clip.frames), *clip.size) for clip in clips if len(clip.frames)]
         sizes.seen = max(seen, key=prod, default=(0, 0, 0))
@@ -197,7 +189,7 @@ def check_rows(
         workers: processes beside this one.
         seed: of the choice.
     """
-    places: Iterable[int] = range(len(rows))
+    places: Sequence[int] = range(len(rows))
     if limit is not None and limit < len(rows):
         places = sorted(random.Random(seed).sample(places, limit))
     yield from DataLoader(rows, sampler=places, batch_size=None, collate_fn=check, num_workers=workers)  # type: ignore[arg-type]

@@ -62,84 +62,82 @@ def zero_stage(config: TrainConfig, report: Report) -> int:
         record = given if isinstance(given, dict) else json.loads(Path(given).read_text(encoding="utf-8"))
         stage = int(record.get("zero_optimization", {}).get("stage", 0))
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        unreadable = ConfigError(
-            "Cannot read DeepSpeed's settings.",
-            got=f"{given}: {type(error).__name__}: {error}",
-            expected="a JSON file with zero_optimization.stage from 0 to 3",
-            fix="configs/deepspeed/ has files to start from; paths start from the folder of the command",
-        )
+        got = f"{given}: {type(error).__name__}: {error}"
+        expected = "a JSON file with zero_optimization.stage from 0 to 3"
+        fix = "configs/deepspeed/ has files to start from; paths start from the folder of the command"
+        unreadable = ConfigError("Cannot read DeepSpeed's settings.", got=got, expected=expected, fix=fix)
         report.add("setting", where, unreadable)
         return 0
     if "gradient_clipping" not in record and config.trainer.get("max_grad_norm", 1.0):
-        unclipped = ConfigError(
-            "Missing gradient_clipping: no gradient would be clipped.",
-            got="DeepSpeed's settings without gradient_clipping",
-            expected='"gradient_clipping": "auto", which takes trainer.max_grad_norm',
-            fix="add it, or set trainer.max_grad_norm=0 if that is what you want",
-        )
-        report.add("setting", where, unclipped)
+        title = "Missing gradient_clipping: no gradient would be clipped."
+        got = "DeepSpeed's settings without gradient_clipping"
+        expected = '"gradient_clipping": "auto", which takes trainer.max_grad_norm'
+        fix = "add it, or set trainer.max_grad_norm=0 if that is what you want"
+        report.add("setting", where, ConfigError(title, got=got, expected=expected, fix=fix))
     if stage == 3 and config.model.semantic_streams:
-        partitioned = ConfigError(
-            "Invalid ZeRO stage: 3 would split up the semantic streams with the model.",
-            got="stage 3 and model.semantic_streams",
-            expected="stage 2 or less with further streams",
-            fix="trainer.deepspeed=configs/deepspeed/zero2.json",
-        )
-        report.add("setting", where, partitioned)
+        title = "Invalid ZeRO stage: 3 would split up the semantic streams with the model."
+        got, expected = "stage 3 and model.semantic_streams", "stage 2 or less with further streams"
+        fix = "trainer.deepspeed=configs/deepspeed/zero2.json"
+        report.add("setting", where, ConfigError(title, got=got, expected=expected, fix=fix))
     return stage
 
 
-def check_evaluation(config: TrainConfig, arguments: Any, report: Report) -> None:
-    """Rows to evaluate and a time to do it need each other."""
+def check_evaluation(config: TrainConfig, arguments: Any) -> None:
+    """Rows to evaluate and a time to do it need each other.
+
+    Raises:
+        ConfigError: one of both is missing.
+    """
     files = len(config.eval_data)
     strategy = str(getattr(arguments.eval_strategy, "value", arguments.eval_strategy))
     if bool(files) != (strategy != "no"):
-        lone = ConfigError(
-            "Missing trainer.eval_strategy." if files else "Missing eval_data.",
-            got=f"{files} files in eval_data, trainer.eval_strategy={strategy}",
-            expected="both, or neither",
-            fix="trainer.eval_strategy=steps trainer.eval_steps=500, and eval_data: [{file: ...}]",
-        )
-        report.add("setting", "eval_data", lone)
+        title = "Missing trainer.eval_strategy." if files else "Missing eval_data."
+        got = f"{files} files in eval_data, trainer.eval_strategy={strategy}"
+        fix = "trainer.eval_strategy=steps trainer.eval_steps=500, and eval_data: [{file: ...}]"
+        raise ConfigError(title, got=got, expected="both, or neither", fix=fix)
 
 
-def check_output(folder: Path, config: TrainConfig, report: Report) -> None:
-    """Check that the run's folder can be written, and holds no other run."""
+def check_output(folder: Path, config: TrainConfig) -> None:
+    """Check that the run's folder can be written, and holds no other run.
+
+    Raises:
+        ConfigError: it cannot, or does.
+    """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        unwritable = ConfigError(
-            f"Cannot write the run to {folder}.",
-            got=f"{type(error).__name__}: {error.strerror}",
-            expected="a folder that can be made and written",
-            fix="choose another trainer.output_dir",
-        )
-        report.add("output", "trainer.output_dir", unwritable)
-    else:
-        report.attempt("output", "trainer.output_dir", require_same_run, folder, config, None)
+        got, expected = f"{type(error).__name__}: {error.strerror}", "a folder that can be made and written"
+        fix = "choose another trainer.output_dir"
+        title = f"Cannot write the run to {folder}."
+        raise ConfigError(title, got=got, expected=expected, fix=fix) from error
+    require_same_run(folder, config, None)
 
 
-def check_room(plan: Plan, arguments: Any, gpu_memory: int | None, report: Report) -> None:
-    """Check that disk and GPUs are large enough."""
-    folder = Path(arguments.output_dir).absolute()
-    there = next(path for path in (folder, *folder.parents) if path.is_dir())
-    needed, free = plan.checkpoint * ((arguments.save_total_limit or 1) + 2), shutil.disk_usage(there).free
+def check_disk(folder: Path, plan: Plan, kept: int | None) -> None:
+    """Check that the disk is large enough for the checkpoints that are kept, and for those being written.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    needed, free = plan.checkpoint * ((kept or 1) + 2), shutil.disk_usage(there).free
     if needed > free:
-        full = ConfigError(
-            "Missing disk space for the checkpoints.",
-            got=f"{free / GIB:.1f} GiB free",
-            expected=f"{needed / GIB:.1f} GiB for {needed // GIB} GiB of checkpoints at once",
-            fix="choose another trainer.output_dir, or a smaller trainer.save_total_limit",
-        )
-        report.add("output", "trainer.output_dir", full)
+        got = f"{free / GIB:.1f} GiB free"
+        expected = f"{needed / GIB:.1f} GiB for {needed // GIB} GiB of checkpoints at once"
+        fix = "choose another trainer.output_dir, or a smaller trainer.save_total_limit"
+        raise ConfigError("Missing disk space for the checkpoints.", got=got, expected=expected, fix=fix)
+
+
+def check_memory(plan: Plan, gpu_memory: int | None) -> None:
+    """Check that the GPUs are large enough.
+
+    Raises:
+        BackboneError: they are not.
+    """
     if gpu_memory is not None and plan.peak > gpu_memory:
         parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in plan.memory.items())
-        too_large = BackboneError(
-            "Missing GPU memory for the run.",
-            got=f"{plan.peak / GIB:.1f} GiB on each: {parts}",
-            expected=f"at most {gpu_memory / GIB:.1f} GiB",
-            fix="a higher ZeRO stage, offload, gradient_checkpointing, less max_length, or stored features",
-        )
-        report.add("memory", "trainer", too_large)
+        got, expected = f"{plan.peak / GIB:.1f} GiB on each: {parts}", f"at most {gpu_memory / GIB:.1f} GiB"
+        fix = "a higher ZeRO stage, offload, gradient_checkpointing, less max_length, or stored features"
+        raise BackboneError("Missing GPU memory for the run.", got=got, expected=expected, fix=fix)
