@@ -19,6 +19,7 @@ from tests import media, processors, tiny
 from vega3d import Vega3DAdapter, Vega3DConfig, WanBackbone, WanConfig
 from vega3d.data import read_rows
 from vega3d.errors import ConfigError, InputError, MediaNotFoundError
+from vega3d.hosts import HostFamily
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.training import IGNORED, Collator, assistant_labels
@@ -152,6 +153,14 @@ def test_a_tokenizer_without_turns_is_an_error() -> None:
 
     with pytest.raises(InputError, match="mark turns"):
         assistant_labels(torch.zeros(1, 4, dtype=torch.long), Plain())
+
+
+def test_the_turns_are_marked_as_the_hosts_family_marks_them(
+    processor: Vega3DProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HostFamily, "turn_tokens", ("<|vision_start|>", "<|vision_end|>"))
+    with pytest.raises(InputError, match="nothing to train on"):
+        Collator(processor)([{"messages": [turn("user", "Hi"), turn("assistant", "Hello")]}])
 
 
 def test_a_missing_picture_is_an_error_and_never_another_row(processor: Vega3DProcessor) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from vega3d import registry
 from vega3d.data.annotations import Row, row_of
 from vega3d.data.conversations import Allowed, messages_of
 from vega3d.errors import ConfigError, InputError
@@ -58,6 +59,10 @@ class Collator:
         self.allowed = Allowed(urls=allow_urls)
         self.processor, self.max_length, self.overlong = processor, max_length, overlong
         self.sampling = dict(sampling or {})
+        self.turn_tokens = family_of_processor(processor.processor).turn_tokens
+        model_type = processor.config.host.model_type  # of a wrapped host; unknown before it is loaded
+        if model_type in registry.names("hosts"):
+            self.turn_tokens = registry.resolve("hosts", model_type).turn_tokens
 
     def __call__(self, rows: Sequence[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right.
@@ -90,8 +95,7 @@ class Collator:
                 **self.sampling,
             )
         )
-        turn_tokens = family_of_processor(self.processor.processor).turn_tokens
-        batch["labels"] = assistant_labels(batch["input_ids"], self.processor.tokenizer, turn_tokens)
+        batch["labels"] = assistant_labels(batch["input_ids"], self.processor.tokenizer, self.turn_tokens)
         return batch
 
     def cut(self, batch: dict[str, Any], rows: Sequence[Row]) -> None:
