@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.disk import room_for
-from tests.evaluation.running.fakes import Fake, write_benchmark
-from tests.evaluation.running.test_runner import SETTINGS, files, run
+from tests.evaluation.run.fakes import Fake, write_benchmark
+from tests.evaluation.run.test_runner import SETTINGS, files, run
 from vega3d.cli.main import main
 from vega3d.errors import ConfigError, InputError, WriteError
 from vega3d.evaluation.run.compare import compare

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tests.evaluation.running.fakes import Fake, write_benchmark
-from tests.evaluation.running.test_runner import run
+from tests.evaluation.run.fakes import Fake, write_benchmark
+from tests.evaluation.run.test_runner import run
 from vega3d.evaluation.run.report import markdown, page
 from vega3d.evaluation.run.results import read_result
 

@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from tests.disk import room_for
-from tests.evaluation.running.fakes import samples_of
+from tests.evaluation.run.fakes import samples_of
 from vega3d._utils.files import part_of
 from vega3d.errors import InputError, WriteError
 from vega3d.evaluation import hub

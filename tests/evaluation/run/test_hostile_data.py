@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import constants
 
 from tests.evaluation.golden import RUNNABLE
-from tests.evaluation.running.fakes import Fake, samples_of, write_benchmark
-from tests.evaluation.running.test_runner import SETTINGS
+from tests.evaluation.run.fakes import Fake, samples_of, write_benchmark
+from tests.evaluation.run.test_runner import SETTINGS
 from tests.media import write_video
 from vega3d.cli.main import main
 from vega3d.errors import ConfigError, InputError, Vega3DError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.running.fakes import Fake, read, samples_of, write_benchmark
+from tests.evaluation.run.fakes import Fake, read, samples_of, write_benchmark
 from vega3d.errors import ConfigError
 from vega3d.evaluation import load_protocol, score
 from vega3d.evaluation.run import runner

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.golden import ONLY_SCORED, RUNNABLE
-from tests.evaluation.running.fakes import Fake, read, samples_of
+from tests.evaluation.run.fakes import Fake, read, samples_of
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import Sample, load_protocol
 from vega3d.evaluation.media import Pictures, length, missing

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import vega3d
-from tests.evaluation.running.fakes import read
+from tests.evaluation.run.fakes import read
 from vega3d.cli.main import main
 from vega3d.evaluation import media
 from vega3d.evaluation.run import model as model_module

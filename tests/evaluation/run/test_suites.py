@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.running.fakes import samples_of, write_benchmark
+from tests.evaluation.run.fakes import samples_of, write_benchmark
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import load_benchmark, load_protocol, score
 from vega3d.evaluation.run.standard_errors import macro_weights

@@ -10,8 +10,8 @@ from typing import Any
 import html5lib
 import pytest
 
-from tests.evaluation.running.fakes import Fake, write_benchmark
-from tests.evaluation.running.test_reports import Tags, Wrong, make
+from tests.evaluation.run.fakes import Fake, write_benchmark
+from tests.evaluation.run.test_reports import Tags, Wrong, make
 from tests.media import write_video
 from vega3d.cli.main import main
 from vega3d.errors import InputError

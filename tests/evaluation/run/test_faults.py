@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import vega3d
-from tests.evaluation.running.fakes import Fake, read, write_benchmark
-from tests.evaluation.running.test_runner import files, run
+from tests.evaluation.run.fakes import Fake, read, write_benchmark
+from tests.evaluation.run.test_runner import files, run
 from vega3d.cli.main import main
 from vega3d.errors import DependencyError, InputError
 from vega3d.evaluation.run.asking import MOST_FAULTS

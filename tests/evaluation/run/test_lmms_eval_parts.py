@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 import vega3d
-from tests.evaluation.running.test_all_tasks import truth
+from tests.evaluation.run.test_all_tasks import truth
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import load_protocol
 from vega3d.evaluation.media import Pictures

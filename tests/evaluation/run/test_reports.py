@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.evaluation.running.fakes import Fake, write_benchmark
-from tests.evaluation.running.test_runner import run
+from tests.evaluation.run.fakes import Fake, write_benchmark
+from tests.evaluation.run.test_runner import run
 from tests.media import write_video
 from vega3d.errors import InputError
 from vega3d.evaluation.run.check import check
