@@ -190,7 +190,7 @@ def test_a_store_goes_on_after_sigterm(
     command = ["cache", "build", str(store), "--backbone", "pico", "--set", "pixels=2304", "--device", "cpu"]
     with monkeypatch.context() as patch:
         bar = contextlib.nullcontext(terminate_once(2))  # the first is before the first batch
-        patch.setattr("vega3d.cli.cache.bar", lambda *_: bar)
+        patch.setattr("vega3d.cli._cache.bar", lambda *_: bar)
         assert main([*command, "--media", *files]) == 143
     assert not list(store.glob(".*"))
     capsys.readouterr()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.evaluation.golden import FILES, PROTOCOLS, path
 from vega3d.cli import eval as command
+from vega3d.cli._command import Commands
 from vega3d.errors import InputError
 from vega3d.evaluation import score_file
 
@@ -17,9 +18,9 @@ from vega3d.evaluation import score_file
 def call(*arguments: str) -> int:
     """Parse and run, as the entry point does."""
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers(required=True))
+    command.add_parser(Commands(parser, "command"))
     parsed = parser.parse_args(["eval", *arguments])
-    code: int = parsed.run(parsed)
+    code: int = parsed.run(parsed) or 0
     return code
 
 

@@ -222,10 +222,7 @@ def test_a_task_of_version_0_1_is_listed_and_scored_with_a_warning(
 
 
 def test_an_entry_point_that_is_no_task_is_named_and_does_not_hide_the_others(plugin: dict[str, str]) -> None:
-    code = (
-        "import argparse\nfrom vega3d.cli import eval as command\n"
-        "command.run_list(argparse.Namespace(json=False))\n"
-    )
+    code = "from vega3d.cli.main import main\nmain(['eval', 'list'])\n"
     done = subprocess.run([sys.executable, "-c", code], env=plugin, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "no_task" in done.stderr

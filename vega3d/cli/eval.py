@@ -4,63 +4,62 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from vega3d._utils.progress import note
+from vega3d.cli._command import Commands
 from vega3d.cli._eval_run import FOLLOW_LINKS, add_run
+from vega3d.errors import ConfigError
+
+_JSON = "everything, as JSON"
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Register the command and its sub-commands."""
-    parser = commands.add_parser("eval", help="run and score benchmarks, each protocol by its name")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = commands.group("eval", "action", help="run and score benchmarks, each protocol by its name")
     add_run(actions)
-    compare = actions.add_parser(
-        "compare",
+    add = actions.add(
+        _compare,
         help="difference between two runs, with its interval",
         description="Paired bootstrap over scenes: B minus A on the questions that both answered.",
         epilog="example: vega3d eval compare runs/plain/vsibench runs/ours/vsibench",
     )
-    compare.add_argument("first", metavar="A", help="folder of a finished run (of one task)")
-    compare.add_argument("second", metavar="B", help="folder of another one, of the same task and data")
-    compare.add_argument("--draws", type=int, default=10_000, metavar="N", help="default: 10000")
-    compare.set_defaults(run=run_compare)
-    check = actions.add_parser(
-        "check",
+    add("first", metavar="A", help="folder of a finished run (of one task)")
+    add("second", metavar="B", help="folder of another one, of the same task and data")
+    add("--draws", type=int, default=10_000, metavar="N", help="default: 10000")
+    add("--json", action="store_true", help=_JSON)
+    add = actions.add(
+        _check,
         help="present and missing files of a benchmark, their source and license",
         description="Checks a benchmark's folder; downloads nothing. Exit code 1 if something is missing.",
     )
-    check.add_argument("benchmark", metavar="BENCHMARK", help="the first part of a task's name")
-    check.add_argument("--data", required=True, metavar="DIR", help="its folder, or hub:OWNER/NAME")
-    check.add_argument("--follow-links", action="store_true", help=FOLLOW_LINKS)
-    check.set_defaults(run=run_check)
-    report = actions.add_parser("report", help="write the pages of a finished run again")
-    report.add_argument("folder", metavar="DIR", help="folder of a run: its --out, or one task in it")
-    report.set_defaults(run=run_report)
-    score = actions.add_parser(
-        "score",
+    add("benchmark", metavar="BENCHMARK", help="the first part of a task's name")
+    add("--data", required=True, metavar="DIR", help="its folder, or hub:OWNER/NAME")
+    add("--follow-links", action="store_true", help=FOLLOW_LINKS)
+    add("--json", action="store_true", help=_JSON)
+    add = actions.add(_report, help="write the pages of a finished run again")
+    add("folder", metavar="DIR", help="folder of a run: its --out, or one task in it")
+    add = actions.add(
+        _score,
         help="score a file of predictions",
         description="Score predictions by one protocol. FILE is JSON with a list under 'samples', a JSON "
         "list, or JSON Lines. Metrics that cannot be computed here are null in OUT and named on standard "
         "error, and so are records that lack something.",
         epilog="example: vega3d eval score vsibench predictions.jsonl --out scores.json",
     )
-    score.add_argument("task", metavar="TASK", help="a name of `vega3d eval list`, such as scanqa/leo")
-    score.add_argument("file", metavar="FILE", help="predictions: JSON or JSON Lines")
-    score.add_argument("--out", required=True, metavar="OUT", help="file for the scores (JSON)")
-    score.set_defaults(run=run_score)
-    listed = actions.add_parser(
-        "list",
+    add("task", metavar="TASK", help="a name of `vega3d eval list`, such as scanqa/leo")
+    add("file", metavar="FILE", help="predictions: JSON or JSON Lines")
+    add("--out", required=True, metavar="OUT", help="file for the scores (JSON)")
+    add = actions.add(
+        _list,
         help="the protocols that can be scored",
         description="Name, benchmark and rules of every protocol; numbers of two protocols do not compare.",
     )
-    listed.set_defaults(run=run_list)
-    for action in (compare, check, listed):
-        action.add_argument("--json", action="store_true", help="everything, as JSON")
+    add("--json", action="store_true", help=_JSON)
 
 
-def run_score(arguments: argparse.Namespace) -> int:
+def _score(arguments: argparse.Namespace) -> None:
     """Score, write, and print the metrics."""
     from vega3d.evaluation.benchmarks import load_protocol
     from vega3d.evaluation.scoring import as_record, scores_of_file, write_scores
@@ -69,16 +68,16 @@ def run_score(arguments: argparse.Namespace) -> int:
     samples, scores = scores_of_file(protocol, Path(arguments.file))
     result = as_record(protocol, samples, scores)
     for problem, count in result["problems"].items():
-        print(f"[vega3d] {count} of {result['n']} records: {problem}", file=sys.stderr)
+        note(f"{count} of {result['n']} records: {problem}")
     for metric, reason in scores.unavailable.items():
-        print(f"[vega3d] {metric} is unavailable: {reason}", file=sys.stderr)
+        note(f"{metric} is unavailable: {reason}")
     for name, value in scores.headline.items():
-        print(f"{protocol.name:28} {name:44} {_number(value):>10}   n={result['n']}")
+        shown = f"{value:.4f}" if isinstance(value, float) else json.dumps(value)
+        print(f"{protocol.name:28} {name:44} {shown:>10}   n={result['n']}")
     print(write_scores(result, arguments.out))
-    return 0
 
 
-def run_list(arguments: argparse.Namespace) -> int:
+def _list(arguments: argparse.Namespace) -> None:
     """Print the protocols; a plug-in that does not load is named and does not hide the others."""
     from vega3d.evaluation.benchmarks import load_all
 
@@ -90,33 +89,28 @@ def run_list(arguments: argparse.Namespace) -> int:
         for protocol in protocols:
             print(f"{protocol.name:28} {protocol.title:20} {protocol.rules}")
     for name, reason in broken.items():
-        print(f"[vega3d] {name}: {reason}", file=sys.stderr)
-    return 0
+        note(f"{name}: {reason}")
 
 
-def run_compare(arguments: argparse.Namespace) -> int:
+def _compare(arguments: argparse.Namespace) -> None:
     """Print differences with their intervals, in points of 100."""
-    from vega3d.errors import ConfigError
     from vega3d.evaluation.run.compare import compare
 
     if arguments.draws < 100:
-        raise ConfigError(
-            "Invalid --draws.", got=arguments.draws, expected="100 or more", fix="leave --draws out"
-        )
+        raise ConfigError("Invalid --draws.", got=arguments.draws, expected="100 or more", fix="leave it out")
     result = compare(Path(arguments.first), Path(arguments.second), draws=arguments.draws)
     if arguments.json:
         print(json.dumps(result, indent=1))
-        return 0
-    print(f"{result['task']}: {result['paired']} paired questions in {result['scenes']} scenes", end="")
-    print(f", {result['left_out']} left out")
+        return
+    paired = f"{result['paired']} paired questions in {result['scenes']} scenes"
+    print(f"{result['task']}: {paired}, {result['left_out']} left out")
     for name in ("macro", "micro"):
         print(f"{name:8} {_line(result[name])}")
     for kind, difference in result["kinds"].items():
         print(f"  {_printable(kind):32} {100 * difference:+.2f}")
-    return 0
 
 
-def run_check(arguments: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     """Print the state of a folder."""
     from vega3d.evaluation.hub import folder_of
     from vega3d.evaluation.run.check import check
@@ -124,7 +118,12 @@ def run_check(arguments: argparse.Namespace) -> int:
     state = check(arguments.benchmark, folder_of(arguments.data), follow_links=arguments.follow_links)
     if arguments.json:
         print(json.dumps(state, indent=1))
-        return 0 if state["ready"] else 1
+    else:
+        _print_state(state)
+    return 0 if state["ready"] else 1
+
+
+def _print_state(state: dict[str, Any]) -> None:
     print(f"{state['benchmark']} in {state['folder']}: {'ready' if state['ready'] else 'not ready'}")
     if state["problem"]:
         print(f"  {state['problem']}")
@@ -134,21 +133,16 @@ def run_check(arguments: argparse.Namespace) -> int:
         print(f"    {_printable(clip)}")
     for name in ("layout", "where", "licence"):
         print(f"  {name}: {state[name]}")
-    return 0 if state["ready"] else 1
 
 
-def run_report(arguments: argparse.Namespace) -> int:
+def _report(arguments: argparse.Namespace) -> None:
     """Write the pages, print the path of the topmost."""
     from vega3d.evaluation.run.report import runs_of, write_overview, write_report
 
     folder = Path(arguments.folder)
-    if (tasks := runs_of(folder)) == [folder]:
-        print(*write_report(folder), sep="\n")
-        return 0
-    for task in tasks:
-        write_report(task)
-    print(write_overview(folder))
-    return 0
+    tasks = runs_of(folder)
+    pages = [page for task in tasks for page in write_report(task)]
+    print(*(pages if tasks == [folder] else [write_overview(folder)]), sep="\n")
 
 
 def _described(protocol: Any) -> dict[str, Any]:
@@ -161,10 +155,6 @@ def _described(protocol: Any) -> dict[str, Any]:
         "fields": {field.name: field.meaning for field in protocol.fields},
         "metrics": [{"name": metric.name, "scale": metric.scale} for metric in protocol.score([]).metrics],
     }
-
-
-def _number(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else ("null" if value is None else str(value))
 
 
 def _printable(text: str) -> str:

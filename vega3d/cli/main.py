@@ -13,24 +13,11 @@ import warnings
 from collections.abc import Sequence
 
 from vega3d._version import __version__
+from vega3d.cli._command import Commands
 from vega3d.cli._signals import EXIT_CODE, Terminated, terminable
 from vega3d.errors import Vega3DError
 
-COMMANDS = (
-    "ask",
-    "look",
-    "cache",
-    "train",
-    "validate",
-    "export",
-    "merge",
-    "push",
-    "eval",
-    "estimate",
-    "doctor",
-    "rooms",
-    "prompt_embedding",
-)
+COMMANDS = ("ask", "cache", "train", "checkpoint", "eval", "estimate", "doctor", "rooms", "prompt_embedding")
 EPILOG = """examples:
   vega3d rooms make --scenes 1 --out out/        render a room to a video
   vega3d ask out/rooms/NAME.mp4 "How many chairs are there?"
@@ -49,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vega3d {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = Commands(parser, "command")
     for name in COMMANDS:
         importlib.import_module(f"vega3d.cli.{name}").add_parser(commands)
     return parser
@@ -62,17 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         with terminable(), warnings.catch_warnings():
             # Python hides these by default, but whoever runs a command wrote the settings.
             warnings.filterwarnings("default", category=DeprecationWarning, module="vega3d")
-            code: int = arguments.run(arguments)
+            code: int = arguments.run(arguments) or 0
         return code
     except Vega3DError as error:
         print(f"vega3d {arguments.command}: {error}", file=sys.stderr)
         return 1
-    except Terminated:
-        print(f"vega3d {arguments.command}: terminated", file=sys.stderr)
-        return EXIT_CODE
-    except KeyboardInterrupt:
-        print(f"vega3d {arguments.command}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as end:
+        word, code = ("terminated", EXIT_CODE) if isinstance(end, Terminated) else ("interrupted", 130)
+        print(f"vega3d {arguments.command}: {word}", file=sys.stderr)
+        return code
     except BrokenPipeError:  # the reader of our output has gone: `vega3d ... | head`
         sys.stderr.close()
         return 0
