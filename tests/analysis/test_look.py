@@ -72,7 +72,7 @@ def look() -> Look:
 
 
 def test_every_frame_has_a_picture_of_its_features(look: Look) -> None:
-    assert len(look.features) == len(look.frames) == 5
+    assert len(look.rows["features"].pictures) == len(look.rows["frame"].pictures) == 5
 
 
 def test_the_gate_lies_on_the_frame_that_it_is_about() -> None:
@@ -83,13 +83,13 @@ def test_the_gate_lies_on_the_frame_that_it_is_about() -> None:
     report = FusionReport("video", torch.zeros(shape), torch.zeros(shape))
     maps = FeatureMap(torch.randn(4, 4, 2, 3), tuple((link[0],) for link in plan.host_to_generator))
     drawn = look_at(Encoding({}, (report,), {}, (maps,)), frames, plan)
-    for picture, number in zip(drawn.gate, (5, 13), strict=True):
+    for picture, number in zip(drawn.rows["gate"].pictures, (5, 13), strict=True):
         under = np.full((8, 8, 3), number, np.uint8)
         assert np.array_equal(picture, over(under, heat(np.zeros((2, 3), np.float32), 0.0, 1.0)))
 
 
 def test_every_time_step_of_the_host_has_a_gate_and_a_contribution(look: Look) -> None:
-    assert len(look.gate) == len(look.contribution) == 3
+    assert len(look.rows["gate"].pictures) == len(look.rows["contribution"].pictures) == 3
 
 
 def test_the_written_numbers_are_those_of_the_pictures(look: Look, tmp_path: Path) -> None:
@@ -113,8 +113,11 @@ def look_with_streams() -> Look:
 def test_each_stream_has_a_row_of_weights_and_one_of_contributions(
     look_with_streams: Look, tmp_path: Path
 ) -> None:
-    assert [name for name, _, _ in look_with_streams.streams] == ["siglip", "siglip_2"]
-    assert all(len(weight) == len(part) == 3 for _, weight, part in look_with_streams.streams)
+    rows = {name: row for name, row in look_with_streams.rows.items() if name.startswith("siglip")}
+    assert list(rows) == [
+        f"{n}_{kind}" for n in ("siglip", "siglip_2") for kind in ("weight", "contribution")
+    ]
+    assert all(len(row.pictures) == 3 for row in rows.values())
     written = {path.name for path in write_look(look_with_streams, tmp_path)}
     kinds = ("weight", "contribution")
     assert {f"{name}_{kind}.png" for name in ("siglip", "siglip_2") for kind in kinds} <= written

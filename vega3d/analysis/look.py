@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from vega3d._utils.files import make_folder, write_whole
-from vega3d.analysis.pictures import Picture, heat, over, principal_colours, sheet
+from vega3d.analysis.pictures import Picture, Values, heat, over, principal_colours, sheet
 from vega3d.fusion.encode import Encoding
-from vega3d.fusion.stats import StreamReport
 from vega3d.media.frame_plan import FramePlan
+
+
+class Row(NamedTuple):
+    """Pictures beside each other: one for each frame, or for each time step of the host."""
+
+    title: str
+    pictures: list[Picture]
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,13 @@ class Look:
     """Pictures and numbers of one video.
 
     Attributes:
-        frames: the decoded frames.
-        features: principal components of the generative features, one for each frame.
-        gate: the gate over the frame of each time step of the host.
-        contribution: the same for the contribution.
+        rows: ``frame``, ``features``, ``gate`` and ``contribution``; for each further stream its
+            ``NAME_weight`` and ``NAME_contribution``.
         numbers: summary statistics, plain JSON types; ``streams`` only where there are further streams.
-        streams: for each further stream its name, its weight and its contribution over the same frames.
     """
 
-    frames: list[Picture]
-    features: list[Picture]
-    gate: list[Picture]
-    contribution: list[Picture]
+    rows: dict[str, Row]
     numbers: dict[str, Any]
-    streams: list[tuple[str, list[Picture], list[Picture]]] = field(default_factory=list)
 
 
 def look_at(encoding: Encoding, frames: torch.Tensor, plan: FramePlan | None = None) -> Look:
@@ -58,28 +56,30 @@ def look_at(encoding: Encoding, frames: torch.Tensor, plan: FramePlan | None = N
     pictures = list(frames.permute(0, 2, 3, 1).cpu().numpy())
     maps = encoding.maps[0].features.permute(1, 0, 2, 3).float().cpu().numpy()  # (T, C, h, w)
     report = encoding.reports[0]
-    further = report.streams[1:]  # the first is the generator
-    gate = report.gate.float().cpu().numpy()  # (G, h, w)
-    contribution = report.contribution.float().cpu().numpy()
+    gate, contribution = _arrays(report.gate, report.contribution)  # (G, h, w)
     under = _under(pictures, plan, len(gate))
-    highest = float(contribution.max())
-    return Look(
-        frames=pictures,
-        features=principal_colours(maps),
-        gate=[over(p, heat(g, 0.0, 1.0)) for p, g in zip(under, gate, strict=True)],
-        contribution=[over(p, heat(c, 0.0, highest)) for p, c in zip(under, contribution, strict=True)],
-        numbers={
-            "gate_mean": float(gate.mean()),
-            "gate_std": float(gate.std()),
-            "contribution_mean": float(contribution.mean()),
-            "contribution_max": highest,
-            "token_grid": list(gate.shape),
-            "feature_grid": list(maps.shape[2:]),
-            "frames": len(pictures),
-        }
-        | _stream_numbers(further),
-        streams=[_draw_stream(stream, under) for stream in further],
-    )
+    numbers = _statistics("gate", gate, contribution)
+    gate_title = f"gate of the host's stream, 0 dark to 1 bright: mean {numbers['gate_mean']:.3f}"
+    rows = {
+        "frame": Row("frames", pictures),
+        "features": Row("generative features: first three principal components", principal_colours(maps)),
+        "gate": Row(gate_title, _draw(under, gate, 1.0)),
+        "contribution": Row(f"contribution |fused - S| / |S|: {_shown(numbers)}", _draw(under, contribution)),
+    }
+    numbers |= {"token_grid": list(gate.shape), "feature_grid": list(maps.shape[2:]), "frames": len(pictures)}
+    for stream in report.streams[1:]:  # the first is the generator
+        name, (weight, part) = stream.name, _arrays(stream.weight, stream.contribution)
+        stream_numbers = _statistics("weight", weight, part)
+        numbers.setdefault("streams", {})[name] = stream_numbers
+        title = f"weight of {name}, 0 to 1: mean {stream_numbers['weight_mean']:.3f}"
+        rows[f"{name}_weight"] = Row(title, _draw(under, weight, 1.0))
+        title = f"contribution of {name}, |term| / |S|: {_shown(stream_numbers)}"
+        rows[f"{name}_contribution"] = Row(title, _draw(under, part))
+    return Look(rows, numbers)
+
+
+def _arrays(*tensors: torch.Tensor) -> tuple[Values, ...]:
+    return tuple(values.float().cpu().numpy() for values in tensors)
 
 
 def _under(pictures: list[Picture], plan: FramePlan | None, steps: int) -> list[Picture]:
@@ -89,27 +89,19 @@ def _under(pictures: list[Picture], plan: FramePlan | None, steps: int) -> list[
     return [pictures[link[0]] for link in links[::stride]]
 
 
-def _draw_stream(stream: StreamReport, under: list[Picture]) -> tuple[str, list[Picture], list[Picture]]:
-    weight, part = (values.float().cpu().numpy() for values in (stream.weight, stream.contribution))
-    highest = float(part.max())
-    return (
-        stream.name,
-        [over(p, heat(w, 0.0, 1.0)) for p, w in zip(under, weight, strict=True)],
-        [over(p, heat(c, 0.0, highest)) for p, c in zip(under, part, strict=True)],
-    )
+def _draw(under: list[Picture], values: Values, highest: float | None = None) -> list[Picture]:
+    """Values over the pictures, dark at 0 and bright at ``highest``; None takes the largest value."""
+    highest = float(values.max()) if highest is None else highest
+    return [over(p, heat(v, 0.0, highest)) for p, v in zip(under, values, strict=True)]
 
 
-def _stream_numbers(streams: Sequence[StreamReport]) -> dict[str, Any]:
-    numbers = {
-        stream.name: {
-            "weight_mean": float(stream.weight.mean()),
-            "weight_std": float(stream.weight.std(unbiased=False)),
-            "contribution_mean": float(stream.contribution.mean()),
-            "contribution_max": float(stream.contribution.max()),
-        }
-        for stream in streams
+def _statistics(name: str, weight: Values, contribution: Values) -> dict[str, Any]:
+    return {
+        f"{name}_mean": float(weight.mean()),
+        f"{name}_std": float(weight.std()),
+        "contribution_mean": float(contribution.mean()),
+        "contribution_max": float(contribution.max()),
     }
-    return {"streams": numbers} if numbers else {}
 
 
 def write_look(look: Look, folder: str | os.PathLike[str]) -> list[Path]:
@@ -119,40 +111,15 @@ def write_look(look: Look, folder: str | os.PathLike[str]) -> list[Path]:
         The written paths, the overview first.
     """
     out = make_folder(Path(folder))
-    numbers, rows = look.numbers, _rows(look)
-    pictures = {"look.png": sheet([(title, row) for _, title, row in rows])}
-    pictures |= {f"{name}.png": np.asarray(row[0]) for name, _, row in rows}
-    written = [write_whole(out / name, partial(_write_png, picture)) for name, picture in pictures.items()]
-    text = json.dumps(numbers, indent=2) + "\n"
+    pictures = {out / "look.png": sheet(list(look.rows.values()))}
+    pictures |= {out / f"{name}.png": np.asarray(row.pictures[0]) for name, row in look.rows.items()}
+    written = [write_whole(file, partial(_write_png, picture)) for file, picture in pictures.items()]
+    text = json.dumps(look.numbers, indent=2) + "\n"
     return [*written, write_whole(out / "look.json", lambda part: part.write_text(text, encoding="utf-8"))]
 
 
-def _rows(look: Look) -> list[tuple[str, str, list[Picture]]]:
-    """Name, title and pictures of each row of the overview."""
-    numbers = look.numbers
-    rows = [
-        ("frame", "frames", look.frames),
-        ("features", "generative features: first three principal components", look.features),
-        (
-            "gate",
-            f"gate of the host's stream, 0 dark to 1 bright: mean {numbers['gate_mean']:.3f}",
-            look.gate,
-        ),
-        (
-            "contribution",
-            f"contribution |fused - S| / |S|: mean {numbers['contribution_mean']:.4f}, "
-            f"brightest {numbers['contribution_max']:.4f}",
-            look.contribution,
-        ),
-    ]
-    for name, weight, part in look.streams:
-        stream = numbers["streams"][name]
-        shown = f"mean {stream['contribution_mean']:.4f}, brightest {stream['contribution_max']:.4f}"
-        rows += [
-            (f"{name}_weight", f"weight of {name}, 0 to 1: mean {stream['weight_mean']:.3f}", weight),
-            (f"{name}_contribution", f"contribution of {name}, |term| / |S|: {shown}", part),
-        ]
-    return rows
+def _shown(numbers: dict[str, Any]) -> str:
+    return f"mean {numbers['contribution_mean']:.4f}, brightest {numbers['contribution_max']:.4f}"
 
 
 def _write_png(picture: Picture, path: Path) -> None:

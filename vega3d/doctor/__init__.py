@@ -12,6 +12,7 @@ import importlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from vega3d._version import __version__
@@ -35,6 +36,11 @@ class Check:
     found: str
     status: Status = "ok"
     fix: str | None = None
+
+
+def judged(name: str, found: str, good: bool, fix: str | None, otherwise: Status = "problem") -> Check:
+    """A check with a fix unless the result is good."""
+    return Check(name, found) if good else Check(name, found, otherwise, fix)
 
 
 @dataclass(frozen=True)
@@ -85,15 +91,11 @@ def _guarded(group: str) -> Iterator[Check]:
 def broken(name: str, error: Exception) -> Check:
     """The check for something that should not fail and did."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    location = f" ({last[0].filename.rpartition('/')[2]}:{last[0].lineno})" if last else ""
+    location = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in last)
     text = (str(error).splitlines() or [""])[0]
-    return Check(
-        name,
-        f"{type(error).__name__}: {text}{location}",
-        "problem",
-        getattr(error, "fix", None)
-        or "mend the libraries named above, then run `vega3d doctor` again; if none is, report this as a bug",
-    )
+    fix = "mend the libraries named above, then run `vega3d doctor` again; if none is, report this as a bug"
+    found = f"{type(error).__name__}: {text}{location}"
+    return Check(name, found, "problem", getattr(error, "fix", None) or fix)
 
 
 def as_text(report: Report) -> str:

@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from vega3d._version import __version__
-from vega3d.doctor import Check
+from vega3d.doctor import Check, judged
 
 OPTIONAL = {
     "peft": ("LoRA", "pip install 'vega3d[train]'"),
@@ -34,10 +34,8 @@ def python() -> Iterator[Check]:
         needed = metadata("vega3d")["Requires-Python"] or ""
     except PackageNotFoundError:
         needed = ""
-    if SpecifierSet(needed).contains(platform.python_version(), prereleases=True):
-        yield Check("python", interpreter)
-    else:
-        yield Check("python", interpreter, "problem", f"make an environment with Python {needed}")
+    fits = SpecifierSet(needed).contains(platform.python_version(), prereleases=True)
+    yield judged("python", interpreter, fits, f"make an environment with Python {needed}")
 
 
 def required() -> Iterator[Check]:
@@ -57,10 +55,9 @@ def against(requirement: Requirement) -> Check:
     installed = _version(requirement.name)
     if installed is None:
         return Check(requirement.name, "missing", "problem", f"pip install '{requirement}'")
-    if not requirement.specifier.contains(installed, prereleases=True):
-        wanted = f"{requirement.name}{requirement.specifier}"
-        return Check(requirement.name, f"{installed}, too old or new", "problem", f"pip install '{wanted}'")
-    return Check(requirement.name, installed)
+    fits = requirement.specifier.contains(installed, prereleases=True)
+    found = installed if fits else f"{installed}, too old or new"
+    return judged(requirement.name, found, fits, f"pip install '{requirement.name}{requirement.specifier}'")
 
 
 def torchvision() -> Iterator[Check]:
@@ -75,23 +72,17 @@ def torchvision() -> Iterator[Check]:
         return
     needed = [Requirement(text) for text in requires("torchvision") or ()]
     wrong = [r for r in needed if r.name == "torch" and not r.specifier.contains(torch, prereleases=True)]
-    if wrong:
-        yield Check(
-            "torchvision", f"{installed} is for torch{wrong[0].specifier}, not {torch}", "problem", fix
-        )
-        return
-    yield _loading(installed)
+    found = f"{installed} is for torch{wrong[0].specifier}, not {torch}" if wrong else _loading(installed)
+    yield judged("torchvision", found, not wrong, fix)
 
 
-def _loading(installed: str) -> Check:
-    """Check that its compiled part loads, or that vega3d stands in for it."""
+def _loading(installed: str) -> str:
+    """The version, and whether its compiled part loads or vega3d stands in for it."""
     from vega3d._utils import torchvision as _torchvision
 
     _torchvision.ensure_torchvision_imports()
-    if _torchvision._library is None:
-        return Check("torchvision", installed)
     what = "its compiled part does not load beside this torch; vega3d needs none of it and stands in"
-    return Check("torchvision", f"{installed}, {what}")
+    return installed if _torchvision._library is None else f"{installed}, {what}"
 
 
 def _partner(torch: str) -> str:
@@ -104,10 +95,7 @@ def optional() -> Iterator[Check]:
     """Libraries that add something and may be missing."""
     for name, (purpose, fix) in OPTIONAL.items():
         installed = _version(name)
-        if installed is None:
-            yield Check(name, f"not installed; for {purpose}", "note", fix)
-        else:
-            yield Check(name, installed)
+        yield judged(name, installed or f"not installed; for {purpose}", installed is not None, fix, "note")
 
 
 def _version(name: str) -> str | None:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from vega3d.doctor import Check
+from vega3d.doctor import Check, judged
 
 GIB = 2**30
 ROOM = 20 * GIB  # Qwen2.5-VL 3B is 7.5 GB, the Wan2.1 1.3B with its VAE 6 GB as published
@@ -21,24 +21,20 @@ ROOM = 20 * GIB  # Qwen2.5-VL 3B is 7.5 GB, the Wan2.1 1.3B with its VAE 6 GB as
 
 def processor() -> Iterator[Check]:
     """Cores, threads, and what idle threads do."""
-    usable = (
-        len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
-    )
-    yield Check(
-        "processor",
-        f"{usable} usable of {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}",
-    )
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)  # not on every system
+    usable = len(affinity()) if affinity else os.cpu_count()
+    cores, threads = f"{usable} usable of {os.cpu_count()} cores", f"{torch.get_num_threads()} threads"
+    yield Check("processor", f"{cores}, {threads}, {torch.backends.cpu.get_cpu_capability()}")
     yield waiting(os.environ, torch.cuda.is_available())
 
 
 def waiting(environment: Mapping[str, str], has_gpu: bool) -> Check:
     """Check that idle threads sleep: on shared cores, spinning ones made a training step 20 times slower."""
     policy = environment.get("OMP_WAIT_POLICY")
-    if has_gpu or (policy or "").upper() == "PASSIVE":
-        return Check("OMP_WAIT_POLICY", policy or "not set")
+    good = has_gpu or (policy or "").upper() == "PASSIVE"
+    found = policy or ("not set" if good else "not set: idle threads spin")
     fix = "export OMP_WAIT_POLICY=PASSIVE before Python starts, if other programs share these cores"
-    return Check("OMP_WAIT_POLICY", policy or "not set: idle threads spin", "note", fix)
+    return judged("OMP_WAIT_POLICY", found, good, fix, "note")
 
 
 def memory() -> Iterator[Check]:
@@ -63,11 +59,11 @@ def without_gpu(built_for: str | None, driver: bool) -> Check:
     """Check for a machine where torch sees no GPU."""
     if not driver:
         return Check("GPU", "none")
-    if built_for is None:
-        fix = "install a CUDA build of the same torch, see https://pytorch.org/get-started"
-        return Check("GPU", "there is a driver, but this torch is built for CPUs", "note", fix)
-    fix = "check CUDA_VISIBLE_DEVICES, and that the driver is as new as CUDA " + built_for
-    return Check("GPU", "there is a driver, but torch sees no GPU", "note", fix)
+    what, fix = "this torch is built for CPUs", "install its CUDA build, see https://pytorch.org/get-started"
+    if built_for is not None:
+        what = "torch sees no GPU"
+        fix = f"check CUDA_VISIBLE_DEVICES, and that the driver is as new as CUDA {built_for}"
+    return Check("GPU", f"there is a driver, but {what}", "note", fix)
 
 
 def attention() -> Iterator[Check]:
@@ -100,11 +96,9 @@ def video() -> Iterator[Check]:
     import av
 
     readable = {"h264", "hevc", "vp9", "av1"} & set(av.codecs_available)
-    if "h264" in readable:
-        yield Check("video codecs", ", ".join(sorted(readable)))
-    else:
-        fix = "pip install --force-reinstall av (its wheels carry FFmpeg)"
-        yield Check("video codecs", "no H.264", "problem", fix)
+    found = ", ".join(sorted(readable)) if "h264" in readable else "no H.264"
+    fix = "pip install --force-reinstall av (its wheels carry FFmpeg)"
+    yield judged("video codecs", found, "h264" in readable, fix)
 
 
 def room() -> Iterator[Check]:
@@ -120,12 +114,9 @@ def disk(cache: Path, usage: Callable[[Path], Any] = shutil.disk_usage) -> Check
     """Room in a folder that may not be there yet."""
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = usage(existing).free
-    shown = str(cache).replace(str(Path.home()), "~", 1)
-    free_text = f"{free / GIB:.0f} GiB free at {shown}"
-    if free >= ROOM:
-        return Check("disk", free_text)
+    found = f"{free / GIB:.0f} GiB free at {str(cache).replace(str(Path.home()), '~', 1)}"
     fix = f"free {ROOM / GIB:.0f} GiB for a host and a generator, or point HF_HOME to another disk"
-    return Check("disk", free_text, "note", fix)
+    return judged("disk", found, free >= ROOM, fix, "note")
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (processor, memory, gpus, attention, video, room)

@@ -27,7 +27,7 @@ from vega3d.adapter import Vega3DAdapter
 from vega3d.backbones.wan.backbone import WanBackbone
 from vega3d.backbones.wan.config import WanConfig
 from vega3d.config import Vega3DConfig
-from vega3d.doctor import Check
+from vega3d.doctor import Check, judged
 from vega3d.pico import PICO_DIR, pico_path
 from vega3d.processing import Vega3DProcessor
 
@@ -73,9 +73,7 @@ def inputs() -> dict[str, Any]:
     content: list[dict[str, Any]] = [{"type": "image", "image": frame, "clip": "a"} for frame in clip()]
     content.append({"type": "text", "text": "How many chairs are there?"})
     messages = [{"role": "user", "content": content}]
-    return dict(
-        processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-    )
+    return dict(processor.apply_chat_template(messages))
 
 
 def logits(model: Any, batch: dict[str, Any]) -> Tensor:
@@ -98,9 +96,8 @@ def stored_numbers() -> Iterator[Check]:
     """Features and logits against those of the machine that made the release."""
     stored = files.read_json(NUMBERS, "the numbers that are shipped with vega3d")
     for name, values in measure().items():
-        yield near(
-            name, torch.tensor(values), torch.tensor(stored[name]), TOLERANCE, "to the shipped numbers"
-        )
+        expected = torch.tensor(stored[name])
+        yield near(name, torch.tensor(values), expected, TOLERANCE, "to the shipped numbers")
 
 
 def fresh_adapter() -> Iterator[Check]:
@@ -108,10 +105,8 @@ def fresh_adapter() -> Iterator[Check]:
     name, batch = "a fresh adapter is its host", inputs()
     bare = {key: value for key, value in batch.items() if key != "generative_clips"}
     apart = (logits(adapter(), batch) - logits(adapter().host, bare)).abs().max().item()
-    if apart == 0:
-        yield Check(name, "equal to the bit")
-    else:
-        yield Check(name, f"up to {apart:.1e} apart, expected equal bits", "problem", REPORT)
+    found = f"up to {apart:.1e} apart, expected equal bits" if apart else "equal to the bit"
+    yield judged(name, found, apart == 0, REPORT)
 
 
 def reading_a_video() -> Iterator[Check]:
@@ -146,7 +141,7 @@ def near(name: str, values: Tensor, expected: Tensor, tolerance: float, towards:
     """A check of ‖values - expected‖ / ‖expected‖."""
     error = ((values.double() - expected.double()).norm() / expected.double().norm()).item()
     found = f"relative difference {error:.1e} {towards}, at most {tolerance:.0e}"
-    return Check(name, found) if error <= tolerance else Check(name, found, "problem", REPORT)
+    return judged(name, found, error <= tolerance, REPORT)
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (stored_numbers, fresh_adapter, reading_a_video, gpu)
