@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from tests.evaluation.run.fakes import Fake, write_benchmark
 from tests.evaluation.run.test_runner import run
-from vega3d.evaluation.run.report import markdown, page
+from vega3d.evaluation.run.report import escaped, markdown, page
 from vega3d.evaluation.run.results import read_result
 
 PAYLOADS = (
@@ -107,6 +107,4 @@ def test_a_page_holds_text_and_no_markup_of_a_model(finished: Run, text: str, fa
 
 
 def test_a_line_of_many_files_is_readable_as_it_is(tmp_path: Path) -> None:
-    from vega3d.evaluation.run.markdown import escaped
-
     assert escaped("B. the sofa (2.5 m), 30 %; a-b + c = d!") == "B. the sofa (2.5 m), 30 %; a-b + c = d!"

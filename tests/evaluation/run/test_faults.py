@@ -13,10 +13,10 @@ from tests.evaluation.run.fakes import Fake, read, write_benchmark
 from tests.evaluation.run.test_runner import files, run
 from vega3d.cli.main import main
 from vega3d.errors import DependencyError, InputError
-from vega3d.evaluation.run.asking import MOST_FAULTS
 from vega3d.evaluation.run.model import EvalModel, EvalRequest, PreparedRequest
 from vega3d.evaluation.run.report import write_report
 from vega3d.evaluation.run.results import read_result, write_result
+from vega3d.evaluation.run.runner import MOST_FAULTS
 from vega3d.rooms import export_rooms
 
 SURROGATE = "how many \ud800 chairs?"

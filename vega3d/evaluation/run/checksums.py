@@ -52,17 +52,8 @@ def write_text(file: Path, text: str) -> Path:
     return write_whole(file, lambda part: part.write_bytes(content))
 
 
-def write_json(file: Path, record: Mapping[str, Any]) -> Path:
-    """Write a record with its sum as strict JSON, whole or not at all.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
-    return write_text(file, as_json(record))
-
-
 def as_json(record: Mapping[str, Any]) -> str:
-    """A record with its sum, as the text of its file."""
+    """A record with its sum, as the text of its file: strict JSON."""
     return json.dumps(summed(record), indent=1, ensure_ascii=False) + "\n"
 
 

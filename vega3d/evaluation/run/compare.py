@@ -12,6 +12,7 @@ cluster bootstrap.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vega3d.evaluation.run.results import read_result
 DRAWS = 10_000
 TIE = 12  # decimals: sums round differently with another number of BLAS threads, and a tie has to stay one
 Matrix = NDArray[np.float64]
+Result = dict[str, Any]
 
 
 def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def paired(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any
 
 def differences(
     pairs: Sequence[Pair], groups: Mapping[str, str], draws: int = DRAWS, seed: int = 0
-) -> dict[str, Any]:
+) -> Result:
     """Means, differences and intervals of paired scores; intervals are None below two scenes."""
     kinds = sorted({kind for kind, _, _, _ in pairs})
     scenes = sorted({scene for _, scene, _, _ in pairs})
@@ -82,20 +84,16 @@ def differences(
         cell = scenes.index(scene), kinds.index(kind)
         counts[cell] += 1
         sums[:, *cell] += first, second
-    drawn = _draws(len(scenes), draws, seed)
-    whole = np.ones((1, len(scenes)))
-    result: dict[str, Any] = {"macro": {}, "micro": {}}
-    for name in result:
-        weights = _macro if name == "macro" else _micro
-        means = [float(weights(whole, counts, part, kinds, groups)[0]) if pairs else None for part in sums]
-        spread = [weights(drawn, counts, part, kinds, groups) for part in sums] if len(scenes) > 1 else None
+    drawn, whole = _draws(len(scenes), draws, seed), np.ones((1, len(scenes)))
+    group_of = [groups.get(kind, kind) for kind in kinds]
+    result: dict[str, Any] = {}
+    for name, mean in (("macro", partial(_macro, group_of=group_of)), ("micro", _micro)):
+        means = [float(mean(whole, counts, part)[0]) if pairs else None for part in sums]
+        spread = [mean(drawn, counts, part) for part in sums] if len(scenes) > 1 else None
         result[name] = _difference(means, spread)
-    per_kind = counts.sum(axis=0)
-    result["kinds"] = {
-        kind: float((sums[1] - sums[0])[:, column].sum() / per_kind[column])
-        for column, kind in enumerate(kinds)
-    }
-    return result
+    gains = (sums[1] - sums[0]).T  # (kinds, scenes)
+    per_kind = zip(kinds, gains, counts.sum(axis=0), strict=True)
+    return {**result, "kinds": {kind: float(gain.sum() / count) for kind, gain, count in per_kind}}
 
 
 def _difference(means: Sequence[float | None], spread: Sequence[Matrix] | None) -> dict[str, Any]:
@@ -106,13 +104,8 @@ def _difference(means: Sequence[float | None], spread: Sequence[Matrix] | None) 
         drawn = np.round(spread[1] - spread[0], TIE)
         interval = [float(edge) for edge in np.nanpercentile(drawn, (2.5, 97.5))]
         not_better = float(np.mean(drawn[~np.isnan(drawn)] <= 0))
-    return {
-        "first": first,
-        "second": second,
-        "difference": difference,
-        "interval_95": interval,
-        "not_better": not_better,
-    }
+    result = {"first": first, "second": second, "difference": difference}
+    return {**result, "interval_95": interval, "not_better": not_better}
 
 
 def _draws(scenes: int, draws: int, seed: int) -> Matrix:
@@ -123,20 +116,14 @@ def _draws(scenes: int, draws: int, seed: int) -> Matrix:
     return np.random.default_rng(seed).multinomial(scenes, chances, size=draws).astype(np.float64)
 
 
-def _micro(
-    drawn: Matrix, counts: Matrix, sums: Matrix, kinds: Sequence[str], groups: Mapping[str, str]
-) -> Matrix:
-    del kinds, groups
+def _micro(drawn: Matrix, counts: Matrix, sums: Matrix) -> Matrix:
     return np.asarray((drawn @ sums.sum(axis=1)) / (drawn @ counts.sum(axis=1)))
 
 
-def _macro(
-    drawn: Matrix, counts: Matrix, sums: Matrix, kinds: Sequence[str], groups: Mapping[str, str]
-) -> Matrix:
+def _macro(drawn: Matrix, counts: Matrix, sums: Matrix, group_of: Sequence[str]) -> Matrix:
     """Means of kinds, then of groups; a kind that was not drawn is left out."""
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (drawn @ sums) / (drawn @ counts)  # (draws, kinds)
-    group_of = [groups.get(kind, kind) for kind in kinds]
     members = [[n for n, name in enumerate(group_of) if name == group] for group in sorted(set(group_of))]
     return _mean(np.stack([_mean(means[:, columns]) for columns in members], axis=1))
 
@@ -148,14 +135,9 @@ def _mean(values: Matrix) -> Matrix:
         return np.asarray(np.where(there, values, 0).sum(axis=1) / there.sum(axis=1))
 
 
-def _require_same(one: Mapping[str, Any], two: Mapping[str, Any]) -> None:
-    wanted = {"task": (one["task"], two["task"])}
-    wanted["data"] = (one["provenance"].get("data"), two["provenance"].get("data"))
-    for name, (first, second) in wanted.items():
-        if first != second:
-            raise InputError(
-                f"Invalid pair of runs: they have different {name}.",
-                got=f"{first} and {second}",
-                expected=f"the same {name}",
-                fix="run both with the same --tasks, --data and --limit",
-            )
+def _require_same(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+    values = [{"task": run["task"], "data": run["provenance"].get("data")} for run in (first, second)]
+    for name in ("task", "data"):
+        if values[0][name] != values[1][name]:
+            got, fix = [value[name] for value in values], "run both with the same --tasks, --data and --limit"
+            raise InputError(f"Invalid pair: different {name}.", got=got, expected="one value", fix=fix)

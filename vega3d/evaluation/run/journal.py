@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vega3d._utils.files import sweep_parts, sync, write_first, writing
+from vega3d._utils.files import make_folder, sweep_parts, sync, write_first, writing
 from vega3d.errors import ConfigError
 from vega3d.evaluation.run.checksums import as_json, encoded, summed, unsummed
 
@@ -42,8 +42,7 @@ class Journal:
     def __init__(self, folder: Path, settings: Mapping[str, Any], rank: int = 0) -> None:
         self.folder, self.rank = folder, rank
         self.damaged: list[str] = []
-        with writing(folder):
-            (folder / "parts").mkdir(parents=True, exist_ok=True)
+        make_folder(folder / "parts")
         sweep_parts(folder)
         self._require_same(json.loads(json.dumps(settings)))
 
@@ -69,9 +68,9 @@ class Journal:
         file = self.folder / "parts" / f"{self.rank:04d}.jsonl"
         line = encoded(json.dumps(summed(answer), ensure_ascii=False)) + b"\n"
         with writing(file), file.open("a+b") as opened:
-            is_new = opened.tell() == 0
-            if not is_new and not _ends_with_break(opened):
-                line = CUT + b"\n" + line
+            if not (is_new := opened.tell() == 0):
+                opened.seek(-1, os.SEEK_END)
+                line = line if opened.read(1) == b"\n" else CUT + b"\n" + line
             opened.write(line)
             opened.flush()
             os.fsync(opened.fileno())
@@ -83,12 +82,9 @@ class Journal:
         write_first(file, lambda part: part.write_bytes(encoded(as_json(settings))))
         known = unsummed(file.read_bytes())  # of two runs that begin at once, one reads what the other wrote
         if known is None:
-            raise ConfigError(
-                f"Invalid checksum: {file} is damaged.",
-                got="no JSON, or values that its checksum is not of",
-                expected="the settings of the run, as it wrote them",
-                fix="delete it and give exactly the command of that run, or pass another --out",
-            )
+            what, expected = f"Invalid checksum: {file} is damaged.", "the settings, as the run wrote them"
+            fix = "delete it and give exactly the command of that run, or pass another --out"
+            raise ConfigError(what, got="no JSON, or another checksum", expected=expected, fix=fix)
         names = sorted({*known, *settings})
         if differing := [name for name in names if known.get(name) != settings.get(name)]:
             raise ConfigError(
@@ -97,11 +93,6 @@ class Journal:
                 expected="; ".join(f"{name}: {known.get(name)!r}" for name in differing)[:400],
                 fix="pass another --out, or the same settings to resume that run",
             )
-
-
-def _ends_with_break(opened: Any) -> bool:
-    opened.seek(-1, os.SEEK_END)
-    return bool(opened.read(1) == b"\n")
 
 
 def _answer(line: bytes) -> Answer | None:

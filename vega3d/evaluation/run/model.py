@@ -25,13 +25,14 @@ from vega3d.errors import InputError, MediaError, MediaNotFoundError
 from vega3d.evaluation.media import PICTURE, Media, Pictures, length, read, sampled, source
 from vega3d.evaluation.run.prefix_cache import PrefixCache, repeated
 from vega3d.fusion.encode import Encoding
-from vega3d.inputs.call import MEDIA
+from vega3d.inputs.call import CLIPS, MEDIA
 from vega3d.pipeline import Pipeline
 
 As = Literal["images", "video"]
-OF_HOST = ("pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw")
-GENERATIVE = tuple(name for name in MEDIA if name not in OF_HOST)
+UNUSABLE = (MediaError, MediaNotFoundError, InputError)  # errors of a clip or a question, not of the run
+GENERATIVE = (CLIPS,)
 KEPT = 2  # clips in memory: the one that is asked about and the one that gives its features
+NO_PIXELS = "picture"  # of a message of which only the text is rendered
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,11 @@ class EvalModel:
             InputError: the text cannot be cut into tokens, or the donor has another number of frames.
         """
         clip = self._clip(request)
-        text = str(self._rendered(request, list(self._media(request.media, clip.frames)), tokenize=False))
+        text = str(self._rendered(request, [NO_PIXELS] * clip.frames, tokenize=False))
         tokens = clip.tokens(text)
         if request.donor is not None and (other := self._clip(_donor(request))).frames != clip.frames:
-            raise InputError(
-                "Invalid donor: a clip cannot give its features to another one.",
-                got=f"{other.frames} frames for {clip.frames}",
-                expected="as many frames as the other clip has",
-                fix="lower --frames to the shortest clip",
-            )
+            what, fix = "Invalid donor: another number of frames.", "lower --frames to the shortest clip"
+            raise InputError(what, got=other.frames, expected=clip.frames, fix=fix)
         return PreparedRequest(request, text, tokens)
 
     def answer(self, requests: Sequence[EvalRequest]) -> list[str]:
@@ -138,14 +135,13 @@ class EvalModel:
         model: Any = self.assistant.adapter
         options = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1}
         rows = len(texts["input_ids"])
-        host_media = {name: value for name, value in clip.media.items() if name not in GENERATIVE}
+        left_out = GENERATIVE if self.plain else MEDIA  # with an encoding, times are all that the host needs
+        media = {name: value for name, value in clip.media.items() if name not in left_out}
+        inputs = dict(texts) | dict(BatchFeature(repeated(media, rows)).to(model.device))
         if self.plain:
-            media = BatchFeature(repeated(host_media, rows)).to(model.device)
-            return torch.as_tensor(model.host.generate(**texts, **media, **options))
-        times = {name: value for name, value in host_media.items() if name not in OF_HOST}
-        times = dict(BatchFeature(repeated(times, rows)).to(model.device))
+            return torch.as_tensor(model.host.generate(**inputs, **options))
         encoding = self._encoding(clip, request).repeated(rows)
-        return torch.as_tensor(model.generate(encoding=encoding, **texts, **times, **options))
+        return torch.as_tensor(model.generate(encoding=encoding, **inputs, **options))
 
     def _encoding(self, clip: PrefixCache, request: EvalRequest) -> Encoding:
         """The clip as the model sees it; computed once for consecutive questions."""
@@ -164,7 +160,7 @@ class EvalModel:
         if key not in self._clips:
             try:
                 self._clips[key] = self._prepare(request)
-            except (MediaError, MediaNotFoundError, InputError) as error:
+            except UNUSABLE as error:
                 self._clips[key] = error
             while len(self._clips) > KEPT:
                 self._clips.popitem(last=False)
@@ -175,61 +171,46 @@ class EvalModel:
         return clip
 
     def _prepare(self, request: EvalRequest) -> PrefixCache:
+        media = request.media
         request = replace(request, prompt="?")  # a clip does not depend on the first question about it
-        content: list[dict[str, Any]]
-        if self._as_video(request.media):
-            count = min(self.frames, length(request.media))
-            frames = count - count % 2 or 1
-            content = [self._video(request.media, frames)]
-        else:
-            places = self.places(request.media)
-            frames = len(places)
-            content = list(self._labelled(self._sources(request.media, places), request.media))
-        batch = self._rendered(request, content, tokenize=True)
-        text = self._rendered(request, list(self._media(request.media, frames)), tokenize=False)
-        return PrefixCache.of(self.assistant.processor.processor, batch, str(text), frames)
-
-    def _sources(self, media: Media, places: Sequence[int]) -> list[Any]:
-        """Decoded frames of a video; of pictures their files, which a store has as keys."""
-        if isinstance(media, Pictures):
-            return [source(media.places[place]) for place in places]
-        return read(media, places)
-
-    def _media(self, media: Media, frames: int) -> Iterator[dict[str, Any]]:
-        """The same content without pixels, to render text only."""
         if self._as_video(media):
-            yield self._video(media, frames)
+            count = min(self.frames, length(media))
+            pictures: list[Any] = [NO_PIXELS] * (count - count % 2 or 1)
+        elif isinstance(media, Pictures):  # their files, which a store has as keys
+            pictures = [source(media.places[place]) for place in self.places(media)]
         else:
-            yield from self._labelled(["picture"] * frames, media)
+            pictures = read(media, self.places(media))
+        batch = self._rendered(request, pictures, tokenize=True)
+        text = str(self._rendered(request, [NO_PIXELS] * len(pictures), tokenize=False))
+        return PrefixCache.of(self.assistant.processor.processor, batch, text, len(pictures))
 
-    def _as_video(self, media: Media) -> bool:
-        return self.send == "video" and (isinstance(media, Path) or media.clip)
+    def _rendered(self, request: EvalRequest, pictures: Sequence[Any], *, tokenize: bool) -> Any:
+        system = [{"role": "system", "content": [{"type": "text", "text": request.system}]}]
+        content = [*self._content(request.media, pictures), {"type": "text", "text": request.prompt}]
+        messages = [*(system if request.system else []), {"role": "user", "content": content}]
+        return self.assistant.processor.apply_chat_template(messages, tokenize=tokenize, return_dict=True)
 
-    def _video(self, media: Media, frames: int) -> dict[str, Any]:
-        if isinstance(media, Path):
-            return {"type": "video", "video": str(media), "nframes": frames, **self._limit()}
-        files = [source(media.places[place]) for place in sampled(media, frames)]
-        return {"type": "video", "video": files, "fps": 2.0, **self._limit()}
-
-    def _labelled(self, pictures: Sequence[Any], media: Media) -> Iterator[dict[str, Any]]:
+    def _content(self, media: Media, pictures: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        """A clip in a message: one video of as many frames, or labelled pictures."""
+        limit = {"max_pixels": self.max_pixels} if self.max_pixels else {}
+        if self._as_video(media):
+            if isinstance(media, Path):
+                yield {"type": "video", "video": str(media), "nframes": len(pictures), **limit}
+            else:
+                files = [source(media.places[place]) for place in sampled(media, len(pictures))]
+                yield {"type": "video", "video": files, "fps": 2.0, **limit}
+            return
         one_clip = {"clip": "clip"} if isinstance(media, Path) or media.clip else {}
         before, _, after = self.label.partition(PICTURE)
         for number, picture in enumerate(pictures):
             if before:
                 yield {"type": "text", "text": before.replace("{n}", str(number))}
-            yield {"type": "image", "image": picture, **one_clip, **self._limit()}
+            yield {"type": "image", "image": picture, **one_clip, **limit}
             if after:
                 yield {"type": "text", "text": after.replace("{n}", str(number))}
 
-    def _limit(self) -> dict[str, int]:
-        return {"max_pixels": self.max_pixels} if self.max_pixels else {}
-
-    def _rendered(self, request: EvalRequest, content: list[dict[str, Any]], *, tokenize: bool) -> Any:
-        system = [{"role": "system", "content": [{"type": "text", "text": request.system}]}]
-        user = {"role": "user", "content": [*content, {"type": "text", "text": request.prompt}]}
-        return self.assistant.processor.apply_chat_template(
-            [*(system if request.system else []), user], tokenize=tokenize, return_dict=True
-        )
+    def _as_video(self, media: Media) -> bool:
+        return self.send == "video" and (isinstance(media, Path) or media.clip)
 
 
 def _donor(request: EvalRequest) -> EvalRequest:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vega3d.errors import InputError
 
@@ -56,7 +58,8 @@ class PrefixCache:
         ids, types = batch["input_ids"][0], batch["mm_token_type_ids"][0]
         end = int(types.nonzero().max()) + 1
         media = {name: value for name, value in batch.items() if name not in TEXT}
-        head = text[: _end_of_media(processor, text)]
+        tokens = (processor.image_token, processor.video_token)
+        head = text[: max(text.rfind(token) + len(token) for token in tokens if token in text)]
         return cls(processor, head, ids[:end], types[:end], media, frames)
 
     def tokens(self, text: str) -> Tensor:
@@ -82,16 +85,13 @@ class PrefixCache:
         Returns:
             ``input_ids``, ``attention_mask`` and ``mm_token_type_ids``, each (B, L).
         """
-        longest = max(map(len, rows))
-        pad = self.processor.tokenizer.pad_token_id
-        types = [
-            torch.nn.functional.pad(self.types, (longest - len(row), len(row) - len(self.types)))
-            for row in rows
-        ]
+        padded = partial(pad_sequence, batch_first=True, padding_side="left")
+        pad_token = self.processor.tokenizer.pad_token_id
+        types = [torch.nn.functional.pad(self.types, (0, len(row) - len(self.types))) for row in rows]
         return {
-            "input_ids": torch.stack([_left(row, longest, pad) for row in rows]),
-            "attention_mask": torch.stack([_left(torch.ones_like(row), longest, 0) for row in rows]),
-            "mm_token_type_ids": torch.stack(types),
+            "input_ids": padded(list(rows), padding_value=pad_token),
+            "attention_mask": padded([torch.ones_like(row) for row in rows]),
+            "mm_token_type_ids": padded(types),
         }
 
 
@@ -107,18 +107,6 @@ def _require_plain(text: str, placeholders: Sequence[str]) -> None:
     """Refuse text that the tokenizer does not take, or that it would take for a medium."""
     odd = [name for name in placeholders if name in text] + [c for c in text if "\ud800" <= c <= "\udfff"]
     if odd:
-        raise InputError(
-            "Invalid question: it cannot be cut into tokens.",
-            got=f"{odd[0]!r} in {text[:200]!r}",
-            expected="Unicode text without the placeholder of a picture or video",
-            fix="correct the question",
-        )
-
-
-def _left(row: Tensor, longest: int, value: int) -> Tensor:
-    return torch.nn.functional.pad(row, (longest - len(row), 0), value=value)
-
-
-def _end_of_media(processor: Any, text: str) -> int:
-    tokens = (processor.image_token, processor.video_token)
-    return max(text.rfind(token) + len(token) for token in tokens if token in text)
+        what, got = "Invalid question: it cannot be cut into tokens.", f"{odd[0]!r} in {text[:200]!r}"
+        expected = "Unicode text without the placeholder of a picture or video"
+        raise InputError(what, got=got, expected=expected, fix="correct the question")

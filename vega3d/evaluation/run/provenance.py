@@ -23,6 +23,7 @@ from vega3d.evaluation.run.model import EvalModel
 from vega3d.pipeline import Pipeline
 
 LIBRARIES = ("torch", "transformers", "diffusers", "numpy")
+OPTIONS = ("frames", "send", "max_pixels", "label", "max_new_tokens")  # of the model
 
 
 def settings_of(
@@ -35,11 +36,7 @@ def settings_of(
         "data": {"sha256": data_digest(samples), "questions": len(samples)},
         "model": model_of(model.assistant, model.plain),
         "features": "none" if model.plain else ("another clip's" if swap else "its own"),
-        "frames": model.frames,
-        "send": model.send,
-        "max_pixels": model.max_pixels,
-        "label": model.label,
-        "max_new_tokens": model.max_new_tokens,
+        **{name: getattr(model, name) for name in OPTIONS},
         "decoding": "greedy",
         "batch_size": batch_size,
         "device": str(model.assistant.adapter.device.type),

@@ -12,6 +12,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,10 @@ import numpy as np
 import PIL.Image
 
 from vega3d._utils.files import sweep_parts
-from vega3d.errors import InputError, Vega3DError
+from vega3d.errors import Vega3DError
 from vega3d.evaluation.media import from_written, length, read, spread
 from vega3d.evaluation.run.checksums import write_text
-from vega3d.evaluation.run.markdown import escaped
-from vega3d.evaluation.run.results import RESULT, read_result
+from vega3d.evaluation.run.results import RESULT, read_result, unfinished
 
 SHOWN = 12  # failures
 FRAMES = 4
@@ -41,6 +41,11 @@ article{border-top:1px solid #ccc;padding:.6rem 0}img{margin-right:.3rem}pre{whi
 _LEGEND = (
     "Errors are standard errors over scenes. Chance: a guess among the options (dashed). Constant: the best "
     "single answer to all questions of the kind, chosen with the true answers at hand (solid)."
+)
+_MARKUP = re.compile(
+    r"(?P<line>[\r\n]+)"
+    r"|(?P<entity>[|<>&\\`@$])"  # a pipe ends a cell even behind a backslash, in some renderers
+    r"|(?P<mark>[*\[\]~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=/)/|(?<=\w)\.(?=[A-Za-z]))"
 )
 Row = Mapping[str, Any]
 
@@ -76,12 +81,7 @@ def write_overview(folder: Path) -> Path:
         InputError: no task of it is finished.
     """
     if not (runs := [read_result(task) for task in runs_of(folder)]):
-        raise InputError(
-            f"Invalid folder: {folder} holds no finished run.",
-            got=f"no folder with a {RESULT} in it",
-            expected="the --out of `vega3d eval run`",
-            fix="finish the run: give its command again",
-        )
+        raise unfinished(folder, f"no folder with a {RESULT} in it")
     head = _table_row("task", "number", "", "answered", "errors", "official", cell="th")
     numbers = "".join(_numbers(result) for result, _ in runs)
     body = f"<h1>{len(runs)} tasks</h1><table>{head}{numbers}</table>"
@@ -290,3 +290,19 @@ def _cell(value: object) -> str:
 
 def _markdown_row(cells: Sequence[object]) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def escaped(text: str) -> str:
+    """Text for one line of Markdown or one cell of a table, read as text by every renderer, never as markup.
+
+    Only the start of markup is written as an entity or behind a backslash, so that the file can be read as it
+    is, too. Renderers also make links of bare addresses; dots between letters and double slashes are escaped
+    against that. Line breaks become blanks.
+    """
+    return _MARKUP.sub(_replaced, text)
+
+
+def _replaced(match: re.Match[str]) -> str:
+    if match["line"]:
+        return " "
+    return f"&#{ord(match['entity'])};" if match["entity"] else f"\\{match['mark']}"

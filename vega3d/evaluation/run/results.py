@@ -22,7 +22,7 @@ import xxhash
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation.benchmark import Protocol, Sample, Scores
 from vega3d.evaluation.run.baselines import baselines
-from vega3d.evaluation.run.checksums import encoded, unsummed, write_json, write_text
+from vega3d.evaluation.run.checksums import as_json, encoded, unsummed, write_text
 from vega3d.evaluation.run.standard_errors import clustered_error, macro_weights, micro_weights
 from vega3d.evaluation.scoring import as_record
 
@@ -32,13 +32,11 @@ NAMES = {"task", "protocol", "headline", "count", "micro", "macro", "kinds", "pr
 ROW_NAMES = {"id", "kind", "scene", "media", "question", "truth", "output", "score", "error"}
 PER_SAMPLE = ("per_sample", "extract_number")  # left to the samples' file
 Row = dict[str, Any]
+Answers = Mapping[str, Mapping[str, Any]]
 
 
 def result_of(
-    protocol: Protocol,
-    samples: Sequence[Sample],
-    answers: Mapping[str, Mapping[str, Any]],
-    settings: Mapping[str, Any],
+    protocol: Protocol, samples: Sequence[Sample], answers: Answers, settings: Mapping[str, Any]
 ) -> tuple[Row, list[Row]]:
     """The result of a protocol, JSON-ready, and its scored samples.
 
@@ -47,12 +45,11 @@ def result_of(
     """
     asked = [sample for sample in samples if sample.id in answers]
     answered = [sample for sample in asked if answers[sample.id].get("error") is None]
-    records = _records(protocol, answered, answers)
-    scores = _scores(protocol, records)
+    records, scores = _scored(protocol, answered, answers)
     by_id = dict(zip([sample.id for sample in answered], scores.per_sample, strict=True))
     rows = [_row(protocol, sample, answers[sample.id], by_id.get(sample.id)) for sample in asked]
     errors = len(asked) - len(answered)
-    with_errors = _scores(protocol, _records(protocol, asked, answers)) if errors else scores
+    with_errors = _scored(protocol, asked, answers)[1] if errors else scores
     aggregates = as_record(protocol, records, scores)
     measure, official = protocol.sample_score, protocol.official
     result = {
@@ -81,16 +78,11 @@ def result_of(
 def means_of(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, str]) -> Row:
     """``micro``, ``macro`` and ``kinds``: means with errors over scenes, of the rows that have a score."""
     used = [row for row in rows if row["score"] is not None]
-    scores, kinds, scenes = ([row[name] for row in used] for name in ("score", "kind", "scene"))
-    by_kind = {}
-    for kind in sorted(set(kinds)):
-        of_kind = [row for row in used if row["kind"] == kind]
-        values, rooms = [row["score"] for row in of_kind], [row["scene"] for row in of_kind]
-        by_kind[kind] = _mean(values, micro_weights(values), [""] * len(values), rooms)
+    kinds = [row["kind"] for row in used]
     return {
-        "micro": _mean(scores, micro_weights(kinds), [""] * len(used), scenes),
-        "macro": _mean(scores, macro_weights(kinds, groups), kinds, scenes),
-        "kinds": by_kind,
+        "micro": _mean(used),
+        "macro": _mean(used, macro_weights(kinds, groups), kinds),
+        "kinds": {kind: _mean([row for row in used if row["kind"] == kind]) for kind in sorted(set(kinds))},
     }
 
 
@@ -102,7 +94,8 @@ def write_result(folder: Path, result: Mapping[str, Any], rows: Sequence[Mapping
     """
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_text(folder / SAMPLES, lines)
-    write_json(folder / RESULT, {**result, SAMPLES_SUM: xxhash.xxh3_64_hexdigest(encoded(lines))})
+    samples_sum = {SAMPLES_SUM: xxhash.xxh3_64_hexdigest(encoded(lines))}
+    write_text(folder / RESULT, as_json({**result, **samples_sum}))
 
 
 def read_result(folder: Path) -> tuple[Row, list[Row]]:
@@ -114,12 +107,7 @@ def read_result(folder: Path) -> tuple[Row, list[Row]]:
     try:
         written, lines = (folder / RESULT).read_bytes(), (folder / SAMPLES).read_bytes()
     except OSError as error:
-        raise InputError(
-            f"Invalid folder: {folder} holds no finished run.",
-            got=f"{type(error).__name__}: {error}",
-            expected=f"{RESULT} and {SAMPLES}, as `vega3d eval run` writes them (one folder a task)",
-            fix="finish the run: give its command again",
-        ) from None
+        raise unfinished(folder, f"{type(error).__name__}: {error}") from None
     result = unsummed(written)
     if result is None or not set(result) >= NAMES:
         raise _damaged(folder / RESULT)
@@ -131,28 +119,18 @@ def read_result(folder: Path) -> tuple[Row, list[Row]]:
     return result, whole
 
 
-def _records(
-    protocol: Protocol, samples: Sequence[Sample], answers: Mapping[str, Mapping[str, Any]]
-) -> list[Row]:
-    return [protocol.answered(sample.record, answers[sample.id].get("output") or "") for sample in samples]
-
-
-def _scores(protocol: Protocol, records: Sequence[Row]) -> Scores:
-    """Scores by the protocol, one for each record."""
+def _scored(protocol: Protocol, samples: Sequence[Sample], answers: Answers) -> tuple[list[Row], Scores]:
+    """Records with their answers, and scores by the protocol, one for each record."""
+    records = [protocol.answered(s.record, answers[s.id].get("output") or "") for s in samples]
     scores = protocol.score(records)
     if len(scores.per_sample) != len(records):
-        raise ConfigError(
-            f"Invalid protocol: {protocol.name} does not score every record that it is given.",
-            got=f"{len(scores.per_sample)} scores of {len(records)} records",
-            expected="one score for each record, in their order",
-            fix="let the protocol's `filter` select its records",
-        )
-    return scores
+        what = f"Invalid protocol: {protocol.name} does not score every record that it is given."
+        expected, fix = f"{len(records)} scores", "let the protocol's `filter` select its records"
+        raise ConfigError(what, got=len(scores.per_sample), expected=expected, fix=fix)
+    return records, scores
 
 
-def _row(
-    protocol: Protocol, sample: Sample, answer: Mapping[str, Any], scored: Mapping[str, Any] | None
-) -> Row:
+def _row(protocol: Protocol, sample: Sample, answer: Mapping[str, Any], scored: Row | None) -> Row:
     return {
         "id": sample.id,
         "kind": sample.kind,
@@ -169,16 +147,23 @@ def _row(
     }
 
 
-def _mean(scores: Sequence[float], weights: Any, kinds: Sequence[str], scenes: Sequence[str]) -> Row:
-    mean = float(sum(w * s for w, s in zip(weights, scores, strict=True))) if len(scores) else None
-    error = clustered_error(scores, weights, kinds, scenes) if len(scores) else None
+def _mean(rows: Sequence[Mapping[str, Any]], weights: Any = None, kinds: Sequence[str] | None = None) -> Row:
+    """Mean with its error over scenes; without weights and kinds, every row counts the same."""
+    scores, scenes = [row["score"] for row in rows], [row["scene"] for row in rows]
+    weights = micro_weights(scores) if weights is None else weights
+    mean = float(sum(w * s for w, s in zip(weights, scores, strict=True))) if rows else None
+    error = clustered_error(scores, weights, kinds or [""] * len(rows), scenes) if rows else None
     return {"mean": mean, "standard_error": error, "n": len(scores), "scenes": len(set(scenes))}
 
 
+def unfinished(folder: Path, got: str) -> InputError:
+    """The error for a folder without a result."""
+    what, fix = f"Invalid folder: {folder} holds no finished run.", "finish it: give its command again"
+    expected = f"{RESULT} and {SAMPLES} in it or in its folders, as `vega3d eval run` writes them"
+    return InputError(what, got=got, expected=expected, fix=fix)
+
+
 def _damaged(file: Path) -> InputError:
-    return InputError(
-        f"Cannot read {file}: it is damaged.",
-        got="values that are missing, or that differ from the run's checksum",
-        expected="the file as `vega3d eval run` wrote it",
-        fix="give the command of the run again: answers are kept, and the file is written anew",
-    )
+    expected, got = "the file as `vega3d eval run` wrote it", "missing values, or another checksum"
+    fix = "give the command of the run again: answers are kept, and the file is written anew"
+    return InputError(f"Cannot read {file}: it is damaged.", got=got, expected=expected, fix=fix)

@@ -2,28 +2,39 @@
 
 Decision: batches are fixed by the samples alone (by clip, in the order of the benchmark). A batch that was
 cut short is asked again as a whole. So an answer does not depend on where a run was killed or on how many
-processes shared it: each takes a run of consecutive batches. A question that cannot be asked becomes a
-recorded error (`asking`). Settings name what decides an answer; the journal refuses to mix two runs.
+processes shared it: each takes a run of consecutive batches. Settings name what decides an answer; the
+journal refuses to mix two runs. Under `accelerate launch` each process asks its share, and the first one
+writes the result.
 
-Under `accelerate launch` each process asks its share, and the first one writes the result.
+A clip or a text that cannot be used is an error of its question, which is recorded. So is an error of another
+class while a question is prepared (decoded, rendered, cut into tokens): one odd row must not stop a run. Such
+an error may also come from the setup and hit every question. Therefore these answers are held back until a
+later question is answered; after `MOST_FAULTS` clips in a row without an answer the run ends, and none of
+them is recorded. Everything else ends the run at once: no memory, a full disk, a missing package, a fault
+while the model answers.
 """
 
 from __future__ import annotations
 
+import traceback
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vega3d._utils.progress import Progress, no_progress
-from vega3d.errors import ConfigError
+from vega3d.errors import ConfigError, InputError, Vega3DError
 from vega3d.evaluation.benchmark import Protocol, Sample
-from vega3d.evaluation.media import Media
-from vega3d.evaluation.run.asking import Faults, ask
-from vega3d.evaluation.run.journal import Journal
-from vega3d.evaluation.run.model import EvalModel
+from vega3d.evaluation.media import Media, written
+from vega3d.evaluation.run.journal import Answer, Journal
+from vega3d.evaluation.run.model import UNUSABLE, EvalModel, EvalRequest
 from vega3d.evaluation.run.results import result_of, write_result
+
+MOST_FAULTS = 10  # clips in a row
+Donors = Mapping[Media, Media]
+Asked = tuple[list[Answer], Exception | None]
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,11 @@ def run(
         WriteError: the disk is full; finished answers are kept.
     """
     share = share or Share()
-    _require_unique(samples)
+    if repeated := [id for id, count in Counter(sample.id for sample in samples).items() if count > 1]:
+        expected = "one question with an id"
+        raise ConfigError("Invalid ids.", got=repeated, expected=expected, fix="correct the data")
     if share.rank == 0:
-        journal = Journal(folder, settings, 0)
+        Journal(folder, settings)
     share.wait()  # run.json exists before the others read it
     journal = Journal(folder, settings, share.rank)
     donors = donors_of(samples) if swap else {}
@@ -80,30 +93,21 @@ def run(
     todo = [b for b in batches_of(samples, batch_size) if any(s.id not in known for s in b)]
     if share.rank == 0 and todo and journal.damaged:
         _warn_of_damage(journal)
-    mine = _part(todo, share)
-    faults = Faults(works=bool(known))
-    for number, batch in enumerate(mine, 1):
-        _record(journal, faults.settled(*ask(protocol, batch, model, donors)), known)
-        progress(number, len(mine), False)
-    _record(journal, faults.rest(), known)
+    # consecutive batches, so that few clips are decoded by two processes
+    first, end = (len(todo) * rank // share.world for rank in (share.rank, share.rank + 1))
+    mine = todo[first:end]
+    for number, answers in enumerate(_answers(protocol, mine, model, donors, bool(known)), 1):
+        for answer in answers:
+            if answer["key"] not in known:
+                journal.add(answer)
+        if number <= len(mine):
+            progress(number, len(mine), False)
     share.wait()
     if share.rank:
         return None
     result, rows = result_of(protocol, samples, journal.answers(), settings)
     write_result(folder, result, rows)
     return result, rows
-
-
-def _record(journal: Journal, answers: Sequence[Mapping[str, Any]], known: Collection[str]) -> None:
-    for answer in answers:
-        if answer["key"] not in known:
-            journal.add(answer)
-
-
-def _part(batches: list[list[Sample]], share: Share) -> list[list[Sample]]:
-    """The batches of this process: consecutive ones, so that few clips are decoded by two processes."""
-    edges = [len(batches) * rank // share.world for rank in (share.rank, share.rank + 1)]
-    return batches[edges[0] : edges[1]]
 
 
 def batches_of(samples: Sequence[Sample], size: int) -> list[list[Sample]]:
@@ -122,13 +126,81 @@ def donors_of(samples: Sequence[Sample]) -> dict[Media, Media]:
     """
     clips = list(dict.fromkeys(sample.media for sample in samples))
     if len(clips) < 2:
-        raise ConfigError(
-            "Invalid --swap-features: there is no other clip.",
-            got=f"{len(clips)} clip",
-            expected="two or more",
-            fix="raise --limit",
-        )
+        what = "Invalid --swap-features: there is no other clip."
+        raise ConfigError(what, got=f"{len(clips)} clip", expected="two or more", fix="raise --limit")
     return dict(zip(clips, [*clips[1:], clips[0]], strict=True))
+
+
+def _answers(
+    protocol: Protocol, batches: Sequence[Sequence[Sample]], model: EvalModel, donors: Donors, works: bool
+) -> Iterator[list[Answer]]:
+    """The answers that can be recorded after each batch, and then the rest; ``works``: some were, before.
+
+    Raises:
+        InputError: questions about many clips in a row, or all of them, failed in an unexpected way.
+    """
+    held: list[Answer] = []
+    last: Exception | None = None
+    for batch in batches:
+        answers, fault = _ask(protocol, batch, model, donors)
+        answered = any(answer["output"] is not None for answer in answers)
+        works |= answered or fault is None
+        if fault is not None and not answered:
+            held, last, answers = [*held, *answers], fault, []
+            if _clips(held) >= MOST_FAULTS:
+                raise _broken(held, fault)
+        elif answered:
+            held, answers = [], [*held, *answers]
+        yield answers
+    if last is not None and held and not works:
+        raise _broken(held, last)
+    yield held
+
+
+def _clips(answers: Sequence[Answer]) -> int:
+    return len({str(answer["media"]) for answer in answers})
+
+
+def _broken(held: Sequence[Answer], last: Exception) -> InputError:
+    frame = traceback.extract_tb(last.__traceback__)[-1]
+    what = f"Cannot prepare questions about {_clips(held)} clips in a row; the run ends."
+    got = f"{_text(last)} ({frame.filename}, line {frame.lineno})"
+    fix = "mend the cause and give the same command again: these questions are not recorded"
+    error = InputError(what, got=got, expected="model, processor and data that fit together", fix=fix)
+    error.__cause__ = last
+    return error
+
+
+def _ask(protocol: Protocol, batch: Sequence[Sample], model: EvalModel, donors: Donors) -> Asked:
+    """Answers to a batch, and an unexpected failure of one of its questions."""
+    answers, ready, fault = [], [], None
+    for sample in batch:
+        donor = donors.get(sample.media)
+        answer: Answer = {"key": sample.id, "media": written(sample.media), "donor": donor and written(donor)}
+        answer |= dict.fromkeys(("prompt", "output", "error"))
+        answers.append(answer)
+        try:
+            answer["prompt"] = protocol.prompt(sample.record)  # kept even if it cannot be prepared
+            request = EvalRequest(answer["prompt"], sample.media, protocol.benchmark.system, donor)
+            ready.append((answer, model.prepare(request)))
+        except UNUSABLE as failure:
+            answer["error"] = _text(failure)
+        except (Vega3DError, MemoryError):
+            raise
+        except Exception as failure:
+            answer["error"], fault = _text(failure), failure
+    try:
+        outputs = model.generate([prepared for _, prepared in ready]) if ready else []
+        for (answer, prepared), output in zip(ready, outputs, strict=True):
+            answer |= {"prompt": prepared.text, "output": output}
+    except UNUSABLE as failure:
+        for answer, _ in ready:
+            answer["error"] = _text(failure)
+    return answers, fault
+
+
+def _text(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}"
 
 
 def _warn_of_damage(journal: Journal) -> None:
@@ -138,16 +210,3 @@ def _warn_of_damage(journal: Journal) -> None:
         f"{', ...' if count > 5 else ''}. Their questions are asked again.",
         stacklevel=3,
     )
-
-
-def _require_unique(samples: Sequence[Sample]) -> None:
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.id in seen:
-            raise ConfigError(
-                "Invalid ids: two questions have one id.",
-                got=sample.id,
-                expected="unique ids",
-                fix="check the data",
-            )
-        seen.add(sample.id)

@@ -46,9 +46,8 @@ def clustered_error(
     if len(clusters) < 2:
         return None
     parts = dict.fromkeys(clusters, 0.0)
-    means = {
-        kind: np.mean([s for s, k in zip(scores, kinds, strict=True) if k == kind]) for kind in set(kinds)
-    }
+    pairs = list(zip(scores, kinds, strict=True))
+    means = {kind: np.mean([s for s, k in pairs if k == kind]) for kind in set(kinds)}
     for score, weight, kind, scene in zip(scores, weights, kinds, scenes, strict=True):
         parts[scene] += float(weight * (score - means[kind]))
     total = math.fsum(part * part for part in parts.values())
