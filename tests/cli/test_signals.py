@@ -203,7 +203,7 @@ def test_a_store_goes_on_after_sigterm(
 
 METEOR = """
 import sys, time
-from vega3d.evaluation.metrics.captions.meteor import meteor
+from vega3d.evaluation.metrics.java import meteor
 meteor([["a cat"]], ["a cat"])
 print("answered", flush=True)
 time.sleep(600)
@@ -212,7 +212,7 @@ time.sleep(600)
 TWO_PROGRAMS = """
 import sys, time
 from pathlib import Path
-from vega3d.evaluation.metrics.captions import java
+from vega3d.evaluation.metrics import java
 java.java, java.SETTINGS = lambda: sys.executable, ("-c", "for line in open(0): print(line, flush=True)")
 programs = [java.Conversation([], Path(".")) for _ in range(2)]
 for program in programs:

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ import pytest
 from tests.evaluation.golden import document
 from tests.evaluation.strategies import ANSWERS
 from vega3d.evaluation import score
-from vega3d.evaluation.metrics.captions import meteor as meteor_module
-from vega3d.evaluation.metrics.captions import ptb_tokenize, score_corpus
-from vega3d.evaluation.metrics.captions.corpus import MAX_WORDS, METRICS
-from vega3d.evaluation.metrics.captions.java import Unavailable, one_line
+from vega3d.evaluation.metrics import java
+from vega3d.evaluation.metrics.captions import MAX_WORDS, METRICS, score_corpus
+from vega3d.evaluation.metrics.java import Unavailable, one_line, ptb_tokenize
+from vega3d.evaluation.metrics.means import percents
 
 HAS_JAVA = shutil.which("java") is not None
 REFERENCES = [["a chair by the door", "the chair"], ["two lamps"]]
@@ -29,11 +30,11 @@ CANDIDATES = ["a chair by the wall", "two lamps"]
 @pytest.fixture
 def fresh_meteor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No program is kept from before, and none is kept afterwards."""
-    kept: list[object] = []
-    monkeypatch.setattr(meteor_module, "_kept", kept)
+    program = cache(java._program.__wrapped__)
+    monkeypatch.setattr(java, "_program", program)
     yield
-    for program in kept:
-        program.close()  # type: ignore[attr-defined]
+    if program.cache_info().currsize:
+        program().close()
 
 
 def fake_java(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_without_java_only_meteor_is_missing_and_it_is_null(
     assert set(scores.unavailable) == {"METEOR"}
     assert "Java is not installed" in scores.unavailable["METEOR"]
     assert scores.corpus["METEOR"] is None
-    assert scores.percent()["METEOR"] is None
+    assert percents(scores.corpus)["METEOR"] is None
     assert all(row["meteor"] is None for row in scores.per_sample)
     assert all(scores.corpus[name] is not None for name in METRICS if name != "METEOR")
 
@@ -128,7 +129,7 @@ def test_a_program_that_breaks_makes_meteor_unavailable_and_nothing_else(
     script: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_meteor: None
 ) -> None:
     fake_java(tmp_path / "bin", script, monkeypatch)
-    monkeypatch.setattr(meteor_module, "TIMEOUT", 0.5)
+    monkeypatch.setattr(java, "METEOR_TIMEOUT", 0.5)
     scores = score_corpus(REFERENCES, CANDIDATES)
     assert set(scores.unavailable) == {"METEOR"}
     assert reason in scores.unavailable["METEOR"]
@@ -146,7 +147,7 @@ def test_a_tokenizer_that_breaks_is_unavailable(
 
 def test_a_tokenizer_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_java(tmp_path / "bin", "exec sleep 60", monkeypatch)
-    monkeypatch.setattr("vega3d.evaluation.metrics.captions.ptb.TIMEOUT", 0.5)
+    monkeypatch.setattr(java, "PTB_TIMEOUT", 0.5)
     with pytest.raises(Unavailable, match="no answer within"):
         ptb_tokenize(["a"])
 

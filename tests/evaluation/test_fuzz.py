@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.evaluation.golden import PROTOCOLS
 from tests.evaluation.strategies import samples
 from vega3d.evaluation import protocol_names, score
-from vega3d.evaluation.metrics.captions.java import Unavailable
+from vega3d.evaluation.metrics.java import Unavailable
 
 EXAMPLES, MANY = 500, 20_000
 IN_PERCENT = ("aggregate_percent", "aggregate_x100", "official_llm_script_accuracy_percent")
@@ -33,7 +33,7 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable(*_: object) -> None:
         raise Unavailable("left out of this test")
 
-    monkeypatch.setattr("vega3d.evaluation.metrics.captions.corpus.meteor", unavailable)
+    monkeypatch.setattr("vega3d.evaluation.metrics.captions.meteor", unavailable)
     monkeypatch.setattr(
         "vega3d.evaluation.benchmarks.scanqa.ptb_tokenize",
         lambda texts: [" ".join(t.lower().split()) for t in texts],

@@ -203,9 +203,6 @@ class Benchmark:
 
 def score_only(name: str, reason: str) -> ConfigError:
     """The error for a benchmark or a protocol that cannot be run."""
-    return ConfigError(
-        f"Invalid task to run: {name} cannot be asked of a model that writes text.",
-        got=reason,
-        expected="a protocol with a reader of samples",
-        fix=f"score a file: vega3d eval score {name} FILE --out OUT",
-    )
+    what = f"Invalid task to run: {name} cannot be asked of a model that writes text."
+    fix = f"score a file: vega3d eval score {name} FILE --out OUT"
+    return ConfigError(what, got=reason, expected="a protocol with a reader of samples", fix=fix)

@@ -18,10 +18,10 @@ from typing import Any
 from vega3d._utils.files import inside
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation.media import EMBEDDED, Pictures, parquet
-from vega3d.evaluation.records import Field, is_text, is_text_list
+from vega3d.evaluation.records import Field, is_text, is_texts
 
 Row = dict[str, Any]
-Placed = tuple[str, Row]  # "line 7" or "row 7", and the row
+ROWS = "a JSON list, JSON Lines or parquet, one object a question"
 FIX = "correct the record; if you set the link yourself, pass --follow-links"
 
 
@@ -60,12 +60,11 @@ class Folder:
         Raises:
             InputError: it is outside the folder, or one of its pictures is.
         """
-        path = self._inside(name)
+        path = inside(self.root, name, follow_links=self.follow_links, fix=FIX)
         if path.is_dir() and not self.follow_links:
             with os.scandir(path) as entries:
-                links = [entry.name for entry in entries if entry.is_symlink()]
-            for link in links:
-                self._inside(f"{name}/{link}")
+                for link in [entry.name for entry in entries if entry.is_symlink()]:
+                    inside(self.root, f"{name}/{link}", fix=FIX)
         return path
 
     def pictures(self, names: Sequence[str], *, clip: bool = True) -> Pictures:
@@ -81,15 +80,9 @@ class Folder:
 
     def unusable(self, what: str, got: str, expected: str) -> InputError:
         """The error for a folder without usable files of questions."""
-        return InputError(
-            f"Invalid folder: {self.root} {what} {self.benchmark}.",
-            got=got,
-            expected=expected,
-            fix=f"`vega3d eval check {self.benchmark} --data {self.root}` names their source",
-        )
-
-    def _inside(self, name: str) -> Path:
-        return inside(self.root, name, follow_links=self.follow_links, fix=FIX)
+        what = f"Invalid folder: {self.root} {what} {self.benchmark}."
+        fix = f"`vega3d eval check {self.benchmark} --data {self.root}` names their source"
+        return InputError(what, got=got, expected=expected, fix=fix)
 
 
 def is_sentence(value: object) -> bool:
@@ -111,7 +104,7 @@ def is_name(value: object) -> bool:
 
 def are_paths(value: object) -> bool:
     """A list of at least one path."""
-    return is_text_list(value) and all(map(is_sentence, value if isinstance(value, list) else ()))
+    return is_texts(value) and all(map(is_sentence, value if isinstance(value, list) else ()))
 
 
 def sentence(name: str, *other_names: str) -> Field:
@@ -124,8 +117,7 @@ def scene_name(name: str) -> Field:
     return Field(name, is_name, "a name without '/'")
 
 
-OPTIONS = Field("options", lambda value: value is None or is_text_list(value), "a list of texts, or null")
-CHOICES = Field("choices", is_text_list, "a list of texts")
+OPTIONS = Field("options", lambda value: value is None or is_texts(value), "a list of texts, or null")
 
 
 def identifier(name: str) -> Field:
@@ -134,7 +126,11 @@ def identifier(name: str) -> Field:
 
 
 def rows_of(
-    file: Path, required: Sequence[Field] = (), optional: Sequence[Field] = (), unique: Sequence[str] = ()
+    file: Path,
+    required: Sequence[Field] = (),
+    optional: Sequence[Field] = (),
+    unique: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> list[Row]:
     """The rows of a JSON list, of JSON Lines or of a parquet file.
 
@@ -143,52 +139,36 @@ def rows_of(
         required: fields that each row has.
         optional: fields that are usable where a row has them.
         unique: fields whose values no two rows share.
+        without: columns of a parquet file that are not read.
 
     Raises:
         InputError: the file cannot be read as such, or a row lacks a field.
         ConfigError: two rows share an id.
         DependencyError: it is parquet, and pyarrow is not installed.
     """
-    return checked(_placed(file), file, required, optional, unique)
-
-
-def checked(
-    placed: Sequence[Placed],
-    file: Path,
-    required: Sequence[Field] = (),
-    optional: Sequence[Field] = (),
-    unique: Sequence[str] = (),
-) -> list[Row]:
-    """Rows that have all of these fields.
-
-    Raises:
-        InputError, ConfigError: as ``rows_of``.
-    """
+    rows: list[Row] = []
     places: dict[str, str] = {}
-    for location, row in placed:
+    for location, row in _located(file, without):
+        if not isinstance(row, dict):
+            raise unreadable(file, f"{location}: {type(row).__name__} in the place of an object")
         for field in (*required, *(field for field in optional if field.name in row)):
             if problem := field.problem(row):
                 raise unusable(file, location, field.name, problem, row.get(field.name), field.meaning)
         key = " ".join(str(row[name]) for name in unique if name in row)
         if key and key in places:
-            raise ConfigError(
-                "Invalid ids: two questions have one id.",
-                got=f"{key!r} in {places[key]} and {location} of {file}",
-                expected="unique ids",
-                fix="check the data",
-            )
+            what = "Invalid ids: two questions have one id."
+            got = f"{key!r} in {places[key]} and {location} of {file}"
+            raise ConfigError(what, got=got, expected="unique ids", fix="check the data")
         places[key] = location
-    return [row for _, row in placed]
+        rows.append(row)
+    return rows
 
 
 def unusable(file: Path, location: str, name: str, problem: str, value: object, expected: str) -> InputError:
     """The error for a field of a row."""
-    return InputError(
-        f"Invalid row: {file}, {location}: {name!r} is {problem}.",
-        got=None if problem == "missing" else repr(value)[:200],
-        expected=expected,
-        fix="correct the row",
-    )
+    what = f"Invalid row: {file}, {location}: {name!r} is {problem}."
+    got = None if problem == "missing" else repr(value)[:200]
+    return InputError(what, got=got, expected=expected, fix="correct the row")
 
 
 def read_json(file: Path) -> Any:
@@ -197,7 +177,9 @@ def read_json(file: Path) -> Any:
     Raises:
         InputError: the file cannot be read.
     """
-    return _parsed(file, read_text(file))
+    content = read_text(file)
+    with reading(file):
+        return json.loads(content)
 
 
 def read_text(file: Path) -> str:
@@ -210,14 +192,14 @@ def read_text(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
 
 
-def unreadable(file: Path, got: str) -> InputError:
-    """The error for a file that holds no rows."""
-    expected = "a JSON list, JSON Lines or parquet, one object a question"
-    return InputError(f"Cannot read {file}.", got=got, expected=expected, fix="get the file again")
+def unreadable(file: Path, got: str, what: str = "", expected: str = ROWS) -> InputError:
+    """The error for a file that does not hold what is expected; ``what`` stands before its path."""
+    fix = "check the path and the format, or get the file again"
+    return InputError(f"Cannot read {what}{file}.", got=got, expected=expected, fix=fix)
 
 
 @contextlib.contextmanager
-def reading(file: Path, location: str = "") -> Iterator[None]:
+def reading(file: Path, location: str = "", what: str = "", expected: str = ROWS) -> Iterator[None]:
     """Turn a failed read inside the block into one typed error.
 
     Raises:
@@ -227,33 +209,28 @@ def reading(file: Path, location: str = "") -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, NotImplementedError, RecursionError) as error:  # pyarrow's, too
         got = f"{location}{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        raise unreadable(file, got) from None
+        raise unreadable(file, got, what, expected) from None
 
 
-def _placed(file: Path) -> list[Placed]:
+def _located(file: Path, without: Sequence[str]) -> list[tuple[str, Any]]:
+    """The rows of a file, each after its place: ``line 7`` or ``row 7``."""
+    if file.suffix == ".jsonl":
+        lines = read_text(file).split("\n")  # `splitlines` would also cut at line breaks inside of strings
+        located = []
+        for number, line in enumerate(lines, 1):
+            with reading(file, f"line {number}: "):
+                if line.strip():
+                    located.append((f"line {number}", json.loads(line)))
+        return located
     if file.suffix == ".parquet":
         with reading(file):
-            rows = parquet().read_table(file).to_pylist()
-    elif file.suffix == ".jsonl":
-        lines = read_text(file).split("\n")  # `splitlines` would also cut at line breaks inside of strings
-        numbered = [(f"line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
-        return _objects(file, [(place, _parsed(file, line, f"{place}: ")) for place, line in numbered])
+            table = parquet().ParquetFile(file)
+            columns = [name for name in table.schema_arrow.names if name not in without]
+            rows = table.read(columns=columns).to_pylist()
     else:
         rows = read_json(file)
     if isinstance(rows, dict):  # SQA3D wraps its list
         rows = next((value for value in rows.values() if isinstance(value, list)), None)
     if not isinstance(rows, list):
         raise unreadable(file, "something else than a list of objects")
-    return _objects(file, [(f"row {number}", row) for number, row in enumerate(rows, 1)])
-
-
-def _objects(file: Path, placed: list[tuple[str, Any]]) -> list[Placed]:
-    for place, row in placed:
-        if not isinstance(row, dict):
-            raise unreadable(file, f"{place}: {type(row).__name__} in the place of an object")
-    return placed
-
-
-def _parsed(file: Path, text: str, place: str = "") -> Any:
-    with reading(file, place):
-        return json.loads(text)
+    return [(f"row {number}", row) for number, row in enumerate(rows, 1)]

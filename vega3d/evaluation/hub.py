@@ -17,6 +17,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
@@ -26,7 +27,6 @@ from vega3d._utils.files import is_abandoned, part_of, writing
 from vega3d.errors import InputError
 
 PREFIX = "hub:"
-_NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: a password, an unknown method
 DONE = ".unpacked"
 
 
@@ -43,24 +43,15 @@ def folder_of(data: str, *, download: bool = False) -> Path:
     if not data.startswith(PREFIX):
         return Path(data)
     name, _, revision = data.removeprefix(PREFIX).partition("@")
+    options = {"repo_type": "dataset", "revision": revision or None, "local_files_only": not download}
     try:
-        snapshot = Path(
-            snapshot_download(
-                name, repo_type="dataset", revision=revision or None, local_files_only=not download
-            )
-        )
+        snapshot = snapshot_download(name, **options)
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
-        raise InputError(
-            f"Missing data set {name!r}.",
-            got=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:200]}",
-            expected="a data set in the hub's cache on this disk"
-            if not download
-            else "a data set of the hub",
-            fix="check the spelling and whether its terms have to be accepted first"
-            if download
-            else f"read huggingface.co/datasets/{name}, its size and its licence, then pass --download",
-        ) from None
-    return unpacked(snapshot, name)
+        expected = f"a data set of the hub{'' if download else ', in its cache on this disk'}"
+        fix = f"read size and terms at huggingface.co/datasets/{name}, accept these, and pass --download"
+        got = f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:200]}"
+        raise InputError(f"Missing data set {name!r}.", got=got, expected=expected, fix=fix) from None
+    return unpacked(Path(snapshot), name)
 
 
 def unpacked(snapshot: Path, name: str) -> Path:
@@ -74,27 +65,23 @@ def unpacked(snapshot: Path, name: str) -> Path:
     if not zips:
         return snapshot
     target = Path(constants.HF_HOME) / "vega3d" / name.replace("/", "--") / snapshot.name
-    if not (target / DONE).is_file():
-        _sweep(target)
-        part = part_of(target)
-        try:
-            with writing(target):
-                part.mkdir(parents=True)
-                _fill(part, snapshot, zips)
-                (part / DONE).touch()
-                shutil.rmtree(target, ignore_errors=True)
-                part.rename(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return target
-
-
-def _sweep(target: Path) -> None:
-    """Remove the folders that ended processes have left half unpacked."""
-    for part in target.parent.glob(f".{target.name}.*.part"):
+    if (target / DONE).is_file():
+        return target
+    for left in target.parent.glob(f".{target.name}.*.part"):
         with contextlib.suppress(OSError):  # its process has just renamed it
-            if is_abandoned(part):
-                shutil.rmtree(part, ignore_errors=True)
+            if is_abandoned(left):
+                shutil.rmtree(left, ignore_errors=True)
+    part = part_of(target)
+    try:
+        with writing(target):
+            part.mkdir(parents=True)
+            _fill(part, snapshot, zips)
+            (part / DONE).touch()
+            shutil.rmtree(target, ignore_errors=True)
+            part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
 
 
 def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
@@ -102,27 +89,19 @@ def _fill(folder: Path, snapshot: Path, zips: list[Path]) -> None:
         try:
             with zipfile.ZipFile(file) as opened:
                 opened.extractall(folder)
-        except _NO_ZIP as problem:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as problem:  # or a password
+            fix = "delete it from the hub's cache and pass --download again"
             raise InputError(
-                f"Cannot unpack {file.name}.",
-                got=str(problem),
-                expected="a whole zip file",
-                fix="delete it from the hub's cache and pass --download again",
+                f"Cannot unpack {file.name}.", got=str(problem), expected="a whole zip file", fix=fix
             ) from None
     for entry in snapshot.iterdir():
         if entry not in zips and not (folder / entry.name).exists():
-            _link(entry.resolve(), folder / entry.name)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A symbolic link; hard links or copies where there is none (Windows, unless the user may make them)."""
-    try:
-        target.symlink_to(source, target_is_directory=source.is_dir())
-    except (OSError, NotImplementedError):
-        if source.is_dir():
-            shutil.copytree(source, target, copy_function=_hard_link)
-        else:
-            _hard_link(source, target)
+            source, target = entry.resolve(), folder / entry.name
+            try:
+                target.symlink_to(source, target_is_directory=source.is_dir())
+            except (OSError, NotImplementedError):  # Windows, unless the user may make symbolic links
+                copy = partial(shutil.copytree, copy_function=_hard_link) if source.is_dir() else _hard_link
+                copy(source, target)
 
 
 def _hard_link(source: str | Path, target: str | Path) -> None:

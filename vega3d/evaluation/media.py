@@ -97,7 +97,7 @@ def read(media: Media, places: Sequence[int]) -> list[Tensor]:
     return [load_image(source(media.places[place])) for place in places]
 
 
-def source(path: str) -> str | bytes | io.BytesIO:
+def source(path: str) -> str | io.BytesIO:
     """Input of `load_image`: a path as it is, a picture inside a parquet file as its bytes.
 
     Raises:
@@ -105,15 +105,25 @@ def source(path: str) -> str | bytes | io.BytesIO:
         MediaNotFoundError: there is no such file.
         DependencyError: pyarrow is not installed.
     """
-    cell = EMBEDDED.fullmatch(path)
-    return io.BytesIO(_bytes(cell["file"], int(cell["row"]), cell["column"])) if cell else path
+    if (cell := EMBEDDED.fullmatch(path)) is None:
+        return path
+    file, row, column = cell.groups()
+    try:
+        value = _column(file, column)[int(row)].as_py()
+    except FileNotFoundError:
+        raise MediaNotFoundError(f"Missing file {file}.", expected="a parquet file", fix="get it") from None
+    except (KeyError, IndexError, OSError, ValueError) as error:
+        raise MediaError(f"Cannot read {file}.", got=f"{type(error).__name__}: {error}") from None
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    what, got = f"Missing picture in row {row} of {Path(file).name}.", type(content).__name__
+    raise MediaError(what, got=got, expected=f"bytes under {column!r}", fix="get the file again")
 
 
 def missing(media: Media) -> list[str]:
     """Places that are not there; files are not opened."""
-    if isinstance(media, Path):
-        return [] if media.exists() else [str(media)]
-    return [place for place in media.places if not _file_of(place).exists()]
+    return [place for place in _places(media) if not _file_of(place).exists()]
 
 
 def written(media: Media) -> str | list[str]:
@@ -128,9 +138,12 @@ def from_written(value: str | list[str]) -> Media:
 
 def signature(media: Media) -> list[Any]:
     """Names and sizes of the files, without reading them, for a digest of the data."""
-    places = [str(media)] if isinstance(media, Path) else list(media.places)
-    files = [(Path(place).name, _file_of(place)) for place in places]
+    files = [(Path(place).name, _file_of(place)) for place in _places(media)]
     return [[name, file.stat().st_size if file.is_file() else None] for name, file in files]
+
+
+def _places(media: Media) -> Sequence[str]:
+    return [str(media)] if isinstance(media, Path) else media.places
 
 
 def _file_of(path: str) -> Path:
@@ -148,30 +161,9 @@ def parquet() -> Any:
     try:
         return importlib.import_module("pyarrow.parquet")  # it has no types
     except ImportError:
-        raise DependencyError(
-            "Cannot read a parquet file: pyarrow is missing.",
-            got="pyarrow is not installed",
-            expected="pyarrow, or the same rows as JSON Lines",
-            fix="pip install 'vega3d[eval]'",
-        ) from None
-
-
-def _bytes(file: str, row: int, column: str) -> bytes:
-    try:
-        cell = _column(file, column)[row].as_py()
-    except FileNotFoundError:
-        raise MediaNotFoundError(f"Missing file {file}.", expected="a parquet file", fix="get it") from None
-    except (KeyError, IndexError, OSError, ValueError) as error:
-        raise MediaError(f"Cannot read {file}.", got=f"{type(error).__name__}: {error}") from None
-    content = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not isinstance(content, bytes):
-        raise MediaError(
-            f"Missing picture in row {row} of {Path(file).name}.",
-            got=type(content).__name__,
-            expected=f"bytes under {column!r}",
-            fix="get the file again",
-        )
-    return content
+        what, got = "Cannot read a parquet file: pyarrow is missing.", "pyarrow is not installed"
+        expected, fix = "pyarrow, or the same rows as JSON Lines", "pip install 'vega3d[eval]'"
+        raise DependencyError(what, got=got, expected=expected, fix=fix) from None
 
 
 @lru_cache(maxsize=2)

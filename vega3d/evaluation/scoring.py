@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vega3d._utils.files import write_whole, writing
+from vega3d._utils.files import make_folder, write_whole
 from vega3d._version import __version__
 from vega3d.errors import InputError
 from vega3d.evaluation.benchmark import Protocol, Scores
 from vega3d.evaluation.benchmarks import load_protocol
+from vega3d.evaluation.files import reading
 from vega3d.evaluation.records import problems
 
 
@@ -77,7 +78,15 @@ def scores_of_file(protocol: Protocol, file: Path) -> tuple[list[Any], Scores]:
     """
     document = read_document(file)
     samples = document["samples"]
-    _refuse_wrong_file(protocol, samples, file)
+    counts = problems(samples, protocol.fields)
+    absent = [f for f in protocol.fields if samples and counts.get(f"{f.name}: missing", 0) == len(samples)]
+    if absent:
+        names = sorted({str(name) for sample in samples[:100] if isinstance(sample, dict) for name in sample})
+        what = f"Missing field in {file}: no sample has {absent[0].name!r}, which {protocol.name} reads."
+        got = "fields " + (", ".join(names[:20]) or "of no kind")
+        expected = ", ".join(f"{f.name} ({f.meaning})" for f in protocol.fields)
+        fix = "check the task's name with `vega3d eval list`, or rename the fields"
+        raise InputError(what, got=got, expected=expected, fix=fix)
     return samples, protocol.score(samples, **{name: document.get(name) for name in protocol.file_fields})
 
 
@@ -89,9 +98,8 @@ def write_scores(result: Mapping[str, Any], file: str | Path) -> Path:
     """
     target = Path(file)
     content = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return write_whole(target, lambda part: part.write_text(content, encoding="utf-8"))
+    make_folder(target.parent)
+    return write_whole(target, lambda part: part.write_text(content, encoding="utf-8"))
 
 
 def read_document(file: Path) -> dict[str, Any]:
@@ -100,16 +108,9 @@ def read_document(file: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, or is neither JSON with samples nor JSON Lines.
     """
-    try:
-        content = file.read_text(encoding="utf-8-sig")  # some editors put a mark in front
-        return _parsed(content)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"Cannot read predictions from {file}.",
-            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            expected='JSON {"samples": [...]}, a JSON list, or JSON Lines with one sample a line',
-            fix="check the path and the format",
-        ) from None
+    expected = 'JSON {"samples": [...]}, a JSON list, or JSON Lines with one sample a line'
+    with reading(file, what="predictions from ", expected=expected):
+        return _parsed(file.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
 
 
 def _parsed(content: str) -> dict[str, Any]:
@@ -122,16 +123,3 @@ def _parsed(content: str) -> dict[str, Any]:
     if isinstance(document, dict):  # a document, or JSON Lines of a single sample
         return document if isinstance(document.get("samples"), list) else {"samples": [document]}
     raise ValueError(f"a {type(document).__name__} at the top")
-
-
-def _refuse_wrong_file(protocol: Protocol, samples: Sequence[object], file: Path) -> None:
-    counts = problems(samples, protocol.fields)
-    absent = [f for f in protocol.fields if samples and counts.get(f"{f.name}: missing", 0) == len(samples)]
-    if absent:
-        names = sorted({str(name) for sample in samples[:100] if isinstance(sample, dict) for name in sample})
-        raise InputError(
-            f"Missing field in {file}: no sample has {absent[0].name!r}, which {protocol.name} reads.",
-            got="fields " + (", ".join(names[:20]) or "of no kind"),
-            expected=", ".join(f"{f.name} ({f.meaning})" for f in protocol.fields),
-            fix="check the task's name with `vega3d eval list`, or rename the fields",
-        )

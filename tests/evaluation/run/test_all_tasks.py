@@ -16,8 +16,8 @@ from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import Sample, load_protocol
 from vega3d.evaluation.media import Pictures, length, missing
 from vega3d.evaluation.media import read as pixels
-from vega3d.evaluation.metrics.captions import corpus
-from vega3d.evaluation.metrics.captions.java import Unavailable
+from vega3d.evaluation.metrics import captions
+from vega3d.evaluation.metrics.java import Unavailable
 from vega3d.evaluation.run import runner
 from vega3d.evaluation.run.check import check
 from vega3d.evaluation.run.model import EvalRequest
@@ -61,7 +61,7 @@ def without_meteor(monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable(*_: Any) -> Any:
         raise Unavailable("not in this test")
 
-    monkeypatch.setattr(corpus, "meteor", unavailable)
+    monkeypatch.setattr(captions, "meteor", unavailable)
 
 
 def key(asked: EvalRequest) -> str:

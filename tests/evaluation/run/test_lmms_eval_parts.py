@@ -23,8 +23,8 @@ from tests.evaluation.run.test_all_tasks import truth
 from vega3d.errors import ConfigError, InputError
 from vega3d.evaluation import load_protocol
 from vega3d.evaluation.media import Pictures
-from vega3d.evaluation.metrics.captions import corpus
-from vega3d.evaluation.metrics.captions.java import Unavailable
+from vega3d.evaluation.metrics import captions
+from vega3d.evaluation.metrics.java import Unavailable
 from vega3d.evaluation.run.model import As, EvalModel, EvalRequest
 from vega3d.lmms_eval import TASKS, docs
 from vega3d.lmms_eval.answering import How, Request, answer_alone, answers
@@ -44,7 +44,7 @@ def without_meteor(monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable(*_: Any) -> Any:
         raise Unavailable("not in this test")
 
-    monkeypatch.setattr(corpus, "meteor", unavailable)
+    monkeypatch.setattr(captions, "meteor", unavailable)
 
 
 @pytest.fixture(scope="module")

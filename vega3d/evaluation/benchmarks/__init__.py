@@ -6,10 +6,10 @@ Nothing is imported before it is asked for. Third parties register a `Benchmark`
 
 from __future__ import annotations
 
-import warnings
 from importlib.metadata import EntryPoint, entry_points
 
 from vega3d import registry
+from vega3d._utils.moved import warn
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.evaluation.benchmark import Benchmark, Protocol
 
@@ -25,26 +25,16 @@ def load_benchmark(name: str) -> Benchmark:
     Raises:
         ConfigError: unknown name, or the entry point is not a `Benchmark`.
     """
-    tasks = _tasks_of_v01()
-    if name in registry.names("benchmarks"):
+    if name in registry.names("benchmarks") or name not in (tasks := _tasks_of_v01()):
         benchmark = registry.resolve("benchmarks", name)
-    elif name in tasks:
-        warnings.warn(
-            "The entry-point group vega3d.tasks is now vega3d.benchmarks. It goes with version 0.3.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+    else:
+        warn("The entry-point group vega3d.tasks", "vega3d.benchmarks")
         loaded = tasks[name].load()
         benchmark = loaded.benchmark if isinstance(loaded, Protocol) else loaded
-    else:
-        raise unknown_choice("benchmark", name, benchmark_names())
     if not isinstance(benchmark, Benchmark):
-        raise ConfigError(
-            f"Invalid benchmark {name!r}.",
-            got=f"an object of type {type(benchmark).__name__}",
-            expected="an instance of vega3d.evaluation.Benchmark",
-            fix="let the entry point name a Benchmark",
-        )
+        expected, fix = "an instance of vega3d.evaluation.Benchmark", "let the entry point name a Benchmark"
+        got = f"an object of type {type(benchmark).__name__}"
+        raise ConfigError(f"Invalid benchmark {name!r}.", got=got, expected=expected, fix=fix)
     return benchmark
 
 

@@ -6,18 +6,22 @@ folder. Pictures are not frames of a clip: each stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vega3d.evaluation.files import Folder, checked, is_sentence, reading, rows_of, sentence, unusable
+from vega3d.evaluation.benchmark import Scores, metrics
+from vega3d.evaluation.files import Folder, is_sentence, reading, rows_of, sentence, unusable
 from vega3d.evaluation.media import Pictures, parquet
-from vega3d.evaluation.metrics.choices import truth_letter
-from vega3d.evaluation.metrics.means import mean
-from vega3d.evaluation.records import Field, Record, identity, is_text, text
+from vega3d.evaluation.metrics.choices import first_capital, truth_letter
+from vega3d.evaluation.metrics.means import Means, mean
+from vega3d.evaluation.records import Field, Record, add_ids, is_text, mappings, text
 
 Rows = list[tuple[dict[str, Any], Pictures]]
+FRAMES = "These are frames of a video."
+ASK = "Answer with the option's letter from the given choices directly."
+LMMS = "lmms_eval_0_7_3"
 FIELDS = (
     Field("prediction", is_text, "the model's answer"),
     Field("answer", is_text, 'such as "(B)"'),
@@ -46,32 +50,57 @@ def read_rows(
     return [row for file in files for row in read[file.suffix](folder, file, columns, required)]
 
 
-def scores_of(
-    records: Sequence[Record], letters: Sequence[str]
-) -> tuple[list[dict[str, Any]], list[float | None]]:
-    """Letter and hit of each record, and the hits as numbers."""
+def score_letters(
+    samples: Sequence[object],
+    means_of: Callable[[list[Record], list[float]], Means],
+    printed: str,
+    lmms_letter: Callable[[Record], str],
+    lmms_printed: str = "",
+) -> Scores:
+    """Scores by VG-LLM's reading of a letter, and by lmms-eval's in a block of its own.
+
+    Args:
+        samples: the records.
+        means_of: the table of records and their hits.
+        printed: the number of the table that is printed.
+        lmms_letter: the letter that lmms-eval reads in a record's answer.
+        lmms_printed: the name of that number in lmms-eval's block; it has none if empty.
+    """
+    records = mappings(samples)
+    rows = _hits(records, [first_capital(text(record, "prediction")) for record in records])
+    means = means_of(records, [float(row["correct"]) for row in rows])
+    lmms_rows = _hits(records, [lmms_letter(record) for record in records])
+    micro = {"micro_accuracy": mean(float(row["correct"]) for row in lmms_rows)}
+    block = {"per_sample": [row | {"correct": bool(row["correct"])} for row in lmms_rows], **micro}
+    if lmms_printed:
+        block[lmms_printed] = means_of(records, [float(row["correct"]) for row in lmms_rows])[printed]
+    numbers = [*metrics("aggregate_fraction", means, [printed]), *metrics(LMMS, micro, micro)]
+    return Scores(rows, {"aggregate_fraction": means, LMMS: block}, metrics=numbers)
+
+
+def _hits(records: Sequence[Record], letters: Sequence[str]) -> list[dict[str, Any]]:
+    """Letter and hit of each record."""
     truths = [truth_letter(text(record, "answer")) for record in records]
-    correct = [int(bool(truth) and truth == letter) for truth, letter in zip(truths, letters, strict=True)]
     rows = [
-        {"idx": identity(record, "idx"), "extracted": letter, "correct": right}
-        for record, letter, right in zip(records, letters, correct, strict=True)
+        {"extracted": letter, "correct": int(bool(truth) and truth == letter)}
+        for truth, letter in zip(truths, letters, strict=True)
     ]
-    return rows, [float(right) for right in correct]
+    return add_ids(records, rows, "idx")
 
 
-def lmms_eval_block(
-    records: Sequence[Record], letters: Sequence[str]
-) -> tuple[dict[str, Any], list[float | None]]:
-    """lmms-eval's rows and micro average, and the hits as numbers."""
-    rows, correct = scores_of(records, letters)
-    per_sample = [row | {"correct": bool(row["correct"])} for row in rows]
-    return {"per_sample": per_sample, "micro_accuracy": mean(correct)}, correct
+def prompt_of(question: str, options: Sequence[str]) -> str:
+    """VG-LLM's and VSI-Bench's text; its "frames of a video" also stands for single pictures."""
+    return "\n".join((FRAMES, question, "Options:", "\n".join(options), ASK))
 
 
-def chance(record: Record) -> float | None:
-    """The accuracy of a guess."""
-    choices = record.get("choices")
-    return 1 / len(choices) if isinstance(choices, list) and choices else None
+def chance_among(name: str) -> Callable[[Record], float | None]:
+    """Accuracy of a guess among the options that a record has under ``name``; None without options."""
+
+    def chance(record: Record) -> float | None:
+        options = record.get(name)
+        return 1 / len(options) if isinstance(options, list) and options else None
+
+    return chance
 
 
 def _named(folder: Folder, file: Path, columns: tuple[str, ...], required: Sequence[Field]) -> Rows:
@@ -85,17 +114,15 @@ def _named(folder: Folder, file: Path, columns: tuple[str, ...], required: Seque
 
 def _embedded(folder: Folder, file: Path, columns: tuple[str, ...], required: Sequence[Field]) -> Rows:
     """Rows of a parquet file; pictures are named and not kept."""
+    rows = rows_of(file, required, without=columns)
     with reading(file):
-        opened = parquet().ParquetFile(file)
-        names = opened.schema_arrow.names
-        rows = opened.read(columns=[name for name in names if name not in columns]).to_pylist()
-        present = [name for name in columns if name in names]
-        full = {name: opened.read(columns=[name])[name].is_valid().to_pylist() for name in present}
-    placed = [(f"row {number}", row) for number, row in enumerate(rows, 1)]
+        table = parquet().ParquetFile(file)
+        present = [name for name in columns if name in table.schema_arrow.names]
+        full = {name: table.read(columns=[name])[name].is_valid().to_pylist() for name in present}
     result: Rows = []
-    for number, row in enumerate(checked(placed, file, required)):
+    for number, row in enumerate(rows):
         pictures = [name for name in present if full[name][number]]
         if columns[0] not in pictures:
-            raise unusable(file, placed[number][0], columns[0], "missing", None, "a picture")
+            raise unusable(file, f"row {number + 1}", columns[0], "missing", None, "a picture")
         result.append((row, Pictures(tuple(f"{file}#{number}/{name}" for name in pictures), clip=False)))
     return result

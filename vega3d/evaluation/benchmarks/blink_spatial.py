@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vega3d.evaluation.benchmark import Benchmark, Metric, Protocol, Sample, Scores, metrics
-from vega3d.evaluation.benchmarks._lettered import FIELDS, chance, lmms_eval_block, read_rows, scores_of
+from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores
+from vega3d.evaluation.benchmarks._lettered import ASK, FIELDS, chance_among, read_rows, score_letters
 from vega3d.evaluation.files import Folder, sentence
-from vega3d.evaluation.metrics.choices import first_capital, stated_letter
-from vega3d.evaluation.metrics.means import by_group, mean
-from vega3d.evaluation.records import Record, mappings, text
+from vega3d.evaluation.metrics.choices import stated_letter
+from vega3d.evaluation.metrics.means import Means, by_group, mean
+from vega3d.evaluation.records import Record, text
 
 SUB_TASKS = ("Multi-view_Reasoning", "Relative_Depth", "Spatial_Relation")
 FILES = tuple(f"{name}/val-00000-of-00001.parquet" for name in SUB_TASKS)
@@ -30,52 +30,41 @@ REQUIRED = (sentence("prompt"),)
 
 def read(folder: Folder) -> list[Sample]:
     """Questions of the sub-tasks that exist (the count shows if one is missing)."""
-    return [
-        Sample(
-            id=str(record.get("idx", number)),
-            record=record,
-            media=media,
-            scene=str(record.get("scene_name") or record.get("idx", number)),
-            kind=str(record.get("sub_task")),
-        )
-        for number, (record, media) in enumerate(read_rows(folder, FILES, ROOMS, COLUMNS, REQUIRED))
-    ]
+    samples = []
+    for number, (record, media) in enumerate(read_rows(folder, FILES, ROOMS, COLUMNS, REQUIRED)):
+        name = str(record.get("idx", number))
+        scene = str(record.get("scene_name") or name)
+        samples.append(Sample(name, record, media, scene, kind=str(record.get("sub_task"))))
+    return samples
 
 
 def prompt(record: Record) -> str:
     """VG-LLM's text."""
-    return f"{text(record, 'prompt')}\nAnswer with the option's letter from the given choices directly."
+    return f"{text(record, 'prompt')}\n{ASK}"
 
 
 def score(samples: Sequence[object]) -> Scores:
     """Accuracy by sub-task and their mean."""
-    records = mappings(samples)
-    rows, correct = scores_of(records, [first_capital(text(record, "prediction")) for record in records])
+    return score_letters(samples, means_of, "blink_spatial", lmms_letter)
+
+
+def means_of(records: Sequence[Record], correct: Sequence[float]) -> Means:
+    """Means by sub-task, and the unweighted mean of the three."""
     means = by_group([text(record, "sub_task") for record in records], correct)
-    means["blink_spatial"] = mean([means.get(name) for name in SUB_TASKS])
-    letters = [stated_letter(text(record, "prediction"), _choices(record)) for record in records]
-    block, _ = lmms_eval_block(records, letters)
-    return Scores(
-        rows,
-        {"aggregate_fraction": means, "lmms_eval_0_7_3": block},
-        metrics=[
-            *metrics("aggregate_fraction", means, ["blink_spatial"]),
-            Metric("lmms_eval_0_7_3 micro_accuracy", block["micro_accuracy"]),
-        ],
-    )
+    return means | {"blink_spatial": mean(means.get(name) for name in SUB_TASKS)}
 
 
-def _choices(record: Record) -> int:
+def lmms_letter(record: Record) -> str:
+    """The letter that lmms-eval reads, one of the choices (four where a record lists none)."""
     choices = record.get("choices")
-    return len(choices) if isinstance(choices, list | tuple) and choices else 4
+    count = len(choices) if isinstance(choices, list | tuple) and choices else 4
+    return stated_letter(text(record, "prediction"), count)
 
 
 PROTOCOL = Protocol(
     name="blink_spatial",
-    rules=(
-        "letters as in cvbench; unweighted mean of the three sub-tasks; lmms_eval_0_7_3: stated or "
-        "leading letter among the choices, micro average"
-    ),
+    rules="letters as in cvbench; unweighted mean of the three sub-tasks; lmms_eval_0_7_3: stated or "
+    "leading letter among the choices, micro average",
     sources=(
         "arXiv:2404.12390",
         "github.com/LaVi-Lab/VG-LLM src/lmms_eval/tasks/blink",
@@ -97,5 +86,5 @@ BENCHMARK = Benchmark(
     license="apache-2.0; pictures under the terms of their sources",
     truth="answer",
     constant_baseline=True,
-    chance=chance,
+    chance=chance_among("choices"),
 )

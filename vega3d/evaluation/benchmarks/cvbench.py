@@ -13,75 +13,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vega3d.evaluation.benchmark import Benchmark, Metric, Protocol, Sample, Scores, metrics
-from vega3d.evaluation.benchmarks._lettered import FIELDS, chance, lmms_eval_block, read_rows, scores_of
-from vega3d.evaluation.files import CHOICES, Folder, sentence
-from vega3d.evaluation.metrics.choices import first_capital, leading_letter
-from vega3d.evaluation.metrics.means import by_group, mean
-from vega3d.evaluation.records import Record, mappings, text, texts
+from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores
+from vega3d.evaluation.benchmarks._lettered import FIELDS, chance_among, prompt_of, read_rows, score_letters
+from vega3d.evaluation.files import Folder, sentence
+from vega3d.evaluation.metrics.choices import leading_letter
+from vega3d.evaluation.metrics.means import Means, by_group, mean
+from vega3d.evaluation.records import Field, Record, is_texts, text, texts
 
 FILES = ("test_2d.parquet", "test_3d.parquet")
 ROOMS = "cvbench/test.jsonl"
-REQUIRED = (sentence("question"), CHOICES)
+REQUIRED = (sentence("question"), Field("choices", is_texts, "a list of texts"))
 
 
 def read(folder: Folder) -> list[Sample]:
     """Questions of both files; of one alone if the other does not exist (the count shows it)."""
-    return [
-        Sample(
-            id=f"{record.get('type')}-{record.get('idx', number)}",
-            record=record,
-            media=media,
-            scene=str(record.get("source_filename") or record.get("filename") or number),
-            kind=str(record.get("task")),
-        )
-        for number, (record, media) in enumerate(read_rows(folder, FILES, ROOMS, ("image",), REQUIRED))
-    ]
+    samples = []
+    for number, (record, media) in enumerate(read_rows(folder, FILES, ROOMS, ("image",), REQUIRED)):
+        name = f"{record.get('type')}-{record.get('idx', number)}"
+        scene = str(record.get("source_filename") or record.get("filename") or number)
+        samples.append(Sample(name, record, media, scene, kind=str(record.get("task"))))
+    return samples
 
 
 def prompt(record: Record) -> str:
     """VG-LLM's text; its "frames of a video" stands there for single pictures, too."""
-    options = "\n".join(
-        f"{letter}. {choice}" for letter, choice in zip("ABCDEF", texts(record, "choices"), strict=False)
-    )
-    return (
-        f"These are frames of a video.\n{text(record, 'question')}\nOptions:\n{options}\n"
-        "Answer with the option's letter from the given choices directly."
-    )
+    lettered = zip("ABCDEF", texts(record, "choices"), strict=False)
+    return prompt_of(text(record, "question"), [f"{letter}. {choice}" for letter, choice in lettered])
 
 
 def score(samples: Sequence[object]) -> Scores:
     """Accuracy by source and by task, and the combined number."""
-    records = mappings(samples)
-    sources = [text(record, "source") for record in records]
-    rows, correct = scores_of(records, [first_capital(text(record, "prediction")) for record in records])
-    by_source = by_group(sources, correct)
+    return score_letters(samples, means_of, "combined_accuracy", lmms_letter, lmms_printed="combined")
+
+
+def lmms_letter(record: Record) -> str:
+    """The letter that lmms-eval reads."""
+    return leading_letter(text(record, "prediction"))
+
+
+def means_of(records: Sequence[Record], correct: Sequence[float]) -> Means:
+    """Means by task and source, and the published mean of means; a source that a file lacks is left out."""
+    by_source = by_group([text(record, "source") for record in records], correct)
     by_task = by_group([text(record, "task") for record in records], correct)
-    means = by_task | by_source | combined(by_source)
-    block, right = lmms_eval_block(records, [leading_letter(text(r, "prediction")) for r in records])
-    block["combined"] = combined(by_group(sources, right))["combined_accuracy"]
-    return Scores(
-        rows,
-        {"aggregate_fraction": means, "lmms_eval_0_7_3": block},
-        metrics=[
-            *metrics("aggregate_fraction", means, ["combined_accuracy"]),
-            Metric("lmms_eval_0_7_3 micro_accuracy", block["micro_accuracy"]),
-        ],
-    )
-
-
-def combined(sources: dict[str, float | None]) -> dict[str, float | None]:
-    """The published mean of means; a source that a file lacks is left out."""
-    flat, deep = mean(sources.get(name) for name in ("ADE20K", "COCO")), sources.get("Omni3D")
-    return {"accuracy_2d": flat, "accuracy_3d": deep, "combined_accuracy": mean([flat, deep])}
+    flat, deep = mean(by_source.get(name) for name in ("ADE20K", "COCO")), by_source.get("Omni3D")
+    combined = {"accuracy_2d": flat, "accuracy_3d": deep, "combined_accuracy": mean([flat, deep])}
+    return by_task | by_source | combined
 
 
 PROTOCOL = Protocol(
     name="cvbench",
-    rules=(
-        "fixed phrases deleted, then the first capital A-F anywhere; ((ADE20K + COCO)/2 + Omni3D)/2; "
-        "lmms_eval_0_7_3: leading letter, micro average"
-    ),
+    rules="fixed phrases deleted, then the first capital A-F anywhere; ((ADE20K + COCO)/2 + Omni3D)/2; "
+    "lmms_eval_0_7_3: leading letter, micro average",
     sources=(
         "arXiv:2406.16860",
         "github.com/LaVi-Lab/VG-LLM src/lmms_eval/tasks/cvbench",
@@ -104,5 +86,5 @@ BENCHMARK = Benchmark(
     license="apache-2.0; pictures under the terms of ADE20K, COCO and Omni3D",
     truth="answer",
     constant_baseline=True,
-    chance=chance,
+    chance=chance_among("choices"),
 )

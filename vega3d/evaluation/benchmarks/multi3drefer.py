@@ -25,27 +25,15 @@ from typing import Any
 import numpy as np
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, metrics
+from vega3d.evaluation.benchmarks import scanrefer
 from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, first_camera, samples_of_scenes
-from vega3d.evaluation.benchmarks.scanrefer import to_room
 from vega3d.evaluation.benchmarks.threedod import TEXT, parse
+from vega3d.evaluation.boxes import Array, boxes, matrix, proposals
 from vega3d.evaluation.files import Folder, read_json, rows_of, scene_name, sentence, unreadable
 from vega3d.evaluation.metrics.literals import lines_within_fence
 from vega3d.evaluation.metrics.matching import hungarian_f1
-from vega3d.evaluation.metrics.means import by_group, mean
-from vega3d.evaluation.records import (
-    Array,
-    Field,
-    Record,
-    boxes,
-    identity,
-    is_boxes,
-    is_list,
-    is_text,
-    mappings,
-    matrix,
-    number,
-    text,
-)
+from vega3d.evaluation.metrics.means import by_group, by_type, mean
+from vega3d.evaluation.records import Field, Record, add_ids, is_list, is_text, mappings, text
 from vega3d.geometry.iou import aligned_iou, rotation_zxy
 
 FILES = ("multi3drefer_val.json", "benchmark/multi3drefer/multi3drefer_val.json")
@@ -58,15 +46,15 @@ REQUIRED = (
 CORNERS = np.array(list(product((-0.5, 0.5), repeat=3)))
 TEMPERATURE = 0.07
 ENOUGH = 0.4  # probability of the chosen boxes together
-THRESHOLDS = (0.25, 0.5)
-_VEGA_EPSILON, _SINGLE_EPSILON = 1e-8, float(np.finfo(np.float32).eps)
 
 
 def read(folder: Folder) -> list[Sample]:
     """Questions with the true boxes of `metadata/scannet_val_gt_box.json`."""
     rows = rows_of(folder.first(*FILES), REQUIRED)
     file = folder.first(BOXES)
-    boxes_of_scenes = _true_boxes(file)
+    boxes_of_scenes = read_json(file)
+    if not isinstance(boxes_of_scenes, dict) or not all(map(is_list, boxes_of_scenes.values())):
+        raise unreadable(file, "something else than a list of boxes for each scene")
     cameras = {scene: first_camera(folder, str(scene)) for scene in {row["scene_id"] for row in rows}}
     records = [
         {
@@ -84,11 +72,8 @@ def read(folder: Folder) -> list[Sample]:
 
 def published_prompt(record: Record) -> str:
     """The text that VEGA-3D and Video-3D-LLM send: all but the first letter in lower case."""
-    return (
-        "Identify the object according to the following description.\n"
-        f"{text(record, 'description').capitalize()}\n"
-        "There may be no corresponding object, or there may be one or more objects."
-    )
+    more = "There may be no corresponding object, or there may be one or more objects."
+    return f"{scanrefer.prompt(record)}\n{more}"
 
 
 def select(scores: Array) -> list[int]:
@@ -109,73 +94,53 @@ def select(scores: Array) -> list[int]:
 def score_vega(samples: Sequence[object]) -> Scores:
     """Choose by softmax, then F1."""
     records = mappings(samples)
-    rows: list[dict[str, Any]] = []
-    for record in records:
-        proposals, truth, scores = _proposals(record)
-        chosen, f1 = [], [0.0, 0.0]
-        if proposals is not None and truth is not None and scores is not None:
-            chosen = select(scores)
-            f1 = hungarian_f1(_all_pairs(proposals[chosen], truth, _VEGA_EPSILON), THRESHOLDS)
-        identified = {"id": identity(record, "id"), "selected": sorted(chosen)}
-        rows.append({**identified, "f1_25": f1[0], "f1_50": f1[1]})
+    rows = [_vega_f1(record) for record in records]
     types = [text(record, "question_type") for record in records]
-    aggregate: dict[str, float | None] = {}
-    for short, name in (("f1_25", "IoU25"), ("f1_50", "IoU50")):
-        values = [row[short] for row in rows]
-        aggregate |= {f"{kind} {name}": value for kind, value in by_group(types, values).items()}
-        aggregate[f"all {name}"] = mean(values)
+    aggregate = by_type(types, rows, {"f1_25": "IoU25", "f1_50": "IoU50"})
     printed = metrics("aggregate", aggregate, ("all IoU25", "all IoU50"))
-    return Scores(rows, {"aggregate": aggregate}, metrics=printed)
+    return Scores(add_ids(records, rows), {"aggregate": aggregate}, metrics=printed)
+
+
+def _vega_f1(record: Record) -> dict[str, Any]:
+    """The chosen proposals and their F1; nothing is chosen from what cannot be used."""
+    (proposed, scores), truth = proposals(record), boxes(record.get("gt_response"))
+    if truth is None or not scores or None in scores:
+        return {"selected": [], "f1_25": 0.0, "f1_50": 0.0}
+    chosen = select(np.array(scores, dtype=np.float64))
+    return {"selected": sorted(chosen), **_f1(proposed[chosen], truth, 1e-8)}
+
+
+def _f1(predicted: Array, truth: Array, epsilon: float) -> dict[str, float]:
+    """F1 at both thresholds, of all pairs of axis-aligned boxes; ``epsilon`` is added to each union."""
+    overlaps = aligned_iou(predicted[:, None], truth[None], epsilon=epsilon)  # (p, g)
+    return dict(zip(("f1_25", "f1_50"), hungarian_f1(overlaps, (0.25, 0.5)), strict=True))
 
 
 def score_official(samples: Sequence[object]) -> Scores:
     """F1 of given sets of boxes, in single precision."""
     records = mappings(samples)
-    rows: list[dict[str, Any]] = [
-        {"id": identity(record, "id"), **_official_f1(record)} for record in records
-    ]
+    rows = [_official_f1(record) for record in records]
     types = [text(record, "question_type") for record in records]
-    double: dict[str, dict[str, float | None]] = {}
-    single: dict[str, dict[str, float | None]] = {}
-    for short, name in (("f1_25", "f1@0.25"), ("f1_50", "f1@0.5")):
-        values = [row[short] for row in rows]
-        means = by_group(types, values) | {"overall": mean(values)}
-        for kind, value in means.items():
-            double.setdefault(kind, {})[short] = value
-        single[name] = {kind: _single(value) for kind, value in means.items()}
+    values = {short: [row[short] for row in rows] for short in ("f1_25", "f1_50")}
+    means = {short: by_group(types, f1) | {"overall": mean(f1)} for short, f1 in values.items()}
+    double = {kind: {short: means[short][kind] for short in means} for kind in means["f1_25"]}
+    single = {
+        name: {kind: None if value is None else float(np.float32(value)) for kind, value in table.items()}
+        for name, table in zip(("f1@0.25", "f1@0.5"), means.values(), strict=True)
+    }
     tables = {"aggregate_float64": double, "aggregate_reference_float32": single}
     printed = metrics("aggregate_float64 overall", double["overall"], ("f1_25", "f1_50"))
-    return Scores(rows, tables, metrics=printed)
+    return Scores(add_ids(records, rows), tables, metrics=printed)
 
 
 def _official_f1(record: Record) -> dict[str, float]:
     """Without a true box: 1 for an empty prediction. F1 itself is 2 TP over the number of boxes."""
-    predicted, truth = boxes(record.get("prediction"), 6), boxes(record.get("gt_boxes"), 6)
-    f1 = [0.0, 0.0]
-    if predicted is not None and truth is not None:
-        with np.errstate(over="ignore"):
-            pairs = _all_pairs(predicted.astype(np.float32), truth.astype(np.float32), _SINGLE_EPSILON)
-        f1 = hungarian_f1(pairs, THRESHOLDS)
-    return {"f1_25": f1[0], "f1_50": f1[1]}
-
-
-def _proposals(record: Record) -> tuple[Array | None, Array | None, Array | None]:
-    """Proposals (n, 6), true boxes (g, 6) and scores (n + 1,) of a record; None for what cannot be used."""
-    proposals, given = boxes(record.get("objects"), 6), record.get("scores")
-    truth = boxes(record.get("gt_response"), 6)
-    values = [number(value) for value in given] if isinstance(given, list | tuple) else [None]
-    if proposals is None or None in values or len(values) != len(proposals) + 1:
-        return proposals, truth, None
-    return proposals, truth, np.array(values, dtype=np.float64)
-
-
-def _all_pairs(predicted: Array, truth: Array, epsilon: float) -> Array:
-    """(p, g) overlaps of axis-aligned boxes."""
-    return aligned_iou(predicted[:, None], truth[None], epsilon=epsilon)
-
-
-def _single(value: float | None) -> float | None:
-    return None if value is None else float(np.float32(value))
+    predicted, truth = boxes(record.get("prediction")), boxes(record.get("gt_boxes"))
+    if predicted is None or truth is None:
+        return {"f1_25": 0.0, "f1_50": 0.0}
+    with np.errstate(over="ignore"):
+        singles = predicted.astype(np.float32), truth.astype(np.float32)
+    return _f1(*singles, float(np.finfo(np.float32).eps))
 
 
 def prompt(record: Record) -> str:
@@ -187,9 +152,10 @@ def clean_answer(record: Record, output: str) -> list[list[float]] | None:
     """Axis-aligned boxes in the room, or None for an answer without boxes and without `[]`."""
     camera = matrix(record.get("camera"))
     parsed = parse(output)
-    if camera is None or not (parsed or _is_empty_list(output)):
+    is_empty_list = [line.strip() for line in lines_within_fence(output.strip())] == ["[]"]
+    if camera is None or not (parsed or is_empty_list):
         return None
-    return [_widened(to_room(numbers, camera)) for _, numbers in parsed]
+    return [_widened(scanrefer.to_room(numbers, camera)) for _, numbers in parsed]
 
 
 def _widened(box: Array) -> list[float]:
@@ -197,17 +163,6 @@ def _widened(box: Array) -> list[float]:
     corners = CORNERS * box[3:6] @ rotation_zxy(box[6:]).T + box[:3]  # (8, 3)
     low, high = corners.min(axis=0), corners.max(axis=0)
     return [float(value) for value in (*((low + high) / 2), *(high - low))]
-
-
-def _is_empty_list(output: str) -> bool:
-    return [line.strip() for line in lines_within_fence(output.strip())] == ["[]"]
-
-
-def _true_boxes(file: Path) -> dict[str, list[Any]]:
-    content = read_json(file)
-    if not isinstance(content, dict) or not all(isinstance(row, list) for row in content.values()):
-        raise unreadable(file, "something else than a list of boxes for each scene")
-    return content
 
 
 def _wanted(row: Record, by_scene: Mapping[str, list[Any]], file: Path) -> list[Any]:
@@ -223,15 +178,13 @@ def _wanted(row: Record, by_scene: Mapping[str, list[Any]], file: Path) -> list[
 TYPE = Field("question_type", is_text, "zt_w_d, zt_wo_d, st_w_d, st_wo_d or mt")
 VEGA = Protocol(
     name="multi3drefer/vega",
-    rules=(
-        "softmax(scores / 0.07) over proposals and 'nothing', boxes in order until 0.4; Hungarian F1, "
-        "axis-aligned IoU with 1e-8 in the union"
-    ),
+    rules="softmax(scores / 0.07) over proposals and 'nothing', boxes in order until 0.4; Hungarian F1, "
+    "axis-aligned IoU with 1e-8 in the union",
     sources=("github.com/H-EmbodVis/VEGA-3D main, llava/eval/eval_multi3drefer.py",),
     fields=(
-        Field("objects", is_boxes(6), "the proposed boxes"),
+        Field("objects", boxes, "the proposed boxes"),
         Field("scores", is_list, "one a box, and one for 'nothing'"),
-        Field("gt_response", is_boxes(6), "the true boxes"),
+        Field("gt_response", boxes, "the true boxes"),
         TYPE,
     ),
     prompt=published_prompt,
@@ -243,8 +196,8 @@ OFFICIAL = Protocol(
     rules="Hungarian F1 of sets of boxes, single precision; without a true box 1 for an empty prediction",
     sources=("github.com/3dlg-hcvc/M3DRef-CLIP m3drefclip/evaluation/multi3drefer_evaluator.py",),
     fields=(
-        Field("prediction", is_boxes(6), "the predicted boxes"),
-        Field("gt_boxes", is_boxes(6), "the true boxes"),
+        Field("prediction", boxes, "the predicted boxes"),
+        Field("gt_boxes", boxes, "the true boxes"),
         TYPE,
     ),
     prompt=prompt,

@@ -25,26 +25,13 @@ from functools import partial
 from typing import Any
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Scores, metrics
-from vega3d.evaluation.benchmarks._vgllm import LICENSE, SOURCE, SYSTEM, layout, reader
+from vega3d.evaluation.benchmarks._scannet import vgllm
+from vega3d.evaluation.boxes import aligned_overlap, box
 from vega3d.evaluation.files import sentence
 from vega3d.evaluation.media import MediaFormat
-from vega3d.evaluation.metrics.captions import CorpusScores, score_corpus
-from vega3d.evaluation.metrics.captions.corpus import METRICS
-from vega3d.evaluation.metrics.means import mean, percent
-from vega3d.evaluation.records import (
-    Field,
-    Record,
-    box,
-    identity,
-    is_number,
-    is_text,
-    is_text_list,
-    mappings,
-    number,
-    text,
-    texts,
-)
-from vega3d.geometry.iou import aligned_iou
+from vega3d.evaluation.metrics.captions import METRICS, CorpusScores, score_corpus
+from vega3d.evaluation.metrics.means import Means, mean, percents
+from vega3d.evaluation.records import Field, Record, add_ids, is_text, is_texts, mappings, number, text, texts
 
 GATE = 0.5
 LONGEST = 30  # tokens of a reference in the form `paper`
@@ -52,22 +39,16 @@ NOTHING = "sos eos"
 PRINTED = ("CIDEr", "BLEU-4", "METEOR", "ROUGE-L")
 
 
-def prompt(record: Record) -> str:
-    """The record's own text, which names the point."""
-    return text(record, "prompt")
-
-
 def overlap(record: Record) -> float:
     """The IoU of the described box: ``iou``, or that of ``box_input`` with ``gt_box``; 0 without either."""
     if "iou" in record:
         return number(record["iou"]) or 0.0
-    described, truth = box(record.get("box_input"), 6), box(record.get("gt_box"), 6)
-    return 0.0 if described is None or truth is None else float(aligned_iou(described, truth))
+    return aligned_overlap(box(record.get("box_input")), box(record.get("gt_box")))
 
 
 def is_gate(value: object) -> bool:
     """An IoU, a box of six numbers, or null for a box that was not found."""
-    return value is None or is_number(value) or box(value, 6) is not None
+    return value is None or number(value) is not None or box(value) is not None
 
 
 def wrapped(caption: str) -> str:
@@ -89,18 +70,18 @@ def wrapped_tokens(caption: str, most: int | None = None) -> str:
 def score_vega(samples: Sequence[object]) -> Scores:
     """VEGA-3D, Video-3D-LLM and VG-LLM."""
     records = mappings(samples)
-    gated = [text(r, "prediction").strip() if overlap(r) >= GATE else "" for r in records]
-    candidates = [wrapped(caption) for caption in gated]
+    captions = [text(r, "prediction").strip() if overlap(r) >= GATE else "" for r in records]
+    rows = [{"gated_prediction": caption, "wrapped_prediction": wrapped(caption)} for caption in captions]
     references = [[wrapped(caption) for caption in texts(record, "annotations")] for record in records]
-    return _scores(records, references, candidates, [{"gated_prediction": caption} for caption in gated])
+    return _scores(records, references, rows)
 
 
 def score_leo(samples: Sequence[object]) -> Scores:
     """LEO; references are ``reference_corpus``, or wrapped annotations."""
     records = mappings(samples)
     candidates = [wrapped_leo(text(r, "prediction")) if overlap(r) >= GATE else NOTHING for r in records]
-    references = _references(records, "reference_corpus", wrapped_leo)
-    return _scores(records, references, candidates, [{} for _ in records])
+    rows = [{"wrapped_prediction": candidate} for candidate in candidates]
+    return _scores(records, _references(records, "reference_corpus", wrapped_leo), rows)
 
 
 def score_official(samples: Sequence[object]) -> Scores:
@@ -115,18 +96,13 @@ def score_official(samples: Sequence[object]) -> Scores:
     for k in (0.25, 0.5):
         kept = [c if iou > k else NOTHING for c, iou in zip(candidates, ious, strict=True)]
         columns[f"paper@{k}"] = score_corpus(short, kept)
-    rows = [
-        {"id": identity(record, "id")} | {name: scores.per_sample[n] for name, scores in columns.items()}
-        for n, record in enumerate(records)
-    ]
-    paper = {f"@{k}": columns[f"paper@{k}"].percent() for k in (0.25, 0.5)}
+    rows = [{name: scores.per_sample[n] for name, scores in columns.items()} for n in range(len(records))]
+    paper = {f"@{k}": percents(columns[f"paper@{k}"].corpus) for k in (0.25, 0.5)}
     recall = {f"@{k}": _recall(ungated, [iou >= k for iou in ious]) for k in (0.25, 0.5)}
     tables = {"aggregate_percent": {"paper": paper, "benchmark2022_recall": recall}}
-    printed = [
-        *metrics("aggregate_percent paper @0.5", paper["@0.5"], ("CIDEr", "BLEU-4"), 100),
-        *metrics("aggregate_percent benchmark2022_recall @0.5", recall["@0.5"], ("CIDEr",), 100),
-    ]
-    return Scores(rows, tables, ungated.unavailable, printed)
+    printed = metrics("aggregate_percent paper @0.5", paper["@0.5"], ("CIDEr", "BLEU-4"), 100)
+    printed += metrics("aggregate_percent benchmark2022_recall @0.5", recall["@0.5"], ("CIDEr",), 100)
+    return Scores(add_ids(records, rows), tables, ungated.unavailable, printed)
 
 
 def gated(scored: Record) -> float | None:
@@ -135,62 +111,39 @@ def gated(scored: Record) -> float | None:
     return None if score is None else float(score)
 
 
-def _scores(
-    records: Sequence[Record],
-    references: list[list[str]],
-    candidates: list[str],
-    more: Sequence[dict[str, Any]],
-) -> Scores:
-    """Corpus scores of wrapped captions, with further values of each sample."""
-    corpus = score_corpus(references, candidates)
-    rows = [
-        {"id": identity(record, "id"), **values, "wrapped_prediction": candidate, **ngrams}
-        for record, values, candidate, ngrams in zip(
-            records, more, candidates, corpus.per_sample, strict=True
-        )
-    ]
-    values = corpus.percent()
-    printed = metrics("aggregate_percent", values, PRINTED, 100)
-    return Scores(rows, {"aggregate_percent": values}, corpus.unavailable, printed)
+def _scores(records: Sequence[Record], references: list[list[str]], rows: list[dict[str, Any]]) -> Scores:
+    """Corpus scores of the wrapped captions in the rows."""
+    corpus = score_corpus(references, [row["wrapped_prediction"] for row in rows])
+    return corpus.scores(add_ids(records, rows), PRINTED)
 
 
 def _references(records: Sequence[Record], name: str, wrap: Callable[[str], str]) -> list[list[str]]:
     """The references that a file brings ready-made, else the wrapped annotations."""
-    return [
-        texts(record, name) or [wrap(caption) for caption in texts(record, "annotations")]
-        for record in records
-    ]
+    return [texts(r, name) or [wrap(caption) for caption in texts(r, "annotations")] for r in records]
 
 
-def _recall(scores: CorpusScores, hits: Sequence[bool]) -> dict[str, float | None]:
+def _recall(scores: CorpusScores, hits: Sequence[bool]) -> Means:
     """The mean over all objects of the scores of those that were found, in percent."""
-    means: dict[str, float | None] = {}
+    means: Means = {}
     for name, short in METRICS.items():
         each = [row[short] for row in scores.per_sample]
         masked = [None if score is None else score * hit for score, hit in zip(each, hits, strict=True)]
-        means[name] = percent(mean(masked))
-    return means
+        means[name] = mean(masked)
+    return percents(means)
 
 
-FIELDS = (
-    Field("prediction", is_text, "the caption", ("candidate",)),
-    Field(
-        "annotations",
-        is_text_list,
-        "the descriptions of people",
-        ("reference_corpus", "reference_corpus_full"),
-    ),
-    Field("iou", is_gate, "overlap of the described box with the true one", ("box_input",)),
-)
+CORPORA = ("reference_corpus", "reference_corpus_full")  # references that are wrapped already
 VEGA = Protocol(
     name="scan2cap/vega",
-    rules=(
-        "kept at IoU >= 0.5, else the empty text; 'sos ... eos', dots and commas spaced, lower case; "
-        "whitespace tokens"
-    ),
+    rules="kept at IoU >= 0.5, else the empty text; 'sos ... eos', dots and commas spaced, lower case; "
+    "whitespace tokens",
     sources=("github.com/H-EmbodVis/VEGA-3D main, llava/eval/eval_scan2cap.py",),
-    fields=FIELDS,
-    prompt=prompt,
+    fields=(
+        Field("prediction", is_text, "the caption", ("candidate",)),
+        Field("annotations", is_texts, "the descriptions of people", CORPORA),
+        Field("iou", is_gate, "overlap of the described box with the true one", ("box_input",)),
+    ),
+    prompt=lambda record: text(record, "prompt"),  # it names the point
     score=score_vega,
     sample_score="rouge_l",
 )
@@ -204,10 +157,8 @@ LEO = replace(
 OFFICIAL = replace(
     VEGA,
     name="scan2cap/official",
-    rules=(
-        "m@kIoU; paper: kept at IoU > k, else 'sos eos', corpus scores; benchmark2022_recall: scores of "
-        "all captions, those with IoU >= k summed over the number of objects"
-    ),
+    rules="m@kIoU; paper: kept at IoU > k, else 'sos eos', corpus scores; benchmark2022_recall: scores of "
+    "all captions, those with IoU >= k summed over the number of objects",
     sources=("github.com/daveredrum/Scan2Cap lib/eval_helper.py and benchmark/eval.py",),
     score=score_official,
     sample_score=gated,
@@ -216,13 +167,9 @@ BENCHMARK = Benchmark(
     name="scan2cap",
     title="Scan2Cap",
     protocols=(VEGA, LEO, OFFICIAL),
-    read=reader((sentence("prompt"),)),
     media=MediaFormat(all_frames=True),
     official=2068,
     max_new_tokens=100,
-    system=SYSTEM,
-    layout=layout("scan2cap"),
-    source=SOURCE,
-    license=LICENSE,
     truth="annotations",
+    **vgllm("scan2cap", required=(sentence("prompt"),)),
 )

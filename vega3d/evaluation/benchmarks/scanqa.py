@@ -16,25 +16,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
-from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, metrics
+from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores
 from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, samples_of_scenes
 from vega3d.evaluation.files import Folder, identifier, rows_of, scene_name, sentence
 from vega3d.evaluation.metrics.answers import any_match, clean, ordered_match
-from vega3d.evaluation.metrics.captions import CorpusScores, ptb_tokenize, score_corpus
-from vega3d.evaluation.metrics.captions.corpus import NO_SPICE, no_corpus
-from vega3d.evaluation.metrics.captions.java import Unavailable
-from vega3d.evaluation.metrics.means import mean, percent
-from vega3d.evaluation.records import Field, Record, identity, is_text, is_text_list, mappings, text, texts
+from vega3d.evaluation.metrics.captions import METRICS, CorpusScores, score_corpus
+from vega3d.evaluation.metrics.java import Unavailable, ptb_tokenize
+from vega3d.evaluation.metrics.means import mean
+from vega3d.evaluation.records import Field, Record, add_ids, is_text, is_texts, mappings, text, texts
 
 FILES = ("ScanQA_v1.0_val.json", "benchmark/scanqa/ScanQA_v1.0_val.json")
 ID = "question_id"
 REQUIRED = (scene_name("scene_id"), sentence("question"))
-FIELDS = (
-    Field("prediction", is_text, "the model's answer", ("pred_response",)),
-    Field("answers", is_text_list, "the answers of people", ("gt_response",)),
-)
+NO_SPICE = "it needs a download of 385 MB that vega3d never starts"
 
 
 def read(folder: Folder) -> list[Sample]:
@@ -48,76 +45,65 @@ def prompt(record: Record) -> str:
     return f"{text(record, 'question')} Answer the question simply."
 
 
-def answer_of(record: Record) -> str:
-    """The model's answer as it stands in the record."""
-    return text(record, "prediction", "pred_response")
-
-
-def answers_of(record: Record) -> list[str]:
-    """The answers of people."""
-    return texts(record, "answers") or texts(record, "gt_response")
-
-
 def score_vega(samples: Sequence[object]) -> Scores:
     """VEGA-3D / Video-3D-LLM."""
-    records = mappings(samples)
-    stripped = [answer_of(record).strip() for record in records]
-    answers = [answers_of(record) for record in records]
+    records, predictions, answers = _answered(samples)
+    stripped = [prediction.strip() for prediction in predictions]
     scores = score_corpus(answers, [answer.rstrip(".") for answer in stripped])
-    matches = [{"em": int(a in truth)} for a, truth in zip(stripped, answers, strict=True)]
+    matches = [{"em": int(answer in truth)} for answer, truth in zip(stripped, answers, strict=True)]
     return _scores(records, scores, matches, {"EM": "em"})
 
 
 def score_official(samples: Sequence[object]) -> Scores:
     """ScanQA's own script; without Java only EM can be computed."""
-    records = mappings(samples)
-    predictions = [answer_of(record) for record in records]
-    answers = [answers_of(record) for record in records]
+    records, predictions, answers = _answered(samples)
     matches: list[dict[str, Any]] = [
         {"em1": int(p in truth), "em10": _em10(record, truth)}
         for record, p, truth in zip(records, predictions, answers, strict=True)
     ]
     try:
-        tokens, truths = _tokenized(predictions, answers)
-        scores = score_corpus(truths, tokens)
-        for match, token, truth in zip(matches, tokens, truths, strict=True):
-            match |= {"tokenized_prediction": token, "tokenized_answers": truth}
+        tokens = iter(ptb_tokenize([*predictions, *chain.from_iterable(answers)]))
+        candidates = [next(tokens) for _ in predictions]
+        truths = [[next(tokens) for _ in truth] for truth in answers]
+        scores = score_corpus(truths, candidates)
+        for match, candidate, truth in zip(matches, candidates, truths, strict=True):
+            match |= {"tokenized_prediction": candidate, "tokenized_answers": truth}
     except Unavailable as reason:
-        scores = no_corpus(len(records), f"PTB tokenizer: {reason}")
+        nothing = score_corpus([[] for _ in records], predictions)
+        scores = replace(nothing, unavailable=dict.fromkeys(METRICS, f"PTB tokenizer: {reason}"))
     joined = _scores(records, scores, matches, {"EM@1": "em1", "EM@10": "em10"})
     return replace(joined, unavailable={**joined.unavailable, "SPICE": NO_SPICE})
 
 
 def score_leo(samples: Sequence[object]) -> Scores:
     """LEO; the values over all answers, as LLaVA-3D counts, stand beside it under names of their own."""
-    records = mappings(samples)
-    predictions = [clean(answer_of(record)) for record in records]
-    answers = [[clean(answer) for answer in answers_of(record)] for record in records]
+    records, raw_predictions, raw_answers = _answered(samples)
+    predictions = [clean(prediction) for prediction in raw_predictions]
+    answers = [[clean(answer) for answer in truth] for truth in raw_answers]
     matches: list[dict[str, Any]] = []
     for prediction, truth in zip(predictions, answers, strict=True):
         (em, em_r), (any_em, any_em_r) = ordered_match(prediction, truth), any_match(prediction, truth)
-        matches.append(
-            {"cleaned_prediction": prediction, "cleaned_answers": truth}
-            | {"em": em, "em_r": em_r, "em_order_independent": any_em, "em_r_order_independent": any_em_r}
-        )
+        match = {"cleaned_prediction": prediction, "cleaned_answers": truth, "em": em, "em_r": em_r}
+        matches.append(match | {"em_order_independent": any_em, "em_r_order_independent": any_em_r})
     names = {"EM": "em", "EM-R": "em_r"}
     names |= {f"{table}_order_independent": f"{short}_order_independent" for table, short in names.items()}
     return _scores(records, score_corpus(answers, predictions), matches, names)
+
+
+def _answered(samples: Sequence[object]) -> tuple[list[Record], list[str], list[list[str]]]:
+    """Records, the model's answers as they stand in them, and the answers of people."""
+    records = mappings(samples)
+    predictions = [text(record, "prediction", "pred_response") for record in records]
+    return records, predictions, [texts(r, "answers") or texts(r, "gt_response") for r in records]
 
 
 def _scores(
     records: Sequence[Record], corpus: CorpusScores, matches: Sequence[dict[str, Any]], names: dict[str, str]
 ) -> Scores:
     """Join n-gram metrics with matches; ``names`` maps a table's name to a sample's."""
-    rows = [
-        {"question_id": identity(record, "question_id"), **match, **ngrams}
-        for record, match, ngrams in zip(records, matches, corpus.per_sample, strict=True)
-    ]
-    exact = {table: percent(mean(match[short] for match in matches)) for table, short in names.items()}
-    values = corpus.percent() | exact
+    exact = {table: mean(match[short] for match in matches) for table, short in names.items()}
     printed = ("CIDEr", "BLEU-4", "METEOR", *(n for n in names if not n.endswith("_order_independent")))
-    tables = {"aggregate_percent": values}
-    return Scores(rows, tables, corpus.unavailable, metrics("aggregate_percent", values, printed, 100))
+    return corpus.scores(add_ids(records, matches, ID), printed, exact)
 
 
 def _em10(record: Record, answers: Sequence[str]) -> int | None:
@@ -127,23 +113,15 @@ def _em10(record: Record, answers: Sequence[str]) -> int | None:
     return int(any(guess in answers for guess in texts(record, "prediction_top10")[:10]))
 
 
-def _tokenized(
-    predictions: Sequence[str], answers: Sequence[Sequence[str]]
-) -> tuple[list[str], list[list[str]]]:
-    """PTB tokens of everything, by one call of the tokenizer."""
-    tokens = ptb_tokenize([*predictions, *(answer for truth in answers for answer in truth)])
-    rest = iter(tokens[len(predictions) :])
-    return tokens[: len(predictions)], [[next(rest) for _ in truth] for truth in answers]
-
-
 VEGA = Protocol(
     name="scanqa/vega",
-    rules=(
-        "BLEU, METEOR, ROUGE-L, CIDEr on whitespace tokens without lower-casing, final dots of the answer"
-        " dropped; EM: stripped answer among the raw answers"
-    ),
+    rules="BLEU, METEOR, ROUGE-L, CIDEr on whitespace tokens without lower-casing, final dots of the answer"
+    " dropped; EM: stripped answer among the raw answers",
     sources=("github.com/H-EmbodVis/VEGA-3D main, llava/eval/eval_scanqa.py",),
-    fields=FIELDS,
+    fields=(
+        Field("prediction", is_text, "the model's answer", ("pred_response",)),
+        Field("answers", is_texts, "the answers of people", ("gt_response",)),
+    ),
     prompt=prompt,
     score=score_vega,
     sample_score="em",
@@ -159,10 +137,8 @@ OFFICIAL = replace(
 LEO = replace(
     VEGA,
     name="scanqa/leo",
-    rules=(
-        "both sides cleaned; EM, and EM-R (containment either way); LEO stops at the first answer that "
-        "matches, *_order_independent looks at all (LLaVA-3D)"
-    ),
+    rules="both sides cleaned; EM, and EM-R (containment either way); LEO stops at the first answer that "
+    "matches, *_order_independent looks at all (LLaVA-3D)",
     sources=(
         "github.com/embodied-generalist/embodied-generalist evaluator/scanqa_eval.py",
         "github.com/ZCMax/LLaVA-3D llava/eval/scanqa_evaluator.py",

@@ -28,36 +28,15 @@ from typing import Any
 import numpy as np
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Scores, metrics
-from vega3d.evaluation.benchmarks._vgllm import LICENSE, SOURCE, SYSTEM, layout, reader
+from vega3d.evaluation.benchmarks._scannet import vgllm
+from vega3d.evaluation.boxes import Array, aligned_overlap, box, box9, boxes, matrix, oriented_ious, proposals
 from vega3d.evaluation.files import sentence
 from vega3d.evaluation.media import MediaFormat
-from vega3d.evaluation.metrics.literals import lines_within_fence, literal
-from vega3d.evaluation.metrics.means import by_group, mean, percent
-from vega3d.evaluation.records import (
-    Array,
-    Field,
-    Record,
-    box,
-    boxes,
-    identity,
-    is_box,
-    is_boxes,
-    is_list,
-    is_text,
-    mappings,
-    matrix,
-    number,
-    text,
-)
-from vega3d.geometry.iou import (
-    aligned_iou,
-    angles_zxy,
-    oriented_iou,
-    oriented_iou_matrix,
-    rotation_zxy,
-)
+from vega3d.evaluation.metrics.literals import dictionary, lines_within_fence
+from vega3d.evaluation.metrics.means import by_type, mean, percents
+from vega3d.evaluation.records import Field, Record, add_ids, is_list, is_text, mappings, text
+from vega3d.geometry.iou import angles_zxy, oriented_iou_matrix, rotation_zxy
 
-EPSILON = 1e-8  # in the union
 OTHER = 39  # the class of everything that has none
 NYU40 = frozenset([*range(1, 13), 14, 16, 24, 28, 33, 34, 36, 39])
 
@@ -71,49 +50,28 @@ def prompt(record: Record) -> str:
 def picked_box(record: Record) -> Array | None:
     """The predicted box (6,): given, or the proposal with the best score; never the slot for "nothing"."""
     for name in ("pred_response", "prediction"):
-        given = box(record.get(name), 6)
-        if given is not None:
+        if (given := box(record.get(name))) is not None:
             return given
-    objects, scores = boxes(record.get("objects"), 6), record.get("scores")
-    if objects is None or not len(objects) or not isinstance(scores, list | tuple):
-        return None
-    values = [number(score) for score in scores[: len(objects)]]
-    if len(scores) != len(objects) + 1 or None in values:
-        return None
-    return np.asarray(objects[int(np.argmax(np.array(values, dtype=np.float64)))])
+    objects, scores = proposals(record)
+    values = [score for score in scores[: len(objects)] if score is not None]
+    return np.asarray(objects[int(np.argmax(values))]) if values and len(values) == len(objects) else None
 
 
 def score_proposal(samples: Sequence[object]) -> Scores:
     """IoU of each picked box, and the shares of hits by type."""
     records = mappings(samples)
-    pairs = [(picked_box(record), box(record.get("gt_response"), 6)) for record in records]
-    rows = [_row(record, _axis_aligned_overlap(*pair)) for record, pair in zip(records, pairs, strict=True)]
-    shares = _shares([text(record, "question_type") for record in records], rows)
+    rows = [
+        _hits(aligned_overlap(picked_box(record), box(record.get("gt_response")), epsilon=1e-8))
+        for record in records
+    ]
+    types = [text(record, "question_type") for record in records]
+    shares = percents(by_type(types, rows, {"iou25": "iou@0.25", "iou50": "iou@0.5"}))
     printed = metrics("aggregate_percent", shares, ("all iou@0.25", "all iou@0.5"), 100)
-    return Scores(rows, {"aggregate_percent": shares}, metrics=printed)
-
-
-def _axis_aligned_overlap(predicted: Array | None, truth: Array | None) -> float:
-    if predicted is None or truth is None:
-        return 0.0
-    return float(aligned_iou(predicted, truth, epsilon=EPSILON))
-
-
-def _row(record: Record, iou: float) -> dict[str, Any]:
-    return {"id": identity(record, "id"), **_hits(iou)}
+    return Scores(add_ids(records, rows), {"aggregate_percent": shares}, metrics=printed)
 
 
 def _hits(iou: float) -> dict[str, Any]:
     return {"iou": iou, "iou25": iou >= 0.25, "iou50": iou >= 0.5}
-
-
-def _shares(types: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    shares: dict[str, float | None] = {}
-    for name, hit in (("iou@0.25", "iou25"), ("iou@0.5", "iou50")):
-        hits = [float(row[hit]) for row in rows]
-        shares |= {f"{kind} {name}": percent(value) for kind, value in by_group(types, hits).items()}
-        shares[f"all {name}"] = percent(mean(hits))
-    return shares
 
 
 def label(
@@ -128,32 +86,26 @@ def label(
         valid_nyu40_ids: the classes that count; others become 39.
     """
     names = raw_name_to_nyu40 if isinstance(raw_name_to_nyu40, Mapping) else {}
-    valid = (
-        frozenset(map(str, valid_nyu40_ids))
-        if isinstance(valid_nyu40_ids, list)
-        else frozenset(map(str, NYU40))
-    )
+    valid = {*map(str, valid_nyu40_ids if isinstance(valid_nyu40_ids, list) else NYU40)}
     records = mappings(samples)
     keys = [(text(record, "scene_id"), _class(record, names, valid)) for record in records]
     members: dict[tuple[str, str], set[str]] = {}
     for record, key in zip(records, keys, strict=True):
         members.setdefault(key, set()).add(text(record, "object_id"))
     types = ["unique" if len(members[key]) == 1 else "multiple" for key in keys]
-    rows = [{"id": identity(r, "id"), "eval_type": kind} for r, kind in zip(records, types, strict=True)]
+    rows = add_ids(records, [{"eval_type": kind} for kind in types])
     counts: dict[str, float | None] = {kind: types.count(kind) for kind in ("unique", "multiple")}
     return Scores(rows, {"counts": counts}, metrics=metrics("counts", counts, counts))
 
 
-def _class(record: Record, names: Mapping[str, object], valid: frozenset[str]) -> str:
+def _class(record: Record, names: Mapping[str, object], valid: set[str]) -> str:
     number_ = str(names.get(text(record, "object_name").replace("_", " "), OTHER))
     return number_ if number_ in valid else str(OTHER)
 
 
 def textbox_prompt(record: Record) -> str:
     """VG-LLM's text, which asks for JSON; the record may bring it ready-made."""
-    if text(record, "prompt"):
-        return text(record, "prompt")
-    return (
+    return text(record, "prompt") or (
         "Localize the first clear frame in the video showing the object described in the text.\n"
         f"Text: {text(record, 'description').capitalize()}\n"
         'Output a JSON dictionary with the frame index in "frame" and its 3D bounding box in "bbox_3d" in '
@@ -167,19 +119,11 @@ def parse(answer: str) -> tuple[int, Array] | None:
     The first line with ``bbox_3d`` has to be one whole dictionary; the frame an integer (True is 1), the box
     nine numbers. Text on other lines and a comment at the end do no harm.
     """
-    line = next((line for line in lines_within_fence(answer) if "bbox_3d" in line), None)
-    if line is None:
-        return None
-    try:
-        value = literal(line)
-    except ValueError:
-        return None
-    if not isinstance(value, dict):
-        return None
-    frame, numbers = value.get("frame"), value.get("bbox_3d")
+    entry = dictionary(next((line for line in lines_within_fence(answer) if "bbox_3d" in line), ""))
+    frame, numbers = entry.get("frame"), entry.get("bbox_3d")
     if not isinstance(frame, int) or not isinstance(numbers, list):
         return None
-    camera_box = box([float(n) if isinstance(n, bool) else n for n in numbers], 9)
+    camera_box = box9([float(n) if isinstance(n, bool) else n for n in numbers])
     return None if camera_box is None else (int(frame), camera_box)
 
 
@@ -190,8 +134,7 @@ def to_room(camera_box: Array, pose: Array) -> Array:
     """
     centre = pose[:3, :3] @ camera_box[:3] + pose[:3, 3]
     left, _, right = np.linalg.svd(pose[:3, :3] @ rotation_zxy(camera_box[6:]))
-    turn = left @ right
-    return np.concatenate([centre, camera_box[3:6], angles_zxy(turn)])
+    return np.concatenate([centre, camera_box[3:6], angles_zxy(left @ right)])
 
 
 def predicted_box(record: Record) -> Array | None:
@@ -213,74 +156,54 @@ def predicted_box(record: Record) -> Array | None:
 
 def refined_box(record: Record, predicted: Array | None) -> Array | None:
     """The proposal that overlaps the predicted box most, or the predicted box when none overlaps it."""
-    proposals = boxes(record.get("proposals"), 6)
-    if predicted is None or proposals is None or not len(proposals):
+    proposed = boxes(record.get("proposals"))
+    if predicted is None or proposed is None or not len(proposed):
         return predicted
-    overlaps = oriented_iou_matrix(predicted[None], proposals)[0]
+    overlaps = oriented_iou_matrix(predicted[None], proposed)[0]
     best = int(overlaps.argmax())
-    return np.pad(proposals[best], (0, 3)) if overlaps[best] > 0 else predicted
+    return np.pad(proposed[best], (0, 3)) if overlaps[best] > 0 else predicted
 
 
 def score_textbox(samples: Sequence[object]) -> Scores:
     """IoU of the written boxes."""
     records = mappings(samples)
-    return _scores(records, [predicted_box(record) for record in records], {})
+    return _scores(records, [{"pred_bbox": predicted_box(record)} for record in records])
 
 
 def score_refined(samples: Sequence[object]) -> Scores:
     """IoU after each written box is replaced by the nearest proposal."""
     records = mappings(samples)
-    written = [predicted_box(record) for record in records]
-    refined = [refined_box(record, box_) for record, box_ in zip(records, written, strict=True)]
-    return _scores(records, written, {"refined_bbox": refined})
+    steps = []
+    for record in records:
+        written = predicted_box(record)
+        steps.append({"pred_bbox": written, "refined_bbox": refined_box(record, written)})
+    return _scores(records, steps)
 
 
-def _scores(
-    records: Sequence[Record], written: Sequence[Array | None], more: dict[str, Sequence[Array | None]]
-) -> Scores:
-    compared = more.get("refined_bbox", written)
-    ious = _overlaps(compared, [box(record.get("gt_bbox"), 9) for record in records])
+def _scores(records: Sequence[Record], steps: Sequence[Mapping[str, Array | None]]) -> Scores:
+    """Hits of the last box of each sample; its row shows every step that led there."""
     rows: list[dict[str, Any]] = []
-    for n, (record, iou) in enumerate(zip(records, ious, strict=True)):
-        listed = {name: _listed(values[n]) for name, values in {"pred_bbox": written, **more}.items()}
-        parsed = written[n] is not None
-        rows.append({"id": identity(record, "id"), "parsed": parsed, **listed, **_hits(iou)})
-    shares = {name: percent(mean(float(row[name]) for row in rows)) for name in ("iou25", "iou50")}
+    truths = [box9(record.get("gt_bbox")) for record in records]
+    ious = oriented_ious([[*step.values()][-1] for step in steps], truths)
+    for step, iou in zip(steps, ious, strict=True):
+        listed = {name: None if row is None else row.tolist() for name, row in step.items()}
+        rows.append({"parsed": listed["pred_bbox"] is not None, **listed, **_hits(iou)})
+    shares = percents({name: mean(float(row[name]) for row in rows) for name in ("iou25", "iou50")})
     printed = metrics("aggregate_percent", shares, shares, 100)
-    return Scores(rows, {"aggregate_percent": shares}, metrics=printed)
-
-
-def _overlaps(predicted: Sequence[Array | None], truths: Sequence[Array | None]) -> list[float]:
-    """IoU of each pair, 0 where one of them is missing; one call for all."""
-    nothing = np.zeros(9)  # a box without volume overlaps nothing
-    pairs = [
-        (p if p is not None else nothing, t if t is not None else nothing)
-        for p, t in zip(predicted, truths, strict=True)
-    ]
-    if not pairs:
-        return []
-    return [
-        float(iou) for iou in oriented_iou(np.stack([p for p, _ in pairs]), np.stack([t for _, t in pairs]))
-    ]
-
-
-def _listed(row: Array | None) -> list[float] | None:
-    return None if row is None else [float(value) for value in row]
+    return Scores(add_ids(records, rows), {"aggregate_percent": shares}, metrics=printed)
 
 
 PROPOSAL = Protocol(
     name="scanrefer/proposal",
-    rules=(
-        "one proposed box, axis-aligned IoU with 1e-8 in the union, hits at >= 0.25 and >= 0.5, by "
-        "unique/multiple"
-    ),
+    rules="one proposed box, axis-aligned IoU with 1e-8 in the union, hits at >= 0.25 and >= 0.5, by "
+    "unique/multiple",
     sources=(
         "github.com/H-EmbodVis/VEGA-3D main, llava/eval/eval_scanrefer.py",
         "github.com/daveredrum/ScanRefer",
     ),
     fields=(
         Field("pred_response", is_list, "the picked box, six numbers", ("prediction", "scores")),
-        Field("gt_response", is_box(6), "the true box: centre and size"),
+        Field("gt_response", box, "the true box: centre and size"),
         Field("question_type", is_text, "unique or multiple"),
     ),
     prompt=prompt,
@@ -302,10 +225,8 @@ LABELS = Protocol(
 )
 TEXTBOX = Protocol(
     name="scanrefer/textbox",
-    rules=(
-        "frame and 9-DoF camera box as JSON, moved to the room, exact oriented IoU, hits at >= 0.25 and "
-        ">= 0.5"
-    ),
+    rules="frame and 9-DoF camera box as JSON, moved to the room, exact oriented IoU, hits at >= 0.25 and "
+    ">= 0.5",
     sources=(
         "github.com/LaVi-Lab/VG-LLM src/lmms_eval/tasks/scanrefer",
         "github.com/H-EmbodVis/VEGA-3D spatial-reasoning, src/lmms_eval/tasks/scanrefer",
@@ -313,8 +234,8 @@ TEXTBOX = Protocol(
     fields=(
         Field("prediction", is_text, "the model's answer"),
         Field("cam2global", is_list, "one 4x4 camera pose an image"),
-        Field("axis_align_matrix", lambda value: matrix(value) is not None, "4x4, room to axis-aligned room"),
-        Field("gt_bbox", is_box(9), "the true box in the axis-aligned room"),
+        Field("axis_align_matrix", matrix, "4x4, room to axis-aligned room"),
+        Field("gt_bbox", box9, "the true box in the axis-aligned room"),
     ),
     prompt=textbox_prompt,
     score=score_textbox,
@@ -324,23 +245,16 @@ REFINED = replace(
     TEXTBOX,
     name="scanrefer/textbox-refined",
     rules=f"{TEXTBOX.rules}; the box is first replaced by the proposal that overlaps it most",
-    fields=(
-        *TEXTBOX.fields,
-        Field("proposals", is_boxes(6), "the scene's proposed boxes: centre and size"),
-    ),
+    fields=(*TEXTBOX.fields, Field("proposals", boxes, "the scene's proposed boxes: centre and size")),
     score=score_refined,
 )
 BENCHMARK = Benchmark(
     name="scanrefer",
     title="ScanRefer",
     protocols=(PROPOSAL, LABELS, TEXTBOX, REFINED),
-    read=reader((sentence("prompt", "description"),)),
     media=MediaFormat(all_frames=True, label="Frame-{n}: {image}"),
     official=9508,
     max_new_tokens=100,
-    system=SYSTEM,
-    layout=layout("scanrefer"),
-    source=SOURCE,
-    license=LICENSE,
     truth="gt_bbox",
+    **vgllm("scanrefer", required=(sentence("prompt", "description"),)),
 )

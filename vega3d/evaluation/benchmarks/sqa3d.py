@@ -20,8 +20,8 @@ from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, met
 from vega3d.evaluation.benchmarks._scannet import LAYOUT, TERMS, samples_of_scenes
 from vega3d.evaluation.files import Folder, identifier, rows_of, scene_name, sentence
 from vega3d.evaluation.metrics.answers import any_match, clean, shares_a_word
-from vega3d.evaluation.metrics.means import by_group, mean, percent, percents
-from vega3d.evaluation.records import Field, Record, identity, is_text, mappings, text
+from vega3d.evaluation.metrics.means import by_group, mean, percents
+from vega3d.evaluation.records import Field, Record, add_ids, is_text, mappings, text
 
 QUESTIONS = "balanced/v1_balanced_questions_test_scannetv2.json"
 ANSWERS = "balanced/v1_balanced_sqa_annotations_test_scannetv2.json"
@@ -34,10 +34,8 @@ def read(folder: Folder) -> list[Sample]:
     """Questions of the balanced test split about ``scannet/<scene_id>``."""
     questions = rows_of(folder.first(*_places(QUESTIONS)), REQUIRED, unique=(ID,))
     answers = rows_of(folder.first(*_places(ANSWERS)), (identifier(ID),), unique=(ID,))
-    by_id = {row[ID]: row for row in answers}
-    joined = [
-        {**row, "id": row[ID], "gt_response": _truth(by_id[row[ID]])} for row in questions if row[ID] in by_id
-    ]
+    truths = {row[ID]: _truth(row) for row in answers}
+    joined = [{**q, "id": q[ID], "gt_response": truths[q[ID]]} for q in questions if q[ID] in truths]
     return samples_of_scenes(folder, joined, ID, kind=lambda row: _first_word(row["question"]))
 
 
@@ -77,21 +75,16 @@ def score(samples: Sequence[object]) -> Scores:
     rows = [_row(record) for record in records]
     types = [question_type(record) for record in records]
     em, em_r = ([float(row[name]) for row in rows] for name in ("em", "em_r"))
-    leo = {"EM": percent(mean(em)), "EM-R": percent(mean(em_r))}
+    leo = {"EM": mean(em), "EM-R": mean(em_r)}
     for name, values in (("EM", em), ("EM-R", em_r)):
-        leo |= {f"{name}_{kind}": value for kind, value in percents(by_group(types, values)).items()}
-    means = percents(by_group(types, em)) | {"all": percent(mean(em))}
-    script = percent(mean(row["official_llm_script_match"] for row in rows))
-    return Scores(
-        [{"id": identity(record, "id"), **row} for record, row in zip(records, rows, strict=True)],
-        {
-            "aggregate_percent": means,
-            "aggregate_percent_leo": leo,
-            "official_llm_script_accuracy_percent": script,
-        },
-        metrics=metrics("aggregate_percent", means, ["all"], 100)
-        + metrics("aggregate_percent_leo", leo, ["EM-R"], 100),
-    )
+        leo |= {f"{name}_{kind}": value for kind, value in by_group(types, values).items()}
+    means, leo = percents(by_group(types, em) | {"all": mean(em)}), percents(leo)
+    script = mean(row["official_llm_script_match"] for row in rows)
+    tables = {"aggregate_percent": means, "aggregate_percent_leo": leo}
+    printed = metrics("aggregate_percent", means, ["all"], 100)
+    printed += metrics("aggregate_percent_leo", leo, ["EM-R"], 100)
+    more = percents({"official_llm_script_accuracy_percent": script})
+    return Scores(add_ids(records, rows), {**tables, **more}, metrics=printed)
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -111,10 +104,8 @@ def _row(record: Record) -> dict[str, Any]:
 
 PROTOCOL = Protocol(
     name="sqa3d",
-    rules=(
-        "EM of cleaned answers, overall and by question type; aggregate_percent_leo: EM-R; "
-        "official_llm_script: substring or any shared word"
-    ),
+    rules="EM of cleaned answers, overall and by question type; aggregate_percent_leo: EM-R; "
+    "official_llm_script: substring or any shared word",
     sources=(
         "arXiv:2210.07474",
         "github.com/H-EmbodVis/VEGA-3D main, llava/eval/eval_sqa3d.py",

@@ -13,19 +13,21 @@ Source: LaVi-Lab/VG-LLM / H-EmbodVis/VEGA-3D (spatial-reasoning) ``src/lmms_eval
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from vega3d.evaluation.benchmark import Benchmark, Metric, Protocol, Scores
-from vega3d.evaluation.benchmarks._vgllm import LICENSE, SOURCE, SYSTEM, layout, reader
+from vega3d.evaluation.benchmarks._scannet import vgllm
+from vega3d.evaluation.boxes import Array, box9
 from vega3d.evaluation.files import sentence
 from vega3d.evaluation.media import MediaFormat
-from vega3d.evaluation.metrics.literals import lines_within_fence, literal
+from vega3d.evaluation.metrics.literals import dictionary, lines_within_fence
 from vega3d.evaluation.metrics.matching import Counts, greedy_counts
 from vega3d.evaluation.metrics.means import mean
-from vega3d.evaluation.records import Array, Field, Record, box, identity, is_list, is_text, mappings, text
+from vega3d.evaluation.records import Field, Record, add_ids, is_list, is_text, mappings, text
 from vega3d.geometry.iou import oriented_iou_matrices
 
 THRESHOLD = 0.25
@@ -36,11 +38,7 @@ _INDOOR = (
     "refrigerator stove microwave monitor computer"
 )
 _MORE = "window shelf curtain plant stairs picture book bottle lamp towl sink"
-LISTS = {
-    "cate8": _COMMON.split(),
-    "cate20": _INDOOR.split(),
-    "cate31": [*_INDOOR.split(), *_MORE.split()],
-}
+LISTS = {"cate8": _COMMON, "cate20": _INDOOR, "cate31": f"{_INDOOR} {_MORE}"}
 
 Boxes = dict[str, list[Array]]
 TEXT = (
@@ -51,35 +49,23 @@ TEXT = (
 )
 
 
-def prompt(record: Record) -> str:
-    """The record's own text, or VG-LLM's."""
-    return text(record, "prompt") or TEXT
-
-
 def parse(answer: str) -> list[tuple[str, Array]]:
     """The (label, box (9,)) pairs of an answer; a box that cannot be one is all zeros."""
     pairs: list[tuple[str, Array]] = []
     for line in lines_within_fence(answer):
         line = line.strip().strip(",")
         if ("bbox_3d" in line or "label" in line) and len(pairs) < MAX_OBJECTS:
-            entry = _entry(line)
-            if entry is not None:
-                pairs.append(entry)
+            entry = dictionary(line)
+            label, numbers = entry.get("label", []), entry.get("bbox_3d", {})
+            if not isinstance(label, list | dict | set) and _numeric(numbers):
+                pairs.append((str(label)[:200], _box(numbers)))
     return pairs
 
 
-def _entry(line: str) -> tuple[str, Array] | None:
-    try:
-        value = literal(line)
-    except ValueError:
-        return None
-    if not isinstance(value, dict) or "label" not in value or "bbox_3d" not in value:
-        return None
-    label, numbers = value["label"], value["bbox_3d"]
-    if isinstance(label, list | dict | set) or not _numeric(numbers):
-        return None
-    row = box(numbers, 9)
-    return str(label)[:200], np.zeros(9) if row is None else row
+def _box(value: object) -> Array:
+    """A box (9,); all zeros, which overlap nothing, in the place of one that is not usable."""
+    row = box9(value)
+    return np.zeros(9) if row is None else row
 
 
 def _numeric(value: object) -> bool:
@@ -97,35 +83,34 @@ def _numeric(value: object) -> bool:
 
 def true_boxes(record: Record) -> Boxes:
     """The true boxes by label; an entry that is none overlaps nothing and so counts as missed."""
-    grouped: Boxes = {}
     entries = record.get("boxes")
-    for entry in entries[:MAX_OBJECTS] if isinstance(entries, list) else ():
-        if isinstance(entry, Mapping) and text(entry, "label"):
-            row = box(entry.get("bbox_3d"), 9)
-            grouped.setdefault(text(entry, "label"), []).append(np.zeros(9) if row is None else row)
-    return grouped
+    return _by_label(
+        (text(entry, "label"), _box(entry.get("bbox_3d")))
+        for entry in (entries[:MAX_OBJECTS] if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping) and text(entry, "label")
+    )
 
 
-def predicted_boxes(record: Record) -> Boxes:
-    """The predicted boxes by label, each list in the order of the output."""
+def _by_label(pairs: Iterable[tuple[str, Array]]) -> Boxes:
+    """Boxes by label, each list in its order."""
     grouped: Boxes = {}
-    for label, numbers in parse(text(record, "prediction")):
+    for label, numbers in pairs:
         grouped.setdefault(label, []).append(numbers)
     return grouped
 
 
 def counts(records: Sequence[Record]) -> list[dict[str, Counts]]:
     """Counts of each record by category, for every category that is there or was predicted."""
-    sides = [(predicted_boxes(record), true_boxes(record)) for record in records]
-    by_label = [
+    sides = [(_by_label(parse(text(record, "prediction"))), true_boxes(record)) for record in records]
+    tables = [
         {label: Counts(fp=len(p.get(label, ())), fn=len(t.get(label, ()))) for label in sorted({*p, *t})}
         for p, t in sides
     ]
     both = [(n, label) for n, (p, t) in enumerate(sides) for label in sorted(p.keys() & t.keys())]
     groups = [(np.stack(sides[n][0][label]), np.stack(sides[n][1][label])) for n, label in both]
     for (n, label), overlaps in zip(both, oriented_iou_matrices(groups), strict=True):
-        by_label[n][label] = greedy_counts(overlaps, THRESHOLD)
-    return by_label
+        tables[n][label] = greedy_counts(overlaps, THRESHOLD)
+    return tables
 
 
 def score(samples: Sequence[object]) -> Scores:
@@ -136,17 +121,12 @@ def score(samples: Sequence[object]) -> Scores:
     for counted in each:
         for label, count in counted.items():
             total[label] = total.get(label, Counts()) + count
-    rows = [
-        {"id": identity(record, "id"), "counts": {label: _plain(count) for label, count in counted.items()}}
-        for record, counted in zip(records, each, strict=True)
-    ]
-    splits = {name: _average(labels, total) for name, labels in LISTS.items()}
-    by_category = {label: _rates(count) | _plain(count) for label, count in sorted(total.items())}
-    return Scores(
-        rows,
-        {"per_category": by_category, "splits": splits},
-        metrics=[Metric(f"splits {name} f1", split["f1"]) for name, split in splits.items()],
-    )
+    rows = [{"counts": {label: asdict(count) for label, count in counted.items()}} for counted in each]
+    splits = {name: _average(labels.split(), total) for name, labels in LISTS.items()}
+    by_category = {label: count.rates() | asdict(count) for label, count in sorted(total.items())}
+    tables = {"per_category": by_category, "splits": splits}
+    printed = [Metric(f"splits {name} f1", split["f1"]) for name, split in splits.items()]
+    return Scores(add_ids(records, rows), tables, metrics=printed)
 
 
 def f1(scored: Record) -> float | None:
@@ -156,34 +136,22 @@ def f1(scored: Record) -> float | None:
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
 
 
-def _plain(count: Counts) -> dict[str, float]:
-    return {"tp": count.tp, "fp": count.fp, "fn": count.fn}
-
-
-def _rates(count: Counts) -> dict[str, float]:
-    return {"precision": count.precision, "recall": count.recall, "f1": count.f1}
-
-
 def _average(labels: Sequence[str], total: Mapping[str, Counts]) -> dict[str, Any]:
     """The unweighted mean over a list of categories; one that never occurs counts 0."""
-    rates = [_rates(total.get(label, Counts())) for label in labels]
-    return {
-        name: mean(rate[name] for rate in rates) if total else None for name in ("precision", "recall", "f1")
-    }
+    rates = [total.get(label, Counts()).rates() for label in labels]
+    return {name: mean(rate[name] for rate in rates) if total else None for name in rates[0]}
 
 
 PROTOCOL = Protocol(
     name="threedod",
-    rules=(
-        "greedy matching in output order within a category, exact oriented IoU > 0.25, micro precision, "
-        "recall and F1 by category, unweighted means over 8, 20 and 31 categories"
-    ),
+    rules="greedy matching in output order within a category, exact oriented IoU > 0.25, micro precision, "
+    "recall and F1 by category, unweighted means over 8, 20 and 31 categories",
     sources=("github.com/LaVi-Lab/VG-LLM src/lmms_eval/tasks/threedod",),
     fields=(
         Field("prediction", is_text, "the model's answer"),
         Field("boxes", is_list, "the true boxes: label and bbox_3d"),
     ),
-    prompt=prompt,
+    prompt=lambda record: text(record, "prompt") or TEXT,
     score=score,
     sample_score=f1,
 )
@@ -191,12 +159,8 @@ BENCHMARK = Benchmark(
     name="threedod",
     title="VG-LLM 3-D detection",
     protocols=(PROTOCOL,),
-    read=reader(optional=(sentence("prompt"),), kind=lambda row: f"{len(row['images'])} frames"),
     media=MediaFormat(all_frames=True, label="{image}\n"),
     max_new_tokens=2000,
-    system=SYSTEM,
-    layout=layout("threedod"),
-    source=SOURCE,
-    license=LICENSE,
     truth="boxes",
+    **vgllm("threedod", optional=(sentence("prompt"),), kind=lambda row: f"{len(row['images'])} frames"),
 )

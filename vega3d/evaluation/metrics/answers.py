@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from vega3d.evaluation.metrics.numbers import UNITS
+
 _TYPOS = {
     "letf": "left",
     "let": "left",
@@ -23,14 +25,8 @@ _TYPOS = {
     "waslked": "walked",
     "oclock": "o'clock",
 }
-_COUNTS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-)
-_NUMBERS = {str(value): word for value, word in enumerate(_COUNTS.split())} | {
-    "23": "twenty-three",
-    "none": "zero",
-}
+_NUMBERS = {str(value): word for value, word in enumerate([*UNITS.split(), "twenty"])}
+_NUMBERS |= {"23": "twenty-three", "none": "zero"}
 _TYPO = re.compile(rf"\b(?:{'|'.join(_TYPOS)})\b")
 _NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
 

@@ -44,17 +44,14 @@ def stated_letter(answer: str, count: int) -> str:
     """
     answer, letters = answer.strip(), "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: max(1, min(count, 26))]
     line = answer.split("\n", 1)[0].strip()
-    alone = re.match(rf"\(?([{letters}])\)?[.\s:,)]*$", line, re.IGNORECASE) if len(line) <= 4 else None
+    alone = re.findall(rf"^\(?([{letters}])\)?[.\s:,)]*$", line, re.IGNORECASE) if len(line) <= 4 else []
     stated = re.findall(
         rf"answers?(?:\s++is)?\s*+[:\-]?\s*+\(?([{letters}])\)?(?![A-Za-z])", answer, re.IGNORECASE
     )
     bracketed = re.findall(rf"\(([{letters}])\)", answer)
-    leading = re.match(rf"[(\s]*+([{letters}])", answer, re.IGNORECASE)
-    if alone:
-        return str(alone[1]).upper()
-    if stated or bracketed:
-        return str((stated or bracketed)[-1]).upper()
-    return str(leading[1]).upper() if leading else ""
+    leading = re.findall(rf"^[(\s]*+([{letters}])", answer, re.IGNORECASE)
+    letter: str = (alone or stated or bracketed or leading or [""])[-1]
+    return letter.upper()
 
 
 def truth_letter(answer: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from typing import Any
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 20
@@ -30,6 +31,15 @@ def literal(line: str) -> object:
             return ast.literal_eval(line)
     except (SyntaxError, TypeError, MemoryError, RecursionError, ValueError, OverflowError) as error:
         raise ValueError(f"no literal: {type(error).__name__}") from None
+
+
+def dictionary(line: str) -> dict[Any, Any]:
+    """The dictionary that a line holds; empty for a line that holds anything else."""
+    try:
+        value = literal(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def lines_within_fence(answer: str) -> list[str]:

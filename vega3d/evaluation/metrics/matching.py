@@ -26,32 +26,22 @@ def hungarian_f1(iou: Array, thresholds: Sequence[float]) -> list[float]:
 
     Returns:
         One F1 in 0..1 a threshold: 1 when both sets are empty, 0 when only one is.
-    """
-    p, g = iou.shape
-    if not p or not g:
-        return [float(p == g)] * len(thresholds)
-    matched = matched_overlaps(iou)
-    return [2 * int((matched >= threshold).sum()) / (p + g) for threshold in thresholds]
-
-
-def matched_overlaps(iou: Array) -> Array:
-    """The overlaps (min(p, g),) of the one-to-one assignment with the largest total IoU.
 
     Raises:
         DependencyError: scipy is not installed.
     """
+    p, g = iou.shape
+    if not p or not g:
+        return [float(p == g)] * len(thresholds)
     try:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     except ImportError as error:
+        fix = 'pip install "vega3d[eval]"'
         raise DependencyError(
-            "Missing package scipy, which Multi3DRefer's matching needs.",
-            got=str(error),
-            expected="scipy >= 1.17",
-            fix='pip install "vega3d[eval]"',
+            "Missing package scipy for the matching.", got=str(error), expected="scipy >= 1.17", fix=fix
         ) from error
-    rows, columns = linear_sum_assignment(iou, maximize=True)
-    matched: Array = iou[rows, columns]
-    return matched
+    matched = iou[linear_sum_assignment(iou, maximize=True)]  # (min(p, g),)
+    return [2 * int((matched >= threshold).sum()) / (p + g) for threshold in thresholds]
 
 
 @dataclass(frozen=True)
@@ -65,21 +55,12 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 
-    @property
-    def precision(self) -> float:
-        """Share of predictions that hit; 0 without predictions."""
-        return self.tp / (self.tp + self.fp) if self.tp + self.fp else 0.0
-
-    @property
-    def recall(self) -> float:
-        """Share of true boxes that were hit; 0 without true boxes."""
-        return self.tp / (self.tp + self.fn) if self.tp + self.fn else 0.0
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 when both are."""
-        both = self.precision + self.recall
-        return 2 * self.precision * self.recall / both if both else 0.0
+    def rates(self) -> dict[str, float]:
+        """Precision, recall and their harmonic mean F1; all are 0 without a true positive."""
+        if not self.tp:
+            return {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+        precision, recall = self.tp / (self.tp + self.fp), self.tp / (self.tp + self.fn)
+        return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / (precision + recall)}
 
 
 def greedy_counts(iou: Array, threshold: float) -> Counts:

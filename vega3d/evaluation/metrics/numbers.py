@@ -18,15 +18,14 @@ LIMITS: tuple[float, ...] = tuple(float(1 - theta) for theta in np.linspace(0.5,
 
 _DIGITS = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"[a-z]+")
-_UNITS = (
+UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 )
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: value for value, word in enumerate(_UNITS.split())} | {
-    word: 10 * tens for tens, word in enumerate(_TENS.split(), start=2)
-}
-_SCALES = {"hundred": 100, "thousand": 1000}
+_VALUES = {word: value for value, word in enumerate(UNITS.split())}
+_VALUES |= {word: 10 * tens for tens, word in enumerate(_TENS.split(), start=2)}
+_NUMBER_WORDS = {*_VALUES, "hundred", "thousand"}
 
 
 def first_word(answer: str) -> str:
@@ -53,12 +52,12 @@ def number_anywhere(answer: str) -> float | None:
     lowered = answer.strip().lower()
     digits = _DIGITS.search(lowered)
     words = list(_WORD.finditer(lowered))
-    start = next((n for n, match in enumerate(words) if _is_number_word(match[0])), None)
+    start = next((n for n, match in enumerate(words) if match[0] in _NUMBER_WORDS), None)
     if digits and (start is None or digits.start() < words[start].start()):
         return float(digits[0])
     if start is None:
         return None
-    run = takewhile(lambda word: word == "and" or _is_number_word(word), (m[0] for m in words[start:]))
+    run = takewhile(lambda word: word == "and" or word in _NUMBER_WORDS, (m[0] for m in words[start:]))
     return _spelled([word for word in run if word != "and"])
 
 
@@ -74,10 +73,6 @@ def mean_relative_accuracy(predicted: float | None, truth: float | None) -> floa
         return 0.0
     error = abs(predicted - truth) / truth
     return sum(error <= limit for limit in LIMITS) / len(LIMITS)
-
-
-def _is_number_word(word: str) -> bool:
-    return word in _VALUES or word in _SCALES
 
 
 def _spelled(words: list[str]) -> float:
