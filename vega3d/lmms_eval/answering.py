@@ -21,9 +21,8 @@ import torch
 
 from vega3d.errors import ConfigError
 from vega3d.evaluation.media import length, read, spread
-from vega3d.evaluation.run.model import GENERATIVE, As, EvalModel, EvalRequest
-from vega3d.lmms_eval.messages import SAMPLED, Message, Usual, usual, with_system
-from vega3d.pipeline import Pipeline
+from vega3d.evaluation.run.model import GENERATIVE, EvalModel, EvalRequest
+from vega3d.lmms_eval.messages import SAMPLED, Message, usual
 
 MAX_NEW_TOKENS = 128
 DEFAULT_STOP = "\n\n"
@@ -55,36 +54,15 @@ class Request:
         return answer
 
 
-@dataclass(frozen=True)
-class How:
-    """Settings of all questions, the same as those of `vega3d eval run`.
-
-    Attributes:
-        frames: of a video, at most.
-        send: frames as pictures of one clip, or as one video.
-        plain: ask the host alone.
-        max_pixels: area of a frame that the host sees at most.
-        system: system prompt where a task has none; empty leaves the host's own.
-        batch_size: questions about one clip that are answered together.
-    """
-
-    frames: int = 32
-    send: As = "images"
-    plain: bool = False
-    max_pixels: int | None = None
-    system: str = ""
-    batch_size: int = 1
-
-
 def answers(
-    assistant: Pipeline, how: How, requests: Sequence[Request], done: Done = lambda count: None
+    model: EvalModel, requests: Sequence[Request], batch_size: int = 1, done: Done = lambda count: None
 ) -> list[str]:
     """One answer a request, in the order of the requests.
 
     Args:
-        assistant: the model.
-        how: settings.
+        model: the model; of its settings a request replaces length and label, and frames where it says so.
         requests: the questions.
+        batch_size: questions about one clip that are answered together.
         done: called with the number of questions that have just been answered.
 
     Raises:
@@ -93,27 +71,27 @@ def answers(
     """
     for request in requests:
         require_greedy(request.options)
-    read_as = [usual(request.messages, how.system) for request in requests]
-    texts = _answers_about_clips(assistant, how, requests, read_as, done)
+    texts = _answers_about_clips(model, requests, batch_size, done)
     for number, request in enumerate(requests):
         if number not in texts:
-            texts[number] = answer_alone(assistant, how, request)
+            texts[number] = answer_alone(model, request)
             done(1)
     return [request.cut(texts[number]) for number, request in enumerate(requests)]
 
 
-def answer_alone(assistant: Pipeline, how: How, request: Request) -> str:
+def answer_alone(model: EvalModel, request: Request) -> str:
     """The answer to messages of any shape, as the processor takes them."""
-    messages = [_shown(message, how) for message in with_system(request.messages, how.system)]
-    inputs = dict(assistant.processor.apply_chat_template(messages).to(assistant.adapter.device))
+    adapter: Any = model.assistant.adapter
+    processor = model.assistant.processor
+    messages = [_shown(message, model) for message in request.messages]
+    inputs = dict(processor.apply_chat_template(messages).to(adapter.device))
     options = {"max_new_tokens": request.max_new_tokens, "do_sample": False, "num_beams": 1}
-    model: Any = assistant.adapter
-    if how.plain:
+    if model.plain:
         inputs = {name: value for name, value in inputs.items() if name not in GENERATIVE}
     with torch.no_grad():
-        tokens = (model.host if how.plain else model).generate(**inputs, **options)
+        tokens = (adapter.host if model.plain else adapter).generate(**inputs, **options)
     new = tokens[:, inputs["input_ids"].shape[1] :]
-    return str(assistant.processor.batch_decode(new, skip_special_tokens=True)[0])
+    return str(processor.batch_decode(new, skip_special_tokens=True)[0])
 
 
 def require_greedy(options: Mapping[str, Any]) -> None:
@@ -124,53 +102,49 @@ def require_greedy(options: Mapping[str, Any]) -> None:
     """
     asked = {"do_sample": bool(options.get("do_sample")), "num_beams": options.get("num_beams") or 1}
     if asked != {"do_sample": False, "num_beams": 1} or float(options.get("temperature") or 0) > 0:
-        raise ConfigError(
-            "Invalid task: its answers are not decoded greedily.",
-            got={name: value for name, value in options.items() if name in (*asked, "temperature")},
-            expected="do_sample false, temperature 0, num_beams 1",
-            fix="pass --gen_kwargs do_sample=False,temperature=0,num_beams=1 and state it beside the number",
-        )
+        what, expected = "Invalid task: its answers are not decoded greedily.", "greedy decoding"
+        got = {name: value for name, value in options.items() if name in (*asked, "temperature")}
+        fix = "pass --gen_kwargs do_sample=False,temperature=0,num_beams=1 and state it beside the number"
+        raise ConfigError(what, got=got, expected=expected, fix=fix)
 
 
 def _answers_about_clips(
-    assistant: Pipeline, how: How, requests: Sequence[Request], read_as: Sequence[Usual | None], done: Done
+    model: EvalModel, requests: Sequence[Request], batch_size: int, done: Done
 ) -> dict[int, str]:
     """Answers to the usual questions, by their number."""
-    groups: dict[tuple[str, int, int], dict[Any, list[tuple[int, EvalRequest]]]] = {}
-    for number, (request, question) in enumerate(zip(requests, read_as, strict=True)):
-        if question is not None:
-            settings = (question.label, question.frames or how.frames, request.max_new_tokens)
-            clips = groups.setdefault(settings, {})
-            clips.setdefault(question.request.clip, []).append((number, question.request))
+    groups: dict[tuple[str, int, int, Any], list[tuple[int, EvalRequest]]] = {}
+    for number, request in enumerate(requests):
+        if (question := usual(request.messages)) is not None:
+            settings = (question.label, question.frames or model.frames, request.max_new_tokens)
+            groups.setdefault((*settings, question.request.clip), []).append((number, question.request))
     texts: dict[int, str] = {}
-    for (label, frames, tokens), clips in groups.items():
-        model = EvalModel(assistant, frames, how.send, tokens, how.plain, how.max_pixels, label)
-        for members in clips.values():
-            for n in range(0, len(members), how.batch_size):
-                numbers, batch = zip(*members[n : n + how.batch_size], strict=True)
-                texts |= zip(numbers, model.answer(batch), strict=True)
-                done(len(batch))
+    for (label, frames, tokens, _), members in groups.items():
+        asked = EvalModel(model.assistant, frames, model.send, tokens, model.plain, model.max_pixels, label)
+        for n in range(0, len(members), batch_size):
+            numbers, batch = zip(*members[n : n + batch_size], strict=True)
+            texts |= zip(numbers, asked.answer(batch), strict=True)
+            done(len(batch))
     return texts
 
 
-def _shown(message: Message, how: How) -> Message:
+def _shown(message: Message, model: EvalModel) -> Message:
     """A message whose videos are as many frames as asked for, sent in the way that is asked for."""
-    limit = {"max_pixels": how.max_pixels} if how.max_pixels else {}
+    limit = {"max_pixels": model.max_pixels} if model.max_pixels else {}
     content: list[Message] = []
     for number, part in enumerate(message["content"]):
         if part["type"] == "image":
             content.append({name: value for name, value in part.items() if name != SAMPLED} | limit)
         elif part["type"] == "video":
-            content += _frames(part["video"], f"video {number}", how, limit)
+            content += _frames(Path(part["video"]), f"video {number}", model, limit)
         else:
             content.append(part)
     return {**message, "content": content}
 
 
-def _frames(video: str, clip: str, how: How, limit: Mapping[str, int]) -> list[Message]:
-    count = length(Path(video))
-    if how.send == "video":
-        most = min(how.frames, count)
-        return [{"type": "video", "video": video, "nframes": most - most % 2 or 1, **limit}]
-    pictures = read(Path(video), spread(count, how.frames))
+def _frames(video: Path, clip: str, model: EvalModel, limit: Mapping[str, int]) -> list[Message]:
+    count = length(video)
+    if model.send == "video":
+        most = min(model.frames, count)
+        return [{"type": "video", "video": str(video), "nframes": most - most % 2 or 1, **limit}]
+    pictures = read(video, spread(count, model.frames))
     return [{"type": "image", "image": picture, "clip": clip, **limit} for picture in pictures]

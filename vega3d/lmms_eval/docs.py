@@ -46,23 +46,10 @@ def read_docs(stub: Sequence[Mapping[str, Any]]) -> Any:
     """
     from datasets import Dataset
 
-    return Dataset.from_list(docs_of(stub[0]["protocol"], data_folder()))
-
-
-def data_folder() -> Path:
-    """The folder, or the data set of the hub's cache, that ``VEGA3D_EVAL_DATA`` names.
-
-    Raises:
-        ConfigError: it is not set.
-    """
     if not (named := os.environ.get(DATA)):
-        raise ConfigError(
-            f"Missing environment variable {DATA}: the folder of the data.",
-            got=f"no {DATA}",
-            expected="the folder that `vega3d eval run --data` takes",
-            fix=f"export {DATA}=FOLDER",
-        )
-    return folder_of(named)
+        what, expected = f"Missing environment variable {DATA}.", "the folder that `eval run --data` takes"
+        raise ConfigError(what, got=f"no {DATA}", expected=expected, fix=f"export {DATA}=FOLDER")
+    return Dataset.from_list(docs_of(stub[0]["protocol"], folder_of(named)))
 
 
 def docs_of(name: str, root: Path) -> list[dict[str, Any]]:

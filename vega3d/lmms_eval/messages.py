@@ -66,25 +66,26 @@ def from_simple(text: str, visuals: Sequence[Any] | None, *, clip: bool = False)
     Raises:
         InputError: a visual is neither a picture nor the path of a video or picture.
     """
-    content = [_visual(visual, clip) for visual in visuals or ()]
-    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+    content = [*map(_visual, visuals or ()), {"type": "text", "text": text}]
+    return from_chat([{"role": "user", "content": content}], clip=clip)
 
 
-def usual(messages: Sequence[Message], system: str) -> Usual | None:
+def usual(messages: Sequence[Message]) -> Usual | None:
     """The question in its usual form, if it is one clip or pictures and then one text.
 
     Args:
         messages: as `from_chat` gives them.
-        system: system prompt where the messages have none.
     """
-    *first, user = with_system(messages, system)
+    *first, user = messages
     if user["role"] != "user" or [message["role"] for message in first] not in ([], ["system"]):
         return None
     *before, last = user["content"] or [{"type": "none"}]
     if last["type"] != "text" or not any(part["type"] != "text" for part in before):
         return None
-    texts = "".join(part.get("text", "") for message in first for part in message["content"])
-    return _one_video(before, last["text"], texts) or _pictures(before, last["text"], texts)
+    system = "".join(part.get("text", "") for message in first for part in message["content"])
+    if [part["type"] for part in before] == ["video"]:
+        return Usual(EvalRequest(last["text"], Path(before[0]["video"]), system))
+    return _pictures(before, last["text"], system)
 
 
 def with_system(messages: Sequence[Message], system: str) -> list[Message]:
@@ -92,12 +93,6 @@ def with_system(messages: Sequence[Message], system: str) -> list[Message]:
     if not system or any(message["role"] == "system" for message in messages):
         return list(messages)
     return [{"role": "system", "content": [{"type": "text", "text": system}]}, *messages]
-
-
-def _one_video(before: Sequence[Message], prompt: str, system: str) -> Usual | None:
-    if [part["type"] for part in before] != ["video"]:
-        return None
-    return Usual(EvalRequest(prompt, Path(before[0]["video"]), system))
 
 
 def _pictures(before: Sequence[Message], prompt: str, system: str) -> Usual | None:
@@ -139,17 +134,14 @@ def _part(part: Mapping[str, Any], clip: bool) -> Message:
         named = part.get(CLIP) or (CLIP if clip else None)
         marks = {CLIP: named, SAMPLED: part.get(SAMPLED)}
         return {"type": "image", "image": part["url"], **{name: mark for name, mark in marks.items() if mark}}
-    raise InputError(
-        "Invalid part of a message: vega3d cannot send it to its host.",
-        got=f"{kind}: {type(part.get('url')).__name__}",
-        expected="text, pictures, and videos by their path",
-        fix="run this task with another model",
-    )
+    what = "Invalid part of a message: vega3d cannot send it to its host."
+    got, expected = f"{kind}: {type(part.get('url')).__name__}", "text, pictures, and videos by their path"
+    raise InputError(what, got=got, expected=expected, fix="run this task with another model")
 
 
-def _visual(visual: Any, clip: bool) -> Message:
-    """A visual of the simple form: the path of a file, or a picture in memory."""
+def _visual(visual: Any) -> Message:
+    """A visual of the simple form, the path of a file or a picture in memory, as a part of the chat form."""
+    kind = "image" if hasattr(visual, "convert") else "unknown"
     if isinstance(visual, str):
         kind = "image" if Path(visual).suffix.lower() in PICTURE_FILES else "video"
-        return _part({"type": kind, "url": visual}, clip)
-    return _part({"type": "image" if hasattr(visual, "convert") else "unknown", "url": visual}, clip)
+    return {"type": kind, "url": visual}

@@ -9,7 +9,6 @@ This module needs lmms-eval and is imported by it alone.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +19,9 @@ from tqdm import tqdm
 
 import vega3d
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.evaluation.run.model import As
-from vega3d.lmms_eval.answering import How, Request, answers
-from vega3d.lmms_eval.messages import from_chat, from_simple
+from vega3d.evaluation.run.model import As, EvalModel
+from vega3d.lmms_eval.answering import Request, answers
+from vega3d.lmms_eval.messages import from_chat, from_simple, with_system
 from vega3d.pipeline import PICO
 
 
@@ -64,23 +63,29 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         self.accelerator = Accelerator(cpu=device == "cpu")  # of several processes each has its own device
         torch.manual_seed(0)  # untrained layers are drawn: the same ones in every process
         where: Any = device or "auto"
-        self.assistant = vega3d.load(pretrained, backbone, store=store, device=where)
-        self.how = How(max_num_frames, send, plain, max_pixels, system_prompt, int(batch_size))
-        self.clip = clip
+        assistant = vega3d.load(pretrained, backbone, store=store, device=where)
+        self.answerer = EvalModel(assistant, max_num_frames, send, plain=plain, max_pixels=max_pixels)
+        self.questions_together, self.clip, self.system = int(batch_size), clip, system_prompt
 
     @property
     def device(self) -> torch.device:
         """The model's device."""
-        return torch.device(self.assistant.adapter.device)
-
-    @abstractmethod
-    def questions(self, instances: Sequence[Any]) -> list[Request]:
-        """The questions of lmms-eval's instances."""
+        return torch.device(self.answerer.assistant.adapter.device)
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """One answer for each instance."""
+        questions = [self._question(*instance.args) for instance in requests]
         with tqdm(total=len(requests), disable=self.rank != 0, desc="vega3d answers") as progress:
-            return answers(self.assistant, self.how, self.questions(requests), progress.update)
+            return answers(self.answerer, questions, self.questions_together, progress.update)
+
+    def _question(self, first: Any, second: Any, third: Any, number: int, task: str, split: str) -> Request:
+        """The question of an instance, from the arguments that lmms-eval gives it."""
+        document = self.task_dict[task][split][number]
+        if self.is_simple:  # text, options, visuals of a document
+            messages, options = from_simple(first, third(document), clip=self.clip), second
+        else:  # text, messages of a document, options
+            messages, options = from_chat(second(document), clip=self.clip), third
+        return Request(with_system(messages, self.system), options)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Refuse.
@@ -98,39 +103,17 @@ class Vega3DModel(lmms):  # type: ignore[misc]  # lmms-eval is untyped here
         """
         raise _only_text("has several rounds")
 
-    def document(self, task: str, split: str, number: int) -> Any:
-        """A document of a task."""
-        return self.task_dict[task][split][number]
-
 
 class Vega3DChat(Vega3DModel):
     """vega3d, asked by messages with media in them (lmms-eval's default)."""
 
     is_simple = False
 
-    def questions(self, instances: Sequence[Any]) -> list[Request]:
-        """One request for each instance."""
-        requests = []
-        for instance in instances:
-            _, messages_of, options, number, task, split = instance.args
-            messages = messages_of(self.document(task, split, number))
-            requests.append(Request(from_chat(messages, clip=self.clip), options))
-        return requests
-
 
 class Vega3DSimple(Vega3DModel):
     """vega3d, asked by visuals and a text (``--force_simple``); nothing stands between visuals."""
 
     is_simple = True
-
-    def questions(self, instances: Sequence[Any]) -> list[Request]:
-        """One request for each instance."""
-        requests = []
-        for instance in instances:
-            text, options, visuals_of, number, task, split = instance.args
-            visuals = visuals_of(self.document(task, split, number))
-            requests.append(Request(from_simple(text, visuals, clip=self.clip), options))
-        return requests
 
 
 def _require_numbers(**values: object) -> None:
@@ -140,8 +123,5 @@ def _require_numbers(**values: object) -> None:
 
 
 def _only_text(reason: str) -> ConfigError:
-    return ConfigError(
-        f"Invalid task: it {reason}, and vega3d answers one question in words.",
-        expected="a task of output_type generate_until",
-        fix="run another task",
-    )
+    what = f"Invalid task: it {reason}, and vega3d answers one question in words."
+    return ConfigError(what, expected="a task of output_type generate_until", fix="run another task")

@@ -27,8 +27,8 @@ from vega3d.evaluation.metrics import captions
 from vega3d.evaluation.metrics.java import Unavailable
 from vega3d.evaluation.run.model import As, EvalModel, EvalRequest
 from vega3d.lmms_eval import TASKS, docs
-from vega3d.lmms_eval.answering import How, Request, answer_alone, answers
-from vega3d.lmms_eval.messages import Usual, from_chat, from_simple, usual
+from vega3d.lmms_eval.answering import Request, answer_alone, answers
+from vega3d.lmms_eval.messages import Usual, from_chat, from_simple, usual, with_system
 from vega3d.pipeline import Pipeline
 from vega3d.rooms import export_rooms
 
@@ -73,7 +73,7 @@ def about(clip: Path, words: str) -> list[dict[str, Any]]:
 
 
 def test_a_video_and_a_text_are_one_question_about_a_clip() -> None:
-    asked = usual(from_chat(about(Path("a.mp4"), "how many?")), "help")
+    asked = usual(with_system(from_chat(about(Path("a.mp4"), "how many?")), "help"))
     assert asked == Usual(EvalRequest("how many?", Path("a.mp4"), "help"), "{image}", None)
 
 
@@ -84,7 +84,7 @@ def test_both_forms_of_a_question_are_the_same_question() -> None:
 
 def test_a_system_prompt_of_the_task_comes_before_the_users() -> None:
     messages = [{"role": "system", "content": [text("task")]}, *about(Path("a.mp4"), "?")]
-    found = usual(from_chat(messages), "ours")
+    found = usual(with_system(from_chat(messages), "ours"))
     assert found is not None
     assert found.request.system == "task"
 
@@ -92,7 +92,7 @@ def test_a_system_prompt_of_the_task_comes_before_the_users() -> None:
 def test_labels_that_count_pictures_are_seen_as_one_label() -> None:
     pictures = [{"type": "image", "url": f"{n}.jpg", "clip": "clip"} for n in range(3)]
     parts = [part for n, picture in enumerate(pictures) for part in (text(f"Frame-{n}: "), picture)]
-    found = usual(from_chat(user(*parts, text("?"))), "")
+    found = usual(from_chat(user(*parts, text("?"))))
     assert found == Usual(EvalRequest("?", Pictures(("0.jpg", "1.jpg", "2.jpg"))), "Frame-{n}: {image}", 3)
 
 
@@ -108,12 +108,12 @@ def test_labels_that_count_pictures_are_seen_as_one_label() -> None:
     ids=["text first", "two clips", "in memory", "turns", "text only"],
 )
 def test_a_message_of_another_shape_stays_a_message(messages: list[dict[str, Any]]) -> None:
-    assert usual(from_chat(messages), "") is None
+    assert usual(from_chat(messages)) is None
 
 
 def test_pictures_are_a_clip_only_if_somebody_says_so() -> None:
     chat = user({"type": "image", "url": "0.jpg"}, {"type": "image", "url": "1.jpg"}, text("?"))
-    apart, together = (usual(from_chat(chat, clip=clip), "") for clip in (False, True))
+    apart, together = (usual(from_chat(chat, clip=clip)) for clip in (False, True))
     assert apart is not None
     assert together is not None
     assert (apart.request.media, together.request.media) == (
@@ -136,9 +136,9 @@ def test_pictures_are_all_shown_unless_the_task_says_that_they_are_a_video(
     asked = EvalRequest("How many?", Pictures(tuple(places)))
     for frames, asking in ((3, request()), (2, request(sampled=True))):
         expected = EvalModel(pico, frames, max_new_tokens=4)
-        usual_way = answers(pico, How(2), [asking])
+        usual_way = answers(EvalModel(pico, 2), [asking])
         assert usual_way == expected.answer([asked])
-        read = usual(asking.messages, "")
+        read = usual(asking.messages)
         assert read is not None
         assert (read.frames or 2) == frames
 
@@ -155,7 +155,7 @@ def test_sound_is_refused_by_name() -> None:
 )
 def test_a_task_that_is_not_greedy_is_refused(options: dict[str, Any], pico: Pipeline) -> None:
     with pytest.raises(ConfigError, match="--gen_kwargs"):
-        answers(pico, How(), [Request(user(text("?")), options)])
+        answers(EvalModel(pico, FRAMES), [Request(user(text("?")), options)])
 
 
 def test_an_answer_ends_at_the_tasks_own_stop_and_not_at_the_harness_default() -> None:
@@ -170,7 +170,7 @@ def test_answers_come_in_the_order_of_the_questions(clips: list[Path], pico: Pip
     answerer = EvalModel(pico, FRAMES, max_new_tokens=4)
     expected = [answerer.answer([EvalRequest(question, clips[n])])[0] for question, n in asked]
     seen: list[int] = []
-    assert answers(pico, How(FRAMES, batch_size=2), requests, seen.append) == expected
+    assert answers(EvalModel(pico, FRAMES), requests, 2, seen.append) == expected
     assert sum(seen) == 3
 
 
@@ -179,9 +179,10 @@ def test_answers_come_in_the_order_of_the_questions(clips: list[Path], pico: Pip
 def test_a_message_alone_is_answered_like_a_question_about_a_clip(
     clips: list[Path], pico: Pipeline, send: As, plain: bool
 ) -> None:
-    request = Request(from_chat(about(clips[0], "How many chairs are in this room?")), {"max_new_tokens": 4})
-    how = How(FRAMES, send, plain, max_pixels=64 * 64, system="You help.")
-    assert answer_alone(pico, how, request) == answers(pico, how, [request])[0]
+    messages = with_system(from_chat(about(clips[0], "How many chairs are in this room?")), "You help.")
+    request = Request(messages, {"max_new_tokens": 4})
+    model = EvalModel(pico, FRAMES, send, plain=plain, max_pixels=64 * 64)
+    assert answer_alone(model, request) == answers(model, [request])[0]
 
 
 def test_every_task_names_functions_that_exist_and_the_numbers_of_its_protocol() -> None:
@@ -208,7 +209,7 @@ def test_a_document_asks_what_eval_run_asks(protocol: str, every_benchmark: Path
     for question, doc in zip(questions, found, strict=True):
         asked = EvalRequest(chosen.prompt(question.record), question.media, benchmark.system)
         shown = len(doc["media"]) if benchmark.media.all_frames else None
-        assert usual(from_chat(docs.doc_to_messages(doc)), "") == Usual(asked, benchmark.media.label, shown)
+        assert usual(from_chat(docs.doc_to_messages(doc))) == Usual(asked, benchmark.media.label, shown)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
