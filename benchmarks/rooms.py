@@ -29,8 +29,8 @@ def casting(room: Room, frames: int, size: int) -> float:
 
 def drawing(room: Room, frames: int, size: int) -> float:
     """Seconds of whole pictures, with all that is done once a room."""
-    K, poses = intrinsics(size, size, FOV_X), camera_path(room, frames)
-    return seconds(lambda: film(room, K, poses, np.linspace(0, 1, frames), size, size))
+    poses = camera_path(room, frames)
+    return seconds(lambda: film(room, poses, size, size))
 
 
 def scene(seed: int, size: int) -> None:

@@ -25,7 +25,7 @@ from vega3d.data.annotations import media_rows
 from vega3d.evaluation.metrics.numbers import plain_number
 from vega3d.evaluation.run.model import EvalModel, EvalRequest
 from vega3d.registry import backbone_record
-from vega3d.rooms.formats.ames import export_ames
+from vega3d.rooms.ames import export_ames
 from vega3d.store import FeatureStore
 
 KINDS = {"vsibench": "ames_nearer", "where": "ames_distance"}

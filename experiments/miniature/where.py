@@ -22,11 +22,11 @@ from vega3d.evaluation.metrics.means import by_group, mean
 from vega3d.evaluation.metrics.numbers import mean_relative_accuracy, plain_number
 from vega3d.evaluation.records import Field, Record, is_text, mappings, number, text
 from vega3d.rooms import Clip, Room, make_room, render
+from vega3d.rooms.facts import Visibility
 from vega3d.rooms.formats.vsibench import conversation_of
 from vega3d.rooms.formats.writer import write_text
 from vega3d.rooms.questions import Question
 from vega3d.rooms.rng import Rng
-from vega3d.rooms.visibility import visibility_of
 
 MOMENTS = ("first", "last")
 KINDS = tuple(f"distance_{moment}" for moment in MOMENTS)
@@ -50,7 +50,7 @@ class Shown:
 
 def shown_in(room: Room, clip: Clip) -> list[Shown]:
     """The things in each frame of a clip that holds just the first and the last."""
-    visible = visibility_of(room, clip)
+    visible = Visibility(room, clip.ids)
     found = []
     for at, moment in enumerate(MOMENTS):
         known = {

@@ -11,26 +11,28 @@ from numpy.typing import NDArray
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from vega3d.rooms.raycast import Rays
-from vega3d.rooms.table import SHELL, Table
+from vega3d.rooms.table import SHAPES, SHELL, Table
 
 SECTIONS = 128  # corners of a tessellated circle
 
 
 def table_mesh(table: Table) -> tuple[Any, NDArray[np.int32]]:
     """All rows of the table as one mesh in world coordinates, and the row (F,) of each face."""
-    low, high = table.room_centre - table.room_half, table.room_centre + table.room_half
+    low, high = table.centre[0] - table.half[0], table.centre[0] + table.half[0]
     shell = trimesh.creation.box(bounds=[low, high])
     parts, rows = [shell], [shell_rows(shell.face_normals)]
-    for row, primitive in enumerate(table.primitives, start=SHELL):
-        w, d, h = primitive.box.size
-        if primitive.shape == "box":
+    for row in range(SHELL, len(table.shape)):
+        w, d, h = 2 * table.half[row].astype(float)
+        shape = SHAPES[table.shape[row]]
+        if shape == "box":
             mesh = trimesh.creation.box(extents=(w, d, h))
-        elif primitive.shape == "cylinder":
+        elif shape == "cylinder":
             mesh = trimesh.creation.cylinder(radius=w / 2, height=h, sections=SECTIONS)
         else:
             mesh = trimesh.creation.icosphere(subdivisions=4, radius=w / 2)
-        place = trimesh.transformations.rotation_matrix(primitive.box.yaw, (0, 0, 1))
-        place[:3, 3] = primitive.box.centre
+        yaw = np.arctan2(table.sin[row], table.cos[row])
+        place = trimesh.transformations.rotation_matrix(float(yaw), (0, 0, 1))
+        place[:3, 3] = table.centre[row]
         mesh.apply_transform(place)
         parts.append(mesh)
         rows.append(np.full(len(mesh.faces), row, dtype=np.int32))

@@ -13,8 +13,7 @@ from vega3d.cli.main import main
 from vega3d.errors import ConfigError
 from vega3d.geometry import contains
 from vega3d.rooms import Clip
-from vega3d.rooms.ames import AmesPair, ames_questions, film_ames, make_ames
-from vega3d.rooms.formats.ames import export_ames
+from vega3d.rooms.ames import AmesPair, ames_questions, export_ames, film_ames, make_ames
 
 Filmed = list[tuple[AmesPair, Clip, Clip]]
 STEP, SAMPLED = 6, 8

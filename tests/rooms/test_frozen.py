@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from vega3d.rooms import export_rooms, make_chat_questions, make_questions, make_room, render, rooms_tag
-from vega3d.rooms.formats.ames import export_ames
+from vega3d.rooms.ames import export_ames
 from vega3d.rooms.formats.cvbench import export_pictures
 from vega3d.rooms.formats.scannet import export_scannet
 

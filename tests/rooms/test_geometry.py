@@ -9,7 +9,6 @@ from vega3d.errors import InputError
 from vega3d.geometry import (
     OrientedBox,
     backproject,
-    box_distance,
     contains,
     corners,
     footprint,
@@ -18,6 +17,8 @@ from vega3d.geometry import (
     outlines_overlap,
     project,
 )
+from vega3d.rooms.facts import distance
+from vega3d.rooms.scene import Instance, Primitive, Surface
 
 metres = st.floats(-3, 3, allow_nan=False)
 sizes = st.floats(0.1, 2)
@@ -28,6 +29,13 @@ angles = st.floats(-7, 7)
 def boxes(draw: st.DrawFn) -> OrientedBox:
     centre = (draw(metres), draw(metres), draw(metres))
     return OrientedBox(centre, (draw(sizes), draw(sizes), draw(sizes)), draw(angles))
+
+
+def box_distance(a: OrientedBox, b: OrientedBox) -> float:
+    """Closest distance of two things that are one box each."""
+    plain = Surface((0.6, 0.6, 0.6), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
+    things = [Instance(1, "cabinet", "gray", box, (Primitive("box", box, plain),)) for box in (a, b)]
+    return distance(*things)
 
 
 def test_a_camera_looks_along_its_z_axis_with_x_to_the_right_and_y_down() -> None:

@@ -59,11 +59,12 @@ def test_pictures_agree(exact: list[Clip], other: list[Clip]) -> None:
 
 
 def test_a_mesh_has_the_extent_and_the_volume_of_its_primitives() -> None:
-    table = tabulate(make_room(3))
-    mesh, rows = meshes.table_mesh(table)
-    for row, primitive in list(enumerate(table.primitives, start=6))[::7]:
+    room = make_room(3)
+    primitives = [part for thing in room.instances for part in thing.primitives]
+    mesh, rows = meshes.table_mesh(tabulate(room))
+    for row, primitive in list(enumerate(primitives, start=6))[::7]:
         corners = mesh.triangles[rows == row].reshape(-1, 3)
         if primitive.shape != "box":
             assert np.allclose(np.ptp(corners, axis=0)[2], primitive.box.size[2], atol=1e-3)
         assert np.allclose((corners.max(0) + corners.min(0)) / 2, primitive.box.centre, atol=1e-3)
-    assert set(rows) == set(range(6 + len(table.primitives)))
+    assert set(rows) == set(range(6 + len(primitives)))

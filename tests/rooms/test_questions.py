@@ -22,7 +22,7 @@ from vega3d.rooms import (
     make_room,
     render,
 )
-from vega3d.rooms.visibility import SEEN
+from vega3d.rooms.facts import SEEN
 
 Filmed = list[tuple[Room, Clip]]
 

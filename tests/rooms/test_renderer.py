@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vega3d.errors import ConfigError
-from vega3d.geometry import OrientedBox, backproject, contains, intrinsics, look_at, project
+from vega3d.geometry import OrientedBox, backproject, contains, look_at, project
 from vega3d.rooms import Clip, Instance, Room, make_room, render
 from vega3d.rooms.furniture import CATEGORIES
 from vega3d.rooms.renderer import film
@@ -23,9 +23,9 @@ def room_with(shape: str, box: OrientedBox) -> Room:
 def look(
     room: Room, eye: tuple[float, ...], target: tuple[float, ...], n: int = 65
 ) -> tuple[np.ndarray, ...]:
-    K, pose = intrinsics(n, n, 80), look_at(eye, target)
-    (shot,) = film(room, K, pose[None], np.zeros(1), n, n)
-    return shot.rgb, shot.depth, shot.ids, K, pose
+    pose = look_at(eye, target)
+    clip = film(room, pose[None], n, n)
+    return clip.rgb[0], clip.depth[0], clip.ids[0], clip.K, pose
 
 
 def test_the_face_of_a_known_cube_is_as_far_as_it_must_be() -> None:

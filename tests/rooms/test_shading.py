@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rooms.surface import sample
-from vega3d.geometry import OrientedBox, intrinsics, look_at
+from vega3d.geometry import OrientedBox, look_at
 from vega3d.rooms import Instance, Room, make_room
-from vega3d.rooms.relations import axis_aligned
+from vega3d.rooms.facts import axis_aligned
 from vega3d.rooms.renderer import film
 from vega3d.rooms.scene import TEXTURES, Light, Primitive, Surface
-from vega3d.rooms.shadows import floor_shade
-from vega3d.rooms.textures import evaluate
+from vega3d.rooms.shading import evaluate, floor_shade
 
 PLAIN = Surface((0.6, 0.6, 0.6), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
 BOX = OrientedBox((0, 0, 0.5), (0.8, 0.8, 1.0))
@@ -49,8 +48,8 @@ def test_a_room_without_shadows_has_none() -> None:
 
 def look(room: Room) -> np.ndarray:
     pose = look_at((0, -2, 0.5), (0, 0, 0.5))
-    (shot,) = film(room, intrinsics(64, 64, 60), pose[None], np.zeros(1), 64, 64)
-    return shot.rgb[shot.ids == 1].astype(float)
+    clip = film(room, pose[None], 64, 64, fov_x=60)
+    return clip.rgb[clip.ids == 1].astype(float)
 
 
 def test_the_side_towards_the_lamp_is_brighter() -> None:

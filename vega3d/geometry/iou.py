@@ -79,9 +79,12 @@ def oriented_iou(a: ArrayLike, b: ArrayLike) -> Array:
             fix="call oriented_iou_matrix for all pairs",
         )
     out = np.zeros(len(first))
-    for start in range(0, len(first), CHUNK):
-        part = slice(start, start + CHUNK)
-        out[part] = _iou(first[part], second[part])
+    with np.errstate(all="ignore"):
+        for start in range(0, len(first), CHUNK):
+            part = slice(start, start + CHUNK)
+            pick = start + np.flatnonzero(_may_share(first[part], second[part]))
+            if len(pick):
+                out[pick] = _clipped_iou(first[pick], second[pick])
     return out
 
 
@@ -134,16 +137,6 @@ def _nine(boxes: ArrayLike) -> Array:
             fix="reshape, or fill the angles with zeros",
         )
     return rows if rows.shape[1] == 9 else np.pad(rows, ((0, 0), (0, 3)))
-
-
-def _iou(a: Array, b: Array) -> Array:
-    """IoU (n,) of boxes (n, 9): only pairs that may share something are clipped."""
-    out = np.zeros(len(a))
-    with np.errstate(all="ignore"):
-        pick = np.flatnonzero(_may_share(a, b))
-        if len(pick):
-            out[pick] = _clipped_iou(a[pick], b[pick])
-    return out
 
 
 def _may_share(a: Array, b: Array) -> NDArray[np.bool_]:

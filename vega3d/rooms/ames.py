@@ -11,20 +11,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import ConfigError
-from vega3d.geometry import intrinsics, look_at
+from vega3d.geometry import look_at
 from vega3d.rooms.camera import is_clear
+from vega3d.rooms.formats import writer
+from vega3d.rooms.formats.writer import Progress, Row, Split
 from vega3d.rooms.furniture import COLOURS, KINDS
 from vega3d.rooms.layout import make_room, toned
+from vega3d.rooms.questions import Question
 from vega3d.rooms.raycast import camera_rays
-from vega3d.rooms.renderer import FOV_X, FPS, Clip, film, stacked
+from vega3d.rooms.renderer import Clip, film
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room, Surface, parts_in, upright_box
+from vega3d.rooms.video import write_mp4
 
 _FLOATING = ("ball", "vase", "suitcase", "backpack", "basket", "bin")
 _LOOKS = (1, 2, 5, 6)  # textures that are plainly seen
@@ -96,14 +102,10 @@ def film_ames(
     pair: AmesPair, twin: int, *, width: int = 256, height: int = 256, sampled: int = 8, step: int = 6
 ) -> Clip:
     """The clip of one twin; `np.linspace(0, n - 1, sampled)` are the frames that show no difference."""
-    frames = (sampled - 1) * step + 1
-    poses, room = ames_path(pair, frames, step), pair.twins[twin]
-    K = intrinsics(width, height, FOV_X)
-    rgb, depth, ids, _ = stacked(film(room, K, poses, np.zeros(frames), height, width))
-    return Clip(rgb, depth, ids, K, poses, FPS, np.arange(frames), frames, room.class_of)
+    return film(pair.twins[twin], ames_path(pair, (sampled - 1) * step + 1, step), width, height)
 
 
-def ames_questions(pair: AmesPair, twin: int) -> list[dict[str, Any]]:
+def ames_questions(pair: AmesPair, twin: int) -> list[Row]:
     """VSI-Bench rows of one twin; the other twin has the same texts, options and other answers."""
     room = pair.twins[twin]
     target, rival = (next(t for t in room.instances if t.id == i) for i in (pair.target, pair.rival))
@@ -115,14 +117,51 @@ def ames_questions(pair: AmesPair, twin: int) -> list[dict[str, Any]]:
         "What is the length of the longest dimension (length, width, or height) of the "
         f"{target.category}, measured in centimeters?"
     )
-    options = [f"{letter}. {name}" for letter, name in zip("AB", names, strict=True)]
-    asked: list[tuple[str, str, list[str] | None, str]] = [
+    options = tuple(f"{letter}. {name}" for letter, name in zip("AB", names, strict=True))
+    asked: list[tuple[str, str, tuple[str, ...] | None, str]] = [
         ("ames_nearer", which, options, "AB"[nearer]),
         ("ames_distance", far, None, f"{math.dist(pair.eye, target.box.centre):.1f}"),
         ("ames_size", large, None, str(round(100 * max(target.box.size)))),
     ]
-    keys = ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth")
-    return [dict(zip(keys, (0, "ames", pair.name(twin), *row), strict=True)) for row in asked]
+    return [Question(0, "ames", pair.name(twin), *row).to_record() for row in asked]
+
+
+def export_ames(
+    out: str | Path,
+    pairs: int,
+    seed: int = 0,
+    *,
+    split: Split = "test",
+    width: int = 256,
+    height: int = 256,
+    sampled: int = 8,
+    step: int = 6,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Write ``pairs`` pairs as `<out>/ames/*.mp4` and `<out>/ames.jsonl`; returns the path of the latter.
+
+    Every frame is coded by itself at one quantiser, so that equal frames stay equal in the file. Complete
+    pairs are kept. The arguments are those of `export_rooms` and `film_ames`.
+    """
+    folder = writer.swept(writer.swept(Path(out)) / "ames")
+    size = {"width": width, "height": height, "sampled": sampled, "step": step}
+    seeds = [writer.scene_seed(split, seed, index) for index in range(pairs)]
+    marks = [(folder / f"ames_{number:09d}.json", number) for number in seeds]
+    settings = [ROOMS_VERSION, *size.values()]
+    scenes = writer.export_scenes(partial(_write_pair, **size), marks, settings, workers, progress)
+    rows = writer.numbered(scene["questions"] for scene in scenes)
+    return writer.write_lines(Path(out) / "ames.jsonl", rows)
+
+
+def _write_pair(mark: Path, seed: int, **size: int) -> Row:
+    """Write the videos of both twins; returns their questions."""
+    pair, rows = make_ames(seed), []
+    for twin in sorted((0, 1), key=pair.name):
+        clip, tag = film_ames(pair, twin, **size), f"vega3d-ames/{ROOMS_VERSION}/{seed}"
+        write_mp4(mark.with_name(f"{pair.name(twin)}.mp4"), clip.rgb, clip.fps, comment=tag, intra=True)
+        rows += ames_questions(pair, twin)
+    return {"questions": rows}
 
 
 def _try_room(rng: Rng, seed: int, room: Room) -> AmesPair | None:
@@ -150,24 +189,23 @@ def _try_room(rng: Rng, seed: int, room: Room) -> AmesPair | None:
 
 def _rival(pair: AmesPair, room: Room, farthest: float) -> int | None:
     """A single thing, plainly seen, between the two places; None if there is none or the view is blocked."""
-    K, pose = intrinsics(_PROBE, _PROBE, FOV_X), ames_path(pair, 1, 1)
-    (bare,) = film(replace(room, shadows=False), K, pose, np.zeros(1), _PROBE, _PROBE)
-    near, far = (film(twin, K, pose, np.zeros(1), _PROBE, _PROBE)[0] for twin in pair.twins)
-    mask = near.ids == pair.target
+    pose = ames_path(pair, 1, 1)
+    rooms = (replace(room, shadows=False), *pair.twins)
+    bare, near, far = (film(each, pose, _PROBE, _PROBE) for each in rooms)
+    mask = near.ids[0] == pair.target
     cut_off = mask[[0, -1]].any() or mask[:, [0, -1]].any()
     if mask.sum() < 25 or cut_off or (far.ids != near.ids).any():
         return None
-    if bare.depth[_wider(mask)].min() < farthest:
+    if bare.depth[0][_wider(mask)].min() < farthest:
         return None
     # By what the picture shows: a thing may reach out of it towards the camera.
-    longer = np.linalg.norm(camera_rays(K, pose[0], _PROBE, _PROBE).d, axis=0)
-    closest = [float((shot.depth * longer)[mask].min()) for shot in (near, far)]
+    longer = np.linalg.norm(camera_rays(near.K, pose[0], _PROBE, _PROBE).d, axis=0)
+    metres = [clip.depth[0] * longer for clip in (near, far)]
+    low, high = (float(picture[mask].min()) for picture in metres)
     for things in room.by_category.values():
-        seen = near.ids == things[0].id
-        if len(things) == 1 and seen.sum() >= 20:
-            low = float((near.depth * longer)[seen].min())
-            if closest[0] + _MARGIN < low < closest[1] - _MARGIN:
-                return things[0].id
+        seen = metres[0][near.ids[0] == things[0].id]
+        if len(things) == 1 and len(seen) >= 20 and low + _MARGIN < seen.min() < high - _MARGIN:
+            return things[0].id
     return None
 
 

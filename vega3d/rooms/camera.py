@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,38 +30,27 @@ _CLEARANCE = 0.35  # metres between the camera and any box
 _WALL = 0.35  # metres between the camera and any wall
 _ATTEMPTS = 40
 _DENSE = np.linspace(0, 1, 64)
+_TREMOR, _TREMBLE = 0.006, math.radians(0.5)  # metres and radians of a shaking hand, four waves each
 
 
-@dataclass(frozen=True)
-class Shake:
-    """A hand's tremor: amplitudes of turn (degrees) and place (metres), four waves each."""
-
-    degrees: float = 0.5
-    metres: float = 0.006
-
-
-def camera_path(
-    room: Room, frames: int, *, style: Style | None = None, shake: Shake | bool | None = None
-) -> F64:
+def camera_path(room: Room, frames: int, *, style: Style | None = None, shake: bool | None = None) -> F64:
     """(frames, 4, 4) camera-to-world poses along the room's path, first to last.
 
     Args:
         room: the room that is filmed.
         frames: how many poses.
         style: one of the three ways; None is the room's own.
-        shake: a hand's tremor, or whether there is one; None: four rooms in ten have it.
+        shake: True for a hand's tremor; None: four rooms in ten have it.
     """
     if style is not None and style not in get_args(Style):
         raise unknown_choice("camera style", style, get_args(Style))
     rng = Rng(room.version, room.seed, 1)
-    own, shaky = rng.real(), rng.chance(0.4)
-    chosen = style or ("orbit" if own < 0.45 else "walk" if own < 0.8 else "pan")
-    rail = _clear_rail(rng, room, chosen)
-    s = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+    drawn, shaky = rng.real(), rng.chance(0.4)
+    rail = _clear_rail(rng, room, style or ("orbit" if drawn < 0.45 else "walk" if drawn < 0.8 else "pan"))
+    s = np.linspace(0, 1, frames)
     eyes, targets = rail(s)
-    tremor = shake if isinstance(shake, Shake) else Shake() if (shaky if shake is None else shake) else None
-    if tremor is not None:
-        eyes, targets = _shaken(rng, tremor, s, eyes, targets)
+    if shaky if shake is None else shake:
+        eyes, targets = _shaken(rng, s, eyes, targets)
     poses = [look_at(eye, target) for eye, target in zip(eyes, targets, strict=True)]
     return np.stack(poses).astype(np.float64).round(9)
 
@@ -93,8 +81,7 @@ def _orbit(rng: Rng, room: Room, height: float) -> Rail:
     """An arc of 100 to 200 degrees on an ellipse just inside the walls, looking past the middle."""
     radius = np.asarray(room.size[:2]) / 2 - _WALL - rng.real(0, 0.25) * min(room.size[:2]) / 2
     start, span = rng.real(0, 2 * math.pi), math.radians(rng.real(100, 200)) * rng.pick((-1, 1))
-    first = np.array([rng.real(-0.4, 0.4), rng.real(-0.4, 0.4), rng.real(0.4, 0.9)])
-    last = np.array([rng.real(-0.4, 0.4), rng.real(-0.4, 0.4), rng.real(0.4, 0.9)])
+    first, last = (np.array([rng.real(-0.4, 0.4), rng.real(-0.4, 0.4), rng.real(0.4, 0.9)]) for _ in range(2))
 
     def rail(s: F64) -> tuple[F64, F64]:
         angle = start + span * s
@@ -113,9 +100,7 @@ def _pan(rng: Rng, room: Room, height: float) -> Rail:
 
     def rail(s: F64) -> tuple[F64, F64]:
         eyes = np.concatenate([first + (last - first) * s[:, None], np.full((len(s), 1), height)], axis=1)
-        angle = start + span * s
-        ahead = np.stack([np.cos(angle), np.sin(angle), np.full_like(s, pitch)], axis=1)
-        return eyes, eyes + ahead
+        return eyes, eyes + _ahead(start + span * s, pitch)
 
     return rail
 
@@ -124,12 +109,8 @@ def _walk(rng: Rng, room: Room, height: float) -> Rail:
     """From spot to spot on a smooth curve, the eyes ahead of the feet and sweeping from side to side."""
     half = np.asarray(room.size[:2]) / 2 - _WALL - 0.1
     angle, turn = rng.real(0, 2 * math.pi), rng.pick((-1, 1)) * math.radians(rng.real(40, 70))
-    spots = np.array(
-        [
-            np.array([math.cos(angle + turn * i), math.sin(angle + turn * i)]) * half * rng.real(0.3, 0.8)
-            for i in range(4)
-        ]
-    )
+    corners = [np.array([math.cos(angle + turn * i), math.sin(angle + turn * i)]) * half for i in range(4)]
+    spots = np.array([corner * rng.real(0.3, 0.8) for corner in corners])
     beyond = -spots.mean(axis=0)
     sweep, pitch, waves = math.radians(rng.real(20, 45)), rng.real(0.25, 0.5), rng.real(0.6, 1.2)
 
@@ -138,10 +119,14 @@ def _walk(rng: Rng, room: Room, height: float) -> Rail:
         # Past the middle to the other side, so that walls are not all one sees.
         ahead = beyond - eyes[:, :2]
         heading = np.arctan2(ahead[:, 1], ahead[:, 0]) + sweep * np.sin(2 * np.pi * waves * s)
-        look = np.stack([np.cos(heading), np.sin(heading), np.full_like(s, -pitch)], axis=1)
-        return eyes, eyes + look
+        return eyes, eyes + _ahead(heading, -pitch)
 
     return rail
+
+
+def _ahead(heading: F64, pitch: float) -> F64:
+    """(T, 3) directions of these headings (T,), at one rise."""
+    return np.stack([np.cos(heading), np.sin(heading), np.full_like(heading, pitch)], axis=1)
 
 
 def _bezier(spots: F64, s: F64) -> F64:
@@ -151,14 +136,14 @@ def _bezier(spots: F64, s: F64) -> F64:
     return np.asarray((1 - u) ** 3 * a + 3 * u * (1 - u) ** 2 * b + 3 * u**2 * (1 - u) * c + u**3 * d)
 
 
-def _shaken(rng: Rng, shake: Shake, s: F64, eyes: F64, targets: F64) -> tuple[F64, F64]:
+def _shaken(rng: Rng, s: F64, eyes: F64, targets: F64) -> tuple[F64, F64]:
     """Add the tremor: sums of four waves of 3 to 15 periods a clip."""
 
     def tremor() -> F64:
         waves = [(rng.real(3, 15), rng.real(0, 2 * math.pi)) for _ in range(4)]
         return np.asarray(sum(np.sin(2 * np.pi * rate * s + phase) for rate, phase in waves)) / 2
 
-    moved = eyes + shake.metres * np.stack([tremor() for _ in range(3)], axis=1)
+    moved = eyes + _TREMOR * np.stack([tremor() for _ in range(3)], axis=1)
     reach = np.linalg.norm(targets - eyes, axis=1)[:, None]
-    swing = math.radians(shake.degrees) * reach * np.stack([tremor() for _ in range(3)], axis=1)
+    swing = _TREMBLE * reach * np.stack([tremor() for _ in range(3)], axis=1)
     return moved, targets + swing

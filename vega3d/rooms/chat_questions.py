@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from vega3d.rooms.choice_questions import direction
+from vega3d.rooms.facts import Visibility, floor_area, longest_side
 from vega3d.rooms.furniture import CATEGORIES, plural
-from vega3d.rooms.relations import floor_area, longest_side
+from vega3d.rooms.questions import direction
 from vega3d.rooms.renderer import Clip
 from vega3d.rooms.rng import Rng
-from vega3d.rooms.scene import Room
-from vega3d.rooms.visibility import Visibility, visibility_of
-
-FAMILIES = ("count", "colour", "exists", "list", "distance", "closer", "size", "area", "side", "first")
+from vega3d.rooms.scene import Room, grouped
 
 LISTED = 8
 """Most categories that a list of the room names."""
@@ -65,12 +62,10 @@ class ChatQuestion:
 
 def make_chat_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: int = 0) -> list[ChatQuestion]:
     """At most ``per_family`` plain questions of each family; another ``draw`` gives others."""
-    rng = Rng(room.version, room.seed, 3, draw)
-    visible = visibility_of(room, clip)
+    rng, visible = Rng(room.version, room.seed, 3, draw), Visibility(room, clip.ids)
     asked = []
-    for family in FAMILIES:
-        facts = _FACTS[family](rng, room, visible)
-        for names, answer in rng.some(facts, per_family):
+    for family, facts_of in _FACTS.items():
+        for names, answer in rng.some(facts_of(rng, visible), per_family):
             words = dict(zip("abc", names, strict=False))
             several = plural(names[0]) if names else ""
             text = rng.pick(WORDINGS[family]).format(**words, **{"as": several})
@@ -81,79 +76,70 @@ def make_chat_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: in
 Facts = list[tuple[Sequence[str], str]]
 
 
-def _count(rng: Rng, room: Room, visible: Visibility) -> Facts:
+def _count(rng: Rng, visible: Visibility) -> Facts:
     facts: Facts = [([n], str(len(things))) for n, things in visible.categories.items() if len(things) > 1]
-    return facts + _one(rng, [([n], "1") for n in visible.unique])
+    return facts + [([name], "1") for name in rng.some(visible.unique, 1)]
 
 
-def _colour(rng: Rng, room: Room, visible: Visibility) -> Facts:
+def _colour(rng: Rng, visible: Visibility) -> Facts:
     return [([n], thing.colour) for n, thing in visible.unique.items()]
 
 
-def _exists(rng: Rng, room: Room, visible: Visibility) -> Facts:
+def _exists(rng: Rng, visible: Visibility) -> Facts:
     """As many yes as no; a category that is in the room but not seen is not asked about."""
-    absent: Facts = [([n], "no") for n in CATEGORIES if n not in room.by_category]
+    absent: Facts = [([n], "no") for n in CATEGORIES if n not in visible.room.by_category]
     present: Facts = [([n], "yes") for n in visible.categories]
     size = min(len(absent), len(present))
     return rng.some(absent, size) + rng.some(present, size)
 
 
-def _list(rng: Rng, room: Room, visible: Visibility) -> Facts:
+def _list(rng: Rng, visible: Visibility) -> Facts:
     """The most visible categories with their numbers, or colours where they are single, by name."""
     best = {n: visible.coverage[:, [t.id for t in things]].max() for n, things in visible.categories.items()}
-    shown = sorted(sorted(best, key=lambda n: -best[n])[:LISTED])
-    words = [
-        f"{len(things)} {plural(n)}" if len(things) > 1 else f"{things[0].colour} {n}"
-        for n, things in ((n, visible.categories[n]) for n in shown)
-    ]
+    words = []
+    for name in sorted(sorted(best, key=lambda n: -best[n])[:LISTED]):
+        first, *others = visible.categories[name]
+        words.append(f"{1 + len(others)} {plural(name)}" if others else f"{first.colour} {name}")
     return [([], ", ".join(words))] if words else []
 
 
-def _distance(rng: Rng, room: Room, visible: Visibility) -> Facts:
-    pairs = [(a, b) for a, b in permutations(visible.unique, 2)]
-    chosen = rng.some(pairs, 4)
-    return [(pair, f"{visible.distance(*pair):.1f}") for pair in chosen]
+def _distance(rng: Rng, visible: Visibility) -> Facts:
+    pairs = rng.some(permutations(visible.unique.values(), 2), 4)
+    return [((a.category, b.category), f"{visible.distance(a, b):.1f}") for a, b in pairs]
 
 
-def _closer(rng: Rng, room: Room, visible: Visibility) -> Facts:
-    triples = list(permutations(visible.unique, 3))
+def _closer(rng: Rng, visible: Visibility) -> Facts:
     facts: Facts = []
-    for a, b, c in rng.some(triples, 6):
-        to_b, to_c = (visible.distance(a, n) for n in (b, c))
+    for trio in rng.some(permutations(visible.unique.values(), 3), 6):
+        a, b, c = (thing.category for thing in trio)
+        to_b, to_c = (visible.distance(trio[0], thing) for thing in trio[1:])
         if abs(to_b - to_c) >= 0.3:
             facts.append(((a, b, c), b if to_b < to_c else c))
     return facts
 
 
-def _size(rng: Rng, room: Room, visible: Visibility) -> Facts:
+def _size(rng: Rng, visible: Visibility) -> Facts:
     return [([n], str(round(100 * longest_side(thing)))) for n, thing in visible.unique.items()]
 
 
-def _area(rng: Rng, room: Room, visible: Visibility) -> Facts:
-    return [([], f"{floor_area(room):.1f}")]
+def _area(rng: Rng, visible: Visibility) -> Facts:
+    return [([], f"{floor_area(visible.room):.1f}")]
 
 
-def _side(rng: Rng, room: Room, visible: Visibility) -> Facts:
-    sides = {
-        names: direction("easy", *(visible.unique[n] for n in names))
-        for names in permutations(visible.unique, 3)
-    }
-    found: Facts = [(names, word) for names, word in sides.items() if word is not None]
-    return [fact for word in ("left", "right") for fact in _one(rng, [f for f in found if f[1] == word])]
+def _side(rng: Rng, visible: Visibility) -> Facts:
+    sides = grouped((direction("easy", *trio), trio) for trio in permutations(visible.unique.values(), 3))
+    chosen = [(word, rng.some(sides.get(word, []), 1)) for word in ("left", "right")]
+    return [([thing.category for thing in trio], word) for word, trios in chosen for trio in trios]
 
 
-def _first(rng: Rng, room: Room, visible: Visibility) -> Facts:
-    spans = {n: (visible.first_frame([t]), n) for n, t in visible.unique.items()}
+def _first(rng: Rng, visible: Visibility) -> Facts:
+    firsts = {name: visible.first_frame([thing]) for name, thing in visible.unique.items()}
     pairs: Facts = []
     for a, b in permutations(visible.unique, 2):
-        early, late = spans[a][0], spans[b][0]
+        early, late = firsts[a], firsts[b]
         if early is not None and late is not None and late - early >= len(visible.coverage) // 8:
             pairs += [((a, b) if rng.chance(0.5) else (b, a), a)]
     return pairs
-
-
-def _one(rng: Rng, facts: Facts) -> Facts:
-    return rng.some(facts, 1)
 
 
 _FACTS = {

@@ -9,10 +9,11 @@ gives a size away (number_questions.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Shape = Literal["box", "cylinder", "sphere"]
 Place = Literal["wall", "floor", "hung", "top"]
+Numbers = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,17 @@ _CLOTH = ("fabric", "leather", "striped", "checkered", "dotted")
 _BOARD = ("wooden", "plastic", "metal")
 
 
+def _disc(z: float, width: float, height: float, tint: float = 1.0, **look: Any) -> Part:
+    """An upright cylinder in the middle of a round thing."""
+    return Part("cylinder", (0, 0, z), (width, width, height), tint, **look)
+
+
+def _pair(centre: Numbers, size: Numbers, tint: float = 1.0, **look: Any) -> tuple[Part, Part]:
+    """Two equal boxes, mirrored from left to right; ``centre`` is that of the right one."""
+    x, y, z = centre
+    return Part("box", (-x, y, z), size, tint, **look), Part("box", centre, size, tint, **look)
+
+
 def _legs(thick: float, top: float, inset: float = 0.0, tint: float = 0.6) -> tuple[Part, ...]:
     edge = 0.5 - thick / 2 - inset
     size = (thick, thick, top)
@@ -117,15 +129,10 @@ def _legs(thick: float, top: float, inset: float = 0.0, tint: float = 0.6) -> tu
     )
 
 
-def _boards(count: int) -> tuple[Part, ...]:
-    step = 0.96 / (count - 1)
-    return tuple(Part("box", (0, -0.02, 0.02 + i * step), (0.92, 0.96, 0.04), 0.8) for i in range(count))
-
-
 def _frame(width: float, tint: float = 0.7, plain: bool = False) -> tuple[Part, ...]:
     """A picture frame around the whole front, ``width`` in unit coordinates."""
     side = 0.5 - width / 2
-    upright = [Part("box", (x, 0, 0.5), (width, 1.0, 1.0), tint, plain=plain) for x in (-side, side)]
+    upright = _pair((side, 0, 0.5), (width, 1.0, 1.0), tint, plain=plain)
     inner = 1 - 2 * width
     heights = (width / 2, 1 - width / 2)
     across = [Part("box", (0, 0, z), (inner, 1.0, width), tint, plain=plain) for z in heights]
@@ -138,14 +145,11 @@ KINDS: dict[str, Kind] = {
         Part("box", (0, 0.1, 0.96), (0.3, 0.2, 0.08), 0.5),
     )),
     "ball": Kind((0.2, 0.6), ((1, 1), (1, 1), (1, 1)),
-        _BRIGHT, ("plastic", "striped", "checkered", "dotted"), (
-        Part("sphere", (0, 0, 0.5), (1.0, 1.0, 1.0)),
-    ), round=True),
+        _BRIGHT, ("plastic", "striped", "checkered", "dotted"),
+        (Part("sphere", (0, 0, 0.5), (1.0, 1.0, 1.0)),), round=True),
     "basket": Kind((0.3, 0.7), ((0.8, 1), (0.8, 1), (0.6, 1)),
-        ("brown", "white", "pink", "orange"), ("fabric", "striped"), (
-        Part("cylinder", (0, 0, 0.45), (0.92, 0.92, 0.9)),
-        Part("cylinder", (0, 0, 0.95), (1.0, 1.0, 0.1), 0.7),
-    ), round=True),
+        ("brown", "white", "pink", "orange"), ("fabric", "striped"),
+        (_disc(0.45, 0.92, 0.9), _disc(0.95, 1.0, 0.1, 0.7)), round=True),
     "bed": Kind((1.5, 2.3), ((0.55, 0.9), (1, 1), (0.35, 0.5)),
         ("pink", "white", "green", "blue", "gray"), _CLOTH, (
         Part("box", (0, -0.02, 0.25), (1.0, 0.96, 0.5)),
@@ -153,15 +157,11 @@ KINDS: dict[str, Kind] = {
         Part("box", (0, 0.33, 0.56), (0.8, 0.18, 0.12), 1.2, colour="white"),
     ), "wall", supports=(Support(0.5, (0.4, 0.2), soft=True),), crowd=False),
     "bench": Kind((0.75, 1.8), ((1, 1), (0.28, 0.4), (0.28, 0.45)), _WOODS, _BOARD, (
-        Part("box", (0, 0, 0.92), (1.0, 1.0, 0.16)), Part("box", (-0.42, 0, 0.42), (0.08, 0.9, 0.84), 0.7),
-        Part("box", (0.42, 0, 0.42), (0.08, 0.9, 0.84), 0.7),
+        Part("box", (0, 0, 0.92), (1.0, 1.0, 0.16)), *_pair((0.42, 0, 0.42), (0.08, 0.9, 0.84), 0.7),
     ), supports=(Support(1.0, soft=True),), plural="benches"),
     "bin": Kind((0.3, 0.75), ((0.6, 0.8), (0.6, 0.8), (1, 1)),
-        ("gray", "black", "red", "blue", "white"), ("metal", "plastic"), (
-        Part("cylinder", (0, 0, 0.44), (0.9, 0.9, 0.88)),
-        Part("cylinder", (0, 0, 0.92), (1.0, 1.0, 0.08), 0.5),
-        Part("cylinder", (0, 0, 0.98), (0.3, 0.3, 0.04), 0.4),
-    ), round=True),
+        ("gray", "black", "red", "blue", "white"), ("metal", "plastic"),
+        (_disc(0.44, 0.9, 0.88), _disc(0.92, 1.0, 0.08, 0.5), _disc(0.98, 0.3, 0.04, 0.4)), round=True),
     "book": Kind((0.2, 0.4), ((1, 1), (0.65, 0.8), (0.12, 0.3)), _BRIGHT, ("plastic", "leather", "striped"), (
         Part("box", (0, 0, 0.5), (0.96, 0.94, 0.84), colour="white", plain=True),
         Part("box", (0, 0, 0.04), (1.0, 1.0, 0.08)), Part("box", (0, 0, 0.96), (1.0, 1.0, 0.08)),
@@ -169,18 +169,12 @@ KINDS: dict[str, Kind] = {
     ), "top"),
     "bottle": Kind((0.2, 0.42), ((0.3, 0.4), (0.3, 0.4), (1, 1)),
         ("green", "blue", "brown", "purple", "white"), ("plastic", "metal"), (
-        Part("cylinder", (0, 0, 0.34), (1.0, 1.0, 0.68)),
-        Part("cylinder", (0, 0, 0.8), (0.42, 0.42, 0.24), 0.8),
-        Part("cylinder", (0, 0, 0.96), (0.5, 0.5, 0.08), 0.5),
+        _disc(0.34, 1.0, 0.68), _disc(0.8, 0.42, 0.24, 0.8), _disc(0.96, 0.5, 0.08, 0.5),
     ), "top", round=True),
-    "bowl": Kind((0.2, 0.42), ((1, 1), (1, 1), (0.4, 0.5)), _BRIGHT, ("plastic", "marble", "wooden"), (
-        Part("cylinder", (0, 0, 0.1), (0.5, 0.5, 0.2), 0.7), Part("cylinder", (0, 0, 0.4), (0.8, 0.8, 0.4)),
-        Part("cylinder", (0, 0, 0.8), (1.0, 1.0, 0.4)),
-    ), "top", round=True),
+    "bowl": Kind((0.2, 0.42), ((1, 1), (1, 1), (0.4, 0.5)), _BRIGHT, ("plastic", "marble", "wooden"),
+        (_disc(0.1, 0.5, 0.2, 0.7), _disc(0.4, 0.8, 0.4), _disc(0.8, 1.0, 0.4)), "top", round=True),
     "cabinet": Kind((0.7, 1.75), ((0.6, 1), (0.35, 0.5), (0.8, 1)), _WOODS, _BOARD, (
-        Part("box", (0, 0.02, 0.5), (1.0, 0.96, 1.0)),
-        Part("box", (-0.25, -0.48, 0.5), (0.44, 0.04, 0.9), 0.75),
-        Part("box", (0.25, -0.48, 0.5), (0.44, 0.04, 0.9), 0.75),
+        Part("box", (0, 0.02, 0.5), (1.0, 0.96, 1.0)), *_pair((0.25, -0.48, 0.5), (0.44, 0.04, 0.9), 0.75),
     ), "wall", supports=(Support(1.0),)),
     "chair": Kind((0.75, 1.65), ((0.45, 0.55), (0.45, 0.55), (1, 1)), _BRIGHT, (*_BOARD, *_CLOTH), (
         Part("box", (0, 0, 0.46), (1.0, 1.0, 0.08)),
@@ -192,9 +186,7 @@ KINDS: dict[str, Kind] = {
         Part("box", (0.1, -0.3, 0.5), (0.24, 0.2, 0.05), colour="black", plain=True),
     ), "hung", hang=(1.3, 1.7)),
     "cup": Kind((0.1, 0.22), ((0.7, 1), (0.7, 1), (1, 1)),
-        _BRIGHT, ("plastic", "metal", "striped", "dotted"), (
-        Part("cylinder", (0, 0, 0.5), (1.0, 1.0, 1.0)),
-    ), "top", round=True),
+        _BRIGHT, ("plastic", "metal", "striped", "dotted"), (_disc(0.5, 1.0, 1.0),), "top", round=True),
     "cushion": Kind((0.3, 0.6), ((1, 1), (0.6, 1), (0.25, 0.4)), _BRIGHT, _CLOTH, (
         Part("box", (0, 0, 0.5), (1.0, 1.0, 0.6)), Part("box", (0, 0, 0.5), (0.8, 0.8, 1.0), 1.1),
     ), "top", soft=True),
@@ -216,9 +208,8 @@ KINDS: dict[str, Kind] = {
     ), "wall", crowd=False),
     "lamp": Kind((0.75, 1.9), ((0.25, 0.35), (0.25, 0.35), (1, 1)),
         ("yellow", "white", "orange", "pink", "green"), ("plastic", "metal", "fabric"), (
-        Part("cylinder", (0, 0, 0.02), (0.8, 0.8, 0.04), 0.4, plain=True),
-        Part("cylinder", (0, 0, 0.4), (0.12, 0.12, 0.76), 0.4, plain=True),
-        Part("cylinder", (0, 0, 0.87), (1.0, 1.0, 0.26), 1.1, glow=0.35),
+        _disc(0.02, 0.8, 0.04, 0.4, plain=True), _disc(0.4, 0.12, 0.76, 0.4, plain=True),
+        _disc(0.87, 1.0, 0.26, 1.1, glow=0.35),
     ), round=True),
     "laptop": Kind((0.3, 0.48), ((1, 1), (0.65, 0.75), (0.6, 0.7)),
         ("gray", "black", "white", "red"), ("metal", "plastic"), (
@@ -248,11 +239,8 @@ KINDS: dict[str, Kind] = {
     ), "hung", hang=(1.0, 1.5)),
     "plant": Kind((0.6, 1.8), ((0.4, 0.6), (0.4, 0.6), (1, 1)),
         ("green",), ("plastic", "striped", "dotted"), (
-        Part("cylinder", (0, 0, 0.14), (0.6, 0.6, 0.28), colour="brown"),
-        Part("cylinder", (0, 0, 0.4), (0.12, 0.12, 0.24), colour="brown", plain=True),
-        Part("cylinder", (0, 0, 0.55), (1.0, 1.0, 0.2), 0.8),
-        Part("cylinder", (0, 0, 0.73), (0.75, 0.75, 0.16), 1.0),
-        Part("cylinder", (0, 0, 0.905), (0.45, 0.45, 0.19), 1.2),
+        _disc(0.14, 0.6, 0.28, colour="brown"), _disc(0.4, 0.12, 0.24, colour="brown", plain=True),
+        _disc(0.55, 1.0, 0.2, 0.8), _disc(0.73, 0.75, 0.16), _disc(0.905, 0.45, 0.19, 1.2),
     ), round=True),
     "radiator": Kind((0.6, 1.7), ((1, 1), (0.1, 0.16), (0.45, 0.6)), ("white", "gray", "black"), ("metal",), (
         Part("box", (0, 0.2, 0.5), (1.0, 0.6, 0.9)),
@@ -260,30 +248,26 @@ KINDS: dict[str, Kind] = {
     ), "hung", hang=(0.1, 0.2)),
     "robot": Kind((0.3, 0.5), ((1, 1), (1, 1), (0.25, 0.35)),
         ("white", "black", "red", "blue"), ("plastic",), (
-        Part("cylinder", (0, 0, 0.45), (1.0, 1.0, 0.9)),
-        Part("cylinder", (0, 0, 0.95), (0.4, 0.4, 0.1), colour="green", glow=0.5, plain=True),
+        _disc(0.45, 1.0, 0.9), _disc(0.95, 0.4, 0.1, colour="green", glow=0.5, plain=True),
     ), round=True),
     "shelf": Kind((0.75, 2.1), ((0.55, 0.8), (0.22, 0.32), (1, 1)), _WOODS, _BOARD, (
-        Part("box", (-0.48, 0, 0.5), (0.04, 1.0, 1.0)), Part("box", (0.48, 0, 0.5), (0.04, 1.0, 1.0)),
-        Part("box", (0, 0.48, 0.5), (0.92, 0.04, 1.0), 0.55), *_boards(5),
+        *_pair((0.48, 0, 0.5), (0.04, 1.0, 1.0)), Part("box", (0, 0.48, 0.5), (0.92, 0.04, 1.0), 0.55),
+        *(Part("box", (0, -0.02, 0.02 + i * 0.24), (0.92, 0.96, 0.04), 0.8) for i in range(5)),
     ), "wall", plural="shelves",
         supports=tuple(Support(0.04 + 0.24 * i, (0.4, 0.3), 0.19) for i in range(4))),
     "sofa": Kind((0.8, 2.4), ((1, 1), (0.4, 0.6), (0.35, 0.5)),
         ("blue", "purple", "red", "black", "gray", "green"), _CLOTH, (
         Part("box", (0, 0, 0.22), (1.0, 1.0, 0.44)), Part("box", (0, 0.4, 0.72), (1.0, 0.2, 0.56)),
-        Part("box", (-0.45, -0.1, 0.55), (0.1, 0.8, 0.22), 0.8),
-        Part("box", (0.45, -0.1, 0.55), (0.1, 0.8, 0.22), 0.8),
+        *_pair((0.45, -0.1, 0.55), (0.1, 0.8, 0.22), 0.8),
     ), "wall", supports=(Support(0.44, (0.35, 0.2), soft=True),)),
     "stool": Kind((0.4, 0.8), ((0.55, 0.8), (0.55, 0.8), (1, 1)),
         ("purple", "pink", "orange", "black", "white"), (*_BOARD, "leather"), (
-        Part("cylinder", (0, 0, 0.93), (1.0, 1.0, 0.14)),
-        Part("cylinder", (0, 0, 0.46), (0.2, 0.2, 0.8), 0.6, plain=True),
-        Part("cylinder", (0, 0, 0.03), (0.8, 0.8, 0.06), 0.6, plain=True),
+        _disc(0.93, 1.0, 0.14), _disc(0.46, 0.2, 0.8, 0.6, plain=True),
+        _disc(0.03, 0.8, 0.06, 0.6, plain=True),
     ), round=True, supports=(Support(1.0, (0.2, 0.2)),)),
     "suitcase": Kind((0.45, 0.85), ((0.6, 0.75), (0.3, 0.4), (1, 1)),
         _BRIGHT, ("plastic", "metal", "leather"), (
-        Part("box", (0, 0, 0.44), (1.0, 1.0, 0.8)), Part("box", (-0.2, 0.3, 0.9), (0.05, 0.1, 0.12), 0.4),
-        Part("box", (0.2, 0.3, 0.9), (0.05, 0.1, 0.12), 0.4),
+        Part("box", (0, 0, 0.44), (1.0, 1.0, 0.8)), *_pair((0.2, 0.3, 0.9), (0.05, 0.1, 0.12), 0.4),
         Part("box", (0, 0.3, 0.98), (0.5, 0.12, 0.04), 0.4),
         *(Part("cylinder", (x, 0, 0.02), (0.1, 0.1, 0.04), 0.3, plain=True) for x in (-0.4, 0.4)),
     )),
@@ -297,20 +281,15 @@ KINDS: dict[str, Kind] = {
         Part("box", (0, -0.08, 0.65), (0.94, 0.04, 0.62), colour="black", plain=True),
     ), "wall", crowd=False),
     "vase": Kind((0.2, 0.5), ((0.4, 0.6), (0.4, 0.6), (1, 1)),
-        _BRIGHT, ("plastic", "marble", "striped", "dotted"), (
-        Part("cylinder", (0, 0, 0.3), (1.0, 1.0, 0.6)), Part("cylinder", (0, 0, 0.75), (0.5, 0.5, 0.3), 0.9),
-        Part("cylinder", (0, 0, 0.95), (0.7, 0.7, 0.1)),
-    ), "top", round=True),
+        _BRIGHT, ("plastic", "marble", "striped", "dotted"),
+        (_disc(0.3, 1.0, 0.6), _disc(0.75, 0.5, 0.3, 0.9), _disc(0.95, 0.7, 0.1)), "top", round=True),
     "wardrobe": Kind((1.2, 2.2), ((0.45, 0.7), (0.25, 0.35), (1, 1)), _WOODS, ("wooden", "plastic"), (
-        Part("box", (0, 0.03, 0.5), (1.0, 0.94, 1.0)),
-        Part("box", (-0.25, -0.47, 0.52), (0.47, 0.06, 0.92), 0.8),
-        Part("box", (0.25, -0.47, 0.52), (0.47, 0.06, 0.92), 0.8),
+        Part("box", (0, 0.03, 0.5), (1.0, 0.94, 1.0)), *_pair((0.25, -0.47, 0.52), (0.47, 0.06, 0.92), 0.8),
     ), "wall", crowd=False),
     "window": Kind((0.75, 1.8), ((0.6, 1), (0.04, 0.05), (0.7, 1)),
         ("white", "brown", "gray"), ("wooden", "plastic"), (
         *_frame(0.06, 1.0), Part("box", (0, 0, 0.5), (0.05, 1.0, 0.88), 1.0, plain=True),
-        Part("box", (-0.2325, 0.2, 0.5), (0.415, 0.3, 0.88), colour="blue", glow=0.9, plain=True),
-        Part("box", (0.2325, 0.2, 0.5), (0.415, 0.3, 0.88), colour="blue", glow=0.9, plain=True),
+        *_pair((0.2325, 0.2, 0.5), (0.415, 0.3, 0.88), colour="blue", glow=0.9, plain=True),
     ), "hung", hang=(0.7, 1.1)),
 }  # fmt: skip
 """The kinds by category name, in alphabetical order (seeds depend on the order: append a version)."""

@@ -14,16 +14,7 @@ from vega3d.errors import ConfigError, unknown_choice
 from vega3d.rooms.furniture import COLOURS, KINDS, MATERIALS, Kind
 from vega3d.rooms.placement import FloorPlan, Placement
 from vega3d.rooms.rng import Rng
-from vega3d.rooms.scene import (
-    ROOMS_VERSION,
-    TEXTURES,
-    Instance,
-    Light,
-    Motion,
-    Room,
-    Surface,
-    parts_in,
-)
+from vega3d.rooms.scene import ROOMS_VERSION, TEXTURES, Instance, Light, Motion, Room, Surface, parts_in
 
 Size = tuple[float, float, float]
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.rooms.table import F32, Table
+from vega3d.geometry import Array
+from vega3d.rooms.table import F32, I32, Table
 
+Window = tuple[slice, slice]
 _NEAR = np.float32(0.02)  # metres
-_EDGES = np.array(
-    [(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit], dtype=np.intp
-)  # (12, 2) corners of a box that an edge joins
+# (12, 2) corners of a box that an edge joins
+_EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit])
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Rays:
     eye: F32
 
 
-def camera_rays(K: NDArray[np.floating], pose: NDArray[np.floating], height: int, width: int) -> Rays:
+def camera_rays(K: Array, pose: Array, height: int, width: int) -> Rays:
     """Rays through the pixel centres; without a matrix product, whose sums differ between machines."""
     u = ((np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]).astype(np.float32)
     v = ((np.arange(height) + 0.5 - K[1, 2]) / K[1, 1]).astype(np.float32)
@@ -41,9 +42,7 @@ def camera_rays(K: NDArray[np.floating], pose: NDArray[np.floating], height: int
     return Rays(d, pose[:3, 3].astype(np.float32))
 
 
-def cast(
-    table: Table, rays: Rays, K: NDArray[np.floating], pose: NDArray[np.floating]
-) -> tuple[F32, NDArray[np.int32]]:
+def cast(table: Table, rays: Rays, K: Array, pose: Array) -> tuple[F32, I32]:
     """z-depth (H, W) in metres and row of the table (H, W) of what each ray meets first.
 
     From outside the room its near walls are cut away; a ray that misses the room has infinite depth, row -1.
@@ -63,10 +62,7 @@ def cast(
             before = depth[window]
             if nearest[index] >= before.max():
                 continue  # all of it is hidden
-            inner = (
-                slice(top[index] - y0, bottom[index] - y0),
-                slice(left[index] - x0, right[index] - x0),
-            )
+            inner = (slice(top[index] - y0, bottom[index] - y0), slice(left[index] - x0, right[index] - x0))
             t = turned.hit(int(index), inner)
             closer = t < before
             np.copyto(before, t, where=closer)
@@ -74,15 +70,14 @@ def cast(
     return depth, row
 
 
-def _shell(table: Table, rays: Rays) -> tuple[F32, NDArray[np.int32]]:
+def _shell(table: Table, rays: Rays) -> tuple[F32, I32]:
     """Exits of rays from the room: depth (H, W) and row 0..5."""
-    low, high = -table.room_half, table.room_half
-    eye = rays.eye - table.room_centre
+    low, high = -table.half[0], table.half[0]
+    eye = rays.eye - table.centre[0]
     leave, enter = [], []
     for axis in range(3):
         d = _away_from_zero(rays.d[axis])
-        ahead = np.where(d > 0, high[axis] - eye[axis], low[axis] - eye[axis]) / d
-        leave.append(ahead)
+        leave.append(np.where(d > 0, high[axis] - eye[axis], low[axis] - eye[axis]) / d)
         enter.append(np.where(d > 0, low[axis] - eye[axis], high[axis] - eye[axis]) / d)
     depth = np.minimum(np.minimum(leave[0], leave[1]), leave[2])
     row = np.where(rays.d[2] > 0, np.int32(5), np.int32(4))
@@ -94,9 +89,7 @@ def _shell(table: Table, rays: Rays) -> tuple[F32, NDArray[np.int32]]:
     return depth, row
 
 
-def _windows(
-    table: Table, K: NDArray[np.floating], pose: NDArray[np.floating], height: int, width: int
-) -> tuple[NDArray[np.intp], ...]:
+def _windows(table: Table, K: Array, pose: Array, height: int, width: int) -> tuple[NDArray[np.intp], ...]:
     """Screen rectangles (left, top, right, bottom) of all rows of the table, and their nearest depth.
 
     Boxes that cross the camera's plane are clipped there, edge by edge.
@@ -126,7 +119,7 @@ def _windows(
 class _Turned:
     """The rays of one screen rectangle in the axes of one thing, with what its primitives share."""
 
-    def __init__(self, table: Table, index: int, rays: Rays, window: tuple[slice, slice]) -> None:
+    def __init__(self, table: Table, index: int, rays: Rays, window: Window) -> None:
         self._table, self._eye = table, rays.eye
         self._c, self._s = table.cos[index], table.sin[index]
         x, y, self._dz = (rays.d[axis][window] for axis in range(3))
@@ -134,7 +127,7 @@ class _Turned:
         sides: tuple[F32, F32, F32] = (self._dx, self._dy, self._dz)
         self._inverse: list[F32] = [np.reciprocal(_away_from_zero(d)) for d in sides]
 
-    def hit(self, index: int, window: tuple[slice, slice]) -> F32:
+    def hit(self, index: int, window: Window) -> F32:
         """Depth (h, w) at which rays enter one primitive, infinity where they miss."""
         offset, half = self._eye - self._table.centre[index], self._table.half[index]
         o = (offset[0] * self._c + offset[1] * self._s, offset[1] * self._c - offset[0] * self._s, offset[2])
@@ -152,9 +145,7 @@ class _Turned:
                 np.minimum(leave, far, out=leave)
         return np.where((enter < leave) & (enter > _NEAR), enter, np.float32(np.inf))
 
-    def _sphere(
-        self, o: tuple[np.float32, ...], radius: np.float32, window: tuple[slice, slice]
-    ) -> tuple[F32, F32]:
+    def _sphere(self, o: tuple[np.float32, ...], radius: np.float32, window: Window) -> tuple[F32, F32]:
         dx, dy, dz = self._dx[window], self._dy[window], self._dz[window]
         a = dx * dx + dy * dy + dz * dz
         b = o[0] * dx + o[1] * dy + o[2] * dz

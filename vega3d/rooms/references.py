@@ -7,15 +7,16 @@ ways, and one that is too close to call (`None`) is never used. Superlatives ran
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from vega3d.rooms.facts import Visibility
 from vega3d.rooms.furniture import MATERIALS, plural
-from vega3d.rooms.relations import distance, volume
 from vega3d.rooms.rng import Rng
-from vega3d.rooms.scene import Instance, Room
+from vega3d.rooms.scene import Instance
 
 Relation = Literal["closest", "farthest", "near", "on", "largest", "smallest"]
 
@@ -41,55 +42,77 @@ class Reference:
     relation: Relation | None = None
     anchor: str | None = None
 
-
-class Facts:
-    """A room with what may be named in it: things in ``shown`` (ids that the frames show)."""
-
-    def __init__(self, room: Room, shown: frozenset[int]) -> None:
-        self.room, self.shown = room, shown
-        self._metres: dict[tuple[int, int], float] = {}
-        groups = room.by_category
-        self.anchors = sorted(n for n, things in groups.items() if len(things) == 1 and things[0].id in shown)
-
-    def metres(self, a: Instance, b: Instance) -> float:
-        """Closest distance of two things; computed once."""
-        key = (min(a.id, b.id), max(a.id, b.id))
-        if key not in self._metres:
-            self._metres[key] = distance(a, b)
-        return self._metres[key]
-
-    def matching(self, ref: Reference) -> list[Instance] | None:
-        """The things that a reference means, in order of id; None where that is a close call."""
-        looks = [t for t in self.room.by_category.get(ref.category, []) if _looks(t, ref)]
-        if ref.relation is None:
+    def matching(self, visible: Visibility) -> list[Instance] | None:
+        """The things that it means, in order of id; None where that is a close call."""
+        looks = [t for t in visible.room.by_category.get(self.category, []) if self._looks_like(t)]
+        if self.relation is None:
             return looks
-        if ref.relation in ("largest", "smallest"):
-            return _extreme([(volume(t), t) for t in looks], ref.relation == "largest", ratio=_LARGER)
-        if ref.anchor not in self.anchors:
+        if self.relation in ("largest", "smallest"):
+            volumes = [(math.prod(t.box.size), t) for t in looks]
+            return _extreme(volumes, self.relation == "largest", ratio=_LARGER)
+        anchor = visible.unique.get(self.anchor or "")
+        if anchor is None:
             return None
-        (anchor,) = self.room.by_category[ref.anchor]
-        if ref.relation == "on":
+        if self.relation == "on":
             return [t for t in looks if t.parent == anchor.id]
-        ranked = [(self.metres(t, anchor), t) for t in looks if t.id != anchor.id]
-        if ref.relation == "near":
+        ranked = [(visible.distance(t, anchor), t) for t in looks if t.id != anchor.id]
+        if self.relation == "near":
             unclear = any(_NEAR <= d < _NOT_NEAR for d, _ in ranked)
             return None if unclear else [t for d, t in ranked if d < _NEAR]
-        return _extreme(ranked, ref.relation == "farthest", lead=_LEAD)
+        return _extreme(ranked, self.relation == "farthest", lead=_LEAD)
 
-    def references(self, rng: Rng, target: Instance) -> Iterator[Reference]:
-        """References that mean this thing alone, in random order."""
-        colours, materials = (None, target.colour), tuple(dict.fromkeys((None, sayable_material(target))))
-        alone: tuple[Relation | None, ...] = (None, "largest", "smallest")
-        relations: list[tuple[Relation | None, str | None]] = [(relation, None) for relation in alone]
-        carrier = next((t for t in self.room.instances if t.id == target.parent), None)
-        if carrier is not None:
-            relations.append(("on", carrier.category))
-        near: tuple[Relation, ...] = ("closest", "farthest", "near")
-        relations += [(r, a) for r in near for a in rng.some(self.anchors, 4) if a != target.category]
-        for colour, material, (relation, anchor) in rng.some(list(product(colours, materials, relations))):
-            ref = Reference(target.category, colour, material, relation, anchor)
-            if self.matching(ref) == [target]:
-                yield ref
+    def _looks_like(self, thing: Instance) -> bool:
+        return self.colour in (None, thing.colour) and self.material in (None, thing.material)
+
+    def noun(self, *, several: bool = False) -> str:
+        """Looks and category, as `red wooden chair`."""
+        name = plural(self.category) if several else self.category
+        return " ".join(word for word in (self.colour, self.material, name) if word)
+
+    def sentence(self, rng: Rng) -> str:
+        """A sentence or two that mean one thing, lower case as in ScanRefer."""
+        name = self.noun()
+        if self.relation in ("largest", "smallest"):
+            name = f"the {self.relation} {name}"
+            return rng.pick((f"{name}.", f"this is {name} in the room."))
+        if self.relation is None:
+            return rng.pick(
+                (f"the {name}.", f"this is {article(name)} {name}.", f"there is one {name} in the room.")
+            )
+        where = rng.pick(_PHRASES[self.relation]).format(a=self.anchor)
+        the = "the one " if self.relation in ("closest", "farthest") else ""
+        return rng.pick(
+            (
+                f"the {name} {where}.",
+                f"the {name} that is {where}.",
+                f"this is {article(name)} {name}. it is {the}{where}.",
+                f"there is {article(name)} {name} {where}.",
+            )
+        )
+
+    def phrase(self, rng: Rng, count: int) -> str:
+        """A phrase that means several things, or might (``count`` 0)."""
+        name = self.noun(several=True)
+        number = f"the {WORDS[count]} " if 2 <= count < len(WORDS) else "the "
+        start = rng.pick(("the ", "all the ", number))
+        where = "" if self.relation is None else " " + rng.pick(_PHRASES[self.relation]).format(a=self.anchor)
+        return f"{start}{name}{where}."
+
+
+def references(visible: Visibility, rng: Rng, target: Instance) -> Iterator[Reference]:
+    """References that mean this thing alone, in random order."""
+    colours, materials = (None, target.colour), tuple(dict.fromkeys((None, sayable_material(target))))
+    relations: list[tuple[Relation | None, str | None]]
+    relations = [(None, None), ("largest", None), ("smallest", None)]
+    carrier = next((t for t in visible.room.instances if t.id == target.parent), None)
+    if carrier is not None:
+        relations.append(("on", carrier.category))
+    near: tuple[Relation, ...] = ("closest", "farthest", "near")
+    relations += [(r, a) for r in near for a in rng.some(visible.unique, 4) if a != target.category]
+    for colour, material, (relation, anchor) in rng.some(product(colours, materials, relations)):
+        ref = Reference(target.category, colour, material, relation, anchor)
+        if ref.matching(visible) == [target]:
+            yield ref
 
 
 def sayable_material(thing: Instance) -> str | None:
@@ -98,49 +121,9 @@ def sayable_material(thing: Instance) -> str | None:
     return thing.material if visible and MATERIALS[thing.material][2] >= 0.1 else None
 
 
-def noun(ref: Reference, *, several: bool = False) -> str:
-    """Looks and category, as `red wooden chair`."""
-    name = plural(ref.category) if several else ref.category
-    return " ".join(word for word in (ref.colour, ref.material, name) if word)
-
-
-def describe_one(rng: Rng, ref: Reference) -> str:
-    """A sentence or two that mean one thing, lower case as in ScanRefer."""
-    name = noun(ref)
-    if ref.relation in ("largest", "smallest"):
-        return rng.pick((f"the {ref.relation} {name}.", f"this is the {ref.relation} {name} in the room."))
-    if ref.relation is None:
-        return rng.pick(
-            (f"the {name}.", f"this is {article(name)} {name}.", f"there is one {name} in the room.")
-        )
-    where = rng.pick(_PHRASES[ref.relation]).format(a=ref.anchor)
-    the = "the one " if ref.relation in ("closest", "farthest") else ""
-    return rng.pick(
-        (
-            f"the {name} {where}.",
-            f"the {name} that is {where}.",
-            f"this is {article(name)} {name}. it is {the}{where}.",
-            f"there is {article(name)} {name} {where}.",
-        )
-    )
-
-
-def describe_many(rng: Rng, ref: Reference, count: int) -> str:
-    """A phrase that means several things, or might (``count`` 0)."""
-    name = noun(ref, several=True)
-    number = f"the {WORDS[count]} " if 2 <= count < len(WORDS) else "the "
-    start = rng.pick(("the ", "all the ", number))
-    where = "" if ref.relation is None else " " + rng.pick(_PHRASES[ref.relation]).format(a=ref.anchor)
-    return f"{start}{name}{where}."
-
-
 def article(name: str) -> str:
     """`a` or `an`."""
     return "an" if name[0] in "aeiou" else "a"
-
-
-def _looks(thing: Instance, ref: Reference) -> bool:
-    return ref.colour in (None, thing.colour) and ref.material in (None, thing.material)
 
 
 def _extreme(

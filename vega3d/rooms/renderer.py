@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.errors import ConfigError
-from vega3d.geometry import intrinsics
-from vega3d.rooms.camera import Shake, Style, camera_path
+from vega3d.geometry import Array, intrinsics
+from vega3d.rooms.camera import Style, camera_path
 from vega3d.rooms.raycast import camera_rays, cast
 from vega3d.rooms.scene import Room
-from vega3d.rooms.shading import Lighting, shade
-from vega3d.rooms.shadows import floor_shade
-from vega3d.rooms.table import Table, tabulate
+from vega3d.rooms.shading import floor_shade, shade
+from vega3d.rooms.table import tabulate
 
 FOV_X = 80.0
 """Horizontal field of view in degrees."""
@@ -51,8 +49,8 @@ class Clip:
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32]
     ids: NDArray[np.int32]
-    K: NDArray[np.floating]
-    poses: NDArray[np.floating]
+    K: Array
+    poses: Array
     fps: float
     frame_indices: NDArray[np.int64]
     total_frames: int
@@ -70,15 +68,6 @@ class Clip:
         return np.asarray(self.frame_indices / max(1, self.total_frames - 1), dtype=np.float64)
 
 
-class Shot(NamedTuple):
-    """One frame: rgb (H, W, 3) uint8, z-depth (H, W), instance ids (H, W), normals (H, W, 3)."""
-
-    rgb: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    ids: NDArray[np.int32]
-    normals: NDArray[np.float32]
-
-
 def render(
     room: Room,
     *,
@@ -88,7 +77,7 @@ def render(
     fps: float = FPS,
     indices: Sequence[int] | None = None,
     style: Style | None = None,
-    shake: Shake | bool | None = None,
+    shake: bool | None = None,
     normals: bool = False,
 ) -> Clip:
     """Film the room: ``frames`` frames of its camera path, or only those in ``indices``.
@@ -109,54 +98,45 @@ def render(
         expected = f"indices in 0..{frames - 1}"
         raise ConfigError("Invalid frame index: out of range.", got=list(chosen), expected=expected)
     poses = camera_path(room, frames, style=style, shake=shake)[chosen]
-    K, times = intrinsics(width, height, FOV_X), chosen / max(1, frames - 1)
-    rgb, depth, ids, normal = stacked(film(room, K, poses, times, height, width))
-    return Clip(
-        rgb, depth, ids, K, poses, float(fps), chosen, frames, room.class_of, normal if normals else None
-    )
+    return film(room, poses, width, height, indices=chosen, frames=frames, fps=fps, normals=normals)
 
 
 def film(
     room: Room,
-    K: NDArray[np.floating],
-    poses: NDArray[np.floating],
-    times: NDArray[np.floating],
-    height: int,
+    poses: Array,
     width: int,
-) -> list[Shot]:
-    """One shot a pose (T, 4, 4), each with the room as it stands at its share (T,) of the clip."""
-    lighting = Lighting(room.lights, room.ambient, floor_shade(room))
+    height: int,
+    *,
+    indices: NDArray[np.int64] | None = None,
+    frames: int | None = None,
+    fps: float = FPS,
+    fov_x: float = FOV_X,
+    normals: bool = False,
+) -> Clip:
+    """One frame a pose (T, 4, 4), each with the room as it stands at that time of the clip.
+
+    Args:
+        room: to film.
+        poses: (T, 4, 4) camera-to-world.
+        width, height: pixels.
+        indices: (T,) each frame's index in the whole video of ``frames`` frames; None: these are all.
+        frames, fps: length and rate of the whole video.
+        fov_x: horizontal field of view in degrees.
+        normals: keep normals, too.
+    """
+    indices, total = np.arange(len(poses)) if indices is None else indices, frames or len(poses)
+    K, floor = intrinsics(width, height, fov_x), floor_shade(room)
     shots, table = [], None
-    for pose, when in zip(poses, times, strict=True):
+    for pose, when in zip(poses, indices / max(1, total - 1), strict=True):
         if table is None or room.moves:
             table = tabulate(room.at(float(when)))
-        shots.append(_shoot(table, lighting, K, pose, height, width))
-    return shots
-
-
-def stacked(shots: Sequence[Shot]) -> tuple[Any, ...]:
-    """Arrays of all shots, one field each, with a first axis over the shots."""
-    return tuple(np.stack(field) for field in zip(*shots, strict=True))
-
-
-def _shoot(
-    table: Table,
-    lighting: Lighting,
-    K: NDArray[np.floating],
-    pose: NDArray[np.floating],
-    height: int,
-    width: int,
-) -> Shot:
-    """One frame from a camera-to-world pose (4, 4)."""
-    rays = camera_rays(K, pose, height, width)
-    depth, row = cast(table, rays, K, pose)
-    flat, hit = row.ravel(), np.where(np.isfinite(depth), depth, 0).ravel()
-    points = rays.d.reshape(3, -1) * hit + rays.eye[:, None]
-    rgb, normal = shade(table, flat, points, (hit / K[0, 0]).astype(np.float32), lighting)
-    ids = np.where(row >= 0, table.instance[row], 0).astype(np.int32)
-    return Shot(rgb.reshape(height, width, 3), depth, ids, normal.T.reshape(height, width, 3))
-
-
-def visible_pixels(clip: Clip, count: int) -> NDArray[np.int64]:
-    """(T, count + 1) pixels of each instance id 0..count in each frame."""
-    return np.stack([np.bincount(frame.ravel(), minlength=count + 1) for frame in clip.ids])
+        rays = camera_rays(K, pose, height, width)
+        depth, row = cast(table, rays, K, pose)
+        flat, hit = row.ravel(), np.where(np.isfinite(depth), depth, 0).ravel()
+        points = rays.d.reshape(3, -1) * hit + rays.eye[:, None]
+        rgb, normal = shade(table, flat, points, (hit / K[0, 0]).astype(np.float32), room, floor)
+        ids = np.where(row >= 0, table.instance[row], 0).astype(np.int32)
+        shots.append((rgb.reshape(height, width, 3), depth, ids, normal.T.reshape(height, width, 3)))
+    rgbs, depths, all_ids, all_normals = (np.stack(field) for field in zip(*shots, strict=True))
+    shown = all_normals if normals else None
+    return Clip(rgbs, depths, all_ids, K, poses, float(fps), indices, total, room.class_of, shown)

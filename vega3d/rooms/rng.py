@@ -7,7 +7,7 @@ arithmetic that IEEE 754 fixes: no logarithm, no sine. This module does not depe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -45,7 +45,7 @@ class Rng:
         """One of the items."""
         return items[self.whole(0, len(items))]
 
-    def some(self, items: Sequence[T], most: int | None = None) -> list[T]:
+    def some(self, items: Iterable[T], most: int | None = None) -> list[T]:
         """At most ``most`` of the items (all by default), in random order."""
         left = list(items)
         for i in range(len(left) - 1, 0, -1):

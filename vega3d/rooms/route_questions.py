@@ -7,16 +7,15 @@ first, then a route that has one of them, so that no sequence is likelier than a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, permutations
+from collections.abc import Sequence
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 
 from vega3d.geometry import footprint, outlines_overlap
-from vega3d.rooms.relations import floor_distance, turn
+from vega3d.rooms.facts import QuestionDraft, Visibility, floor_distance, turn
 from vega3d.rooms.rng import Rng
-from vega3d.rooms.scene import Instance, Room
-from vega3d.rooms.visibility import QuestionDraft, Visibility
+from vega3d.rooms.scene import Instance, Room, grouped
 
 TURNS = ("Turn Left", "Turn Right", "Turn Back")
 _LOWEST = 0.25  # metres: a robot is stopped by what is higher and stands lower than itself
@@ -24,16 +23,13 @@ _WIDTH = 0.2  # metres that a robot needs
 _LEG = 0.9  # metres of the shortest leg
 
 
-def route(rng: Rng, room: Room, visible: Visibility, most: int) -> list[QuestionDraft]:
+def route(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Routes over three or four things; one or two turns to fill in."""
-    routes: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    free = _free_legs(room, visible)
-    for count in (3, 4):
-        names = rng.some(sorted(visible.unique), 8 if count == 4 else 12)
-        for stops in _walks(names, count, free):
-            turns = turns_of([visible.unique[name] for name in stops])
-            if turns is not None:
-                routes.setdefault(turns, []).append(stops)
+    free, walks = _free_legs(visible), []
+    for count, candidates in ((3, 12), (4, 8)):
+        names = rng.some(sorted(visible.unique), candidates)
+        walks += [stops for stops in permutations(names, count) if free.issuperset(pairwise(stops))]
+    routes = grouped((turns_of([visible.unique[name] for name in stops]), stops) for stops in walks)
     drafts: list[QuestionDraft] = []
     for count in rng.some([1, 1, 2, 2, 2]):
         # Wrong options are turns of other routes of this room: as likely as the right ones.
@@ -61,19 +57,12 @@ def turns_of(stops: Sequence[Instance]) -> tuple[str, ...] | None:
     return tuple(words)
 
 
-def _walks(names: Sequence[str], count: int, free: set[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
-    for stops in permutations(names, count):
-        if all(leg in free for leg in pairwise(stops)):
-            yield stops
-
-
-def _free_legs(room: Room, visible: Visibility) -> set[tuple[str, str]]:
+def _free_legs(visible: Visibility) -> set[tuple[str, str]]:
     """Ordered pairs of seen things between which a robot can go straight."""
     free = set()
-    for a, b in permutations(visible.unique, 2):
-        start, end = visible.unique[a], visible.unique[b]
-        if a < b and floor_distance(start, end) >= _LEG and _is_free(room, start, end):
-            free |= {(a, b), (b, a)}
+    for a, b in combinations(visible.unique.values(), 2):
+        if floor_distance(a, b) >= _LEG and _is_free(visible.room, a, b):
+            free |= {(a.category, b.category), (b.category, a.category)}
     return free
 
 

@@ -7,15 +7,18 @@ module does not depend on how rooms are furnished (layout.py), on cameras and on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from vega3d.geometry import OrientedBox, rotation
 from vega3d.rooms.furniture import CATEGORIES, Kind, Shape
 
+K = TypeVar("K")
+V = TypeVar("V")
 ROOMS_VERSION = 2
 """Raised whenever the same seed would give another room."""
 
@@ -124,10 +127,7 @@ class Room:
     @cached_property
     def by_category(self) -> dict[str, list[Instance]]:
         """Instances by category."""
-        groups: dict[str, list[Instance]] = {}
-        for instance in self.instances:
-            groups.setdefault(instance.category, []).append(instance)
-        return groups
+        return grouped((instance.category, instance) for instance in self.instances)
 
     @property
     def moves(self) -> bool:
@@ -144,6 +144,15 @@ class Room:
     def class_of(self) -> tuple[int, ...]:
         """Class id by instance id: 0 for the shell, else 1 + place of the category in CATEGORIES."""
         return (0, *(1 + CATEGORIES.index(thing.category) for thing in self.instances))
+
+
+def grouped(pairs: Iterable[tuple[K | None, V]]) -> dict[K, list[V]]:
+    """Values by key, in the order of first appearance; what has None for a key is left out."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        if key is not None:
+            groups.setdefault(key, []).append(value)
+    return groups
 
 
 def upright_box(centre: Sequence[float], size: Sequence[float], yaw: float) -> OrientedBox:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d._utils.files import make_folder, write_whole
-from vega3d.geometry import footprint, intrinsics, look_at
+from vega3d.geometry import footprint, look_at
 from vega3d.rooms.camera import camera_path
+from vega3d.rooms.formats.writer import write_picture
 from vega3d.rooms.furniture import COLOURS
 from vega3d.rooms.renderer import film, render
 from vega3d.rooms.scene import Room
@@ -36,17 +37,14 @@ def write_pictures(room: Room, out: str | Path) -> list[Path]:
     from PIL import Image
 
     folder = make_folder(Path(out))
-    frames = [Image.fromarray(frame) for frame in turntable(room)]
-
-    def spin(part: Path) -> None:
-        first, *rest = frames
-        first.save(part, "GIF", save_all=True, append_images=rest, duration=120, loop=0)
-
-    sheet, drawn = Image.fromarray(contact_sheet(room)), plan(room)
+    first, *rest = (Image.fromarray(frame) for frame in turntable(room))
+    gif = {"save_all": True, "append_images": rest, "duration": 120, "loop": 0}
     return [
-        write_whole(folder / f"{room.name}_sheet.png", lambda part: sheet.save(part, "PNG")),
-        write_whole(folder / f"{room.name}_turntable.gif", spin),
-        write_whole(folder / f"{room.name}_plan.png", lambda part: drawn.save(part, "PNG")),
+        write_picture(folder / f"{room.name}_sheet.png", contact_sheet(room)),
+        write_whole(
+            folder / f"{room.name}_turntable.gif", lambda part: first.save(part, "GIF", **gif)
+        ),
+        write_picture(folder / f"{room.name}_plan.png", np.asarray(plan(room))),
     ]
 
 
@@ -63,12 +61,12 @@ def contact_sheet(room: Room, columns: int = 6, size: int = 192) -> Picture:
 
 def turntable(room: Room, views: int = 24, size: int = 320) -> list[Picture]:
     """Pictures (size, size, 3) from outside and above; near walls and the ceiling are cut away."""
-    K = intrinsics(size, size, 50)
     reach = math.hypot(*room.size[:2]) / 2 * 2.4
     angles = np.arange(views) / views * 2 * np.pi
     eyes = np.stack([reach * np.cos(angles), reach * np.sin(angles), np.full(views, reach * 0.8)], axis=1)
     poses = np.stack([look_at(eye, (0, 0, room.size[2] * 0.2)) for eye in eyes])
-    return [shot.rgb for shot in film(room, K, poses, np.zeros(views), size, size)]
+    start = np.zeros(views, dtype=np.int64)
+    return list(film(room, poses, size, size, indices=start, fov_x=50).rgb)
 
 
 def plan(room: Room) -> Image:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vega3d.geometry import contains, footprint, point_outline_distance
+from vega3d.geometry import footprint, point_outline_distance
+from vega3d.rooms.camera import is_clear
+from vega3d.rooms.facts import Visibility, turn
 from vega3d.rooms.furniture import KINDS, plural
-from vega3d.rooms.references import WORDS, Facts, article
-from vega3d.rooms.relations import turn
+from vega3d.rooms.references import WORDS, article
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance
 
@@ -47,25 +48,16 @@ class Situation:
         return point_outline_distance(np.asarray(self.place), footprint(thing.box))
 
 
-@dataclass(frozen=True)
-class Situated:
-    """One question in a situation, with its one answer."""
-
-    situation: Situation
-    question: str
-    answer: str
-
-
-def situated_questions(rng: Rng, facts: Facts, most: int) -> list[Situated]:
-    """At most ``most`` questions, each in a situation of its own."""
-    asked: list[Situated] = []
+def situated_questions(rng: Rng, visible: Visibility, most: int) -> list[tuple[Situation, str, str]]:
+    """At most ``most`` (situation, question, answer), each in a situation of its own."""
+    asked: list[tuple[Situation, str, str]] = []
     for _ in range(4 * most):
-        situation = _stand(rng, facts)
+        situation = _stand(rng, visible)
         if situation is None or len(asked) == most:
             continue
-        made = rng.pick(_MAKERS)(rng, facts, situation)
+        made = rng.pick(_MAKERS)(rng, visible, situation)
         if made is not None:
-            asked.append(Situated(situation, *made))
+            asked.append((situation, *made))
     return asked
 
 
@@ -79,12 +71,12 @@ def sector(situation: Situation, thing: Instance) -> str | None:
     return None
 
 
-def _stand(rng: Rng, facts: Facts) -> Situation | None:
+def _stand(rng: Rng, visible: Visibility) -> Situation | None:
     """Beside one thing or sitting on it, facing another."""
-    names = rng.some(facts.anchors, 2)
+    names = rng.some(visible.unique, 2)
     if len(names) < 2:
         return None
-    here, ahead = (facts.room.by_category[name][0] for name in names)
+    here, ahead = (visible.unique[name] for name in names)
     if here.category in _SEATS and rng.chance(0.5):
         position = (here.box.centre[0], here.box.centre[1])
         texts: tuple[str, ...] = (
@@ -92,7 +84,7 @@ def _stand(rng: Rng, facts: Facts) -> Situation | None:
             f"I sit on the {names[0]} looking at the {names[1]}.",
         )
     else:
-        beside = _beside(rng, facts, here)
+        beside = _beside(rng, visible, here)
         if beside is None:
             return None
         position = beside
@@ -107,43 +99,39 @@ def _stand(rng: Rng, facts: Facts) -> Situation | None:
     return Situation(position, round(math.atan2(there[1], there[0]), 6), texts, frozenset(names))
 
 
-def _beside(rng: Rng, facts: Facts, thing: Instance) -> tuple[float, float] | None:
+def _beside(rng: Rng, visible: Visibility, thing: Instance) -> tuple[float, float] | None:
     """A free spot on the floor, 0.3 to 0.7 m from the thing."""
-    half = np.asarray(facts.room.size[:2]) / 2 - 0.25
+    half = np.asarray(visible.room.size[:2]) / 2 - 0.25
     for _ in range(40):
         reach = max(thing.box.size[:2]) / 2 + 0.7
         x, y = (thing.box.centre[i] + rng.real(-reach, reach) for i in range(2))
         spot = np.array([x, y])
         near = 0.3 <= point_outline_distance(spot, footprint(thing.box)) <= 0.7
-        if near and (np.abs(spot) <= half).all() and _is_free(facts, spot):
+        body = np.array([[x, y, z] for z in (0.1, 0.5, 0.9, 1.3, 1.6)])
+        if near and (np.abs(spot) <= half).all() and is_clear(visible.room, body, 0.15):
             return (round(x, 6), round(y, 6))
     return None
 
 
-def _is_free(facts: Facts, spot: np.ndarray) -> bool:
-    body = np.array([[spot[0], spot[1], z] for z in (0.1, 0.5, 0.9, 1.3, 1.6)])
-    return not any(contains(thing.box, body, 0.15).any() for thing in facts.room.instances)
-
-
-def _askable(facts: Facts, situation: Situation) -> dict[str, Instance]:
+def _askable(visible: Visibility, situation: Situation) -> dict[str, Instance]:
     """The single things that the situation does not name, by category."""
-    return {n: facts.room.by_category[n][0] for n in facts.anchors if n not in situation.named}
+    return {n: thing for n, thing in visible.unique.items() if n not in situation.named}
 
 
 Made = tuple[str, str] | None
-_Maker = Callable[[Rng, Facts, Situation], Made]
+_Maker = Callable[[Rng, Visibility, Situation], Made]
 
 
-def _side(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _side(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     wanted = rng.pick(("left", "right"))
-    things = _askable(facts, situation).items()
+    things = _askable(visible, situation).items()
     fits = [n for n, thing in things if sector(situation, thing) == f"on my {wanted}"]
     return (f"Is the {rng.pick(fits)} on my left or on my right?", wanted) if fits else None
 
 
-def _behind(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _behind(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     wanted = rng.chance(0.5)
-    known = {n: sector(situation, thing) for n, thing in _askable(facts, situation).items()}
+    known = {n: sector(situation, thing) for n, thing in _askable(visible, situation).items()}
     fits = {
         answer: [n for n, where in known.items() if where is not None and (where == "behind me") == answer]
         for answer in (True, False)
@@ -153,10 +141,10 @@ def _behind(rng: Rng, facts: Facts, situation: Situation) -> Made:
     return (f"Is the {rng.pick(fits[wanted])} behind me?", "yes" if wanted else "no") if possible else None
 
 
-def _colour(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _colour(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     """Of a category that is in this quarter once, and whose copies are all plainly somewhere."""
     fits = []
-    for name, things in facts.room.by_category.items():
+    for name, things in visible.room.by_category.items():
         where = [sector(situation, t) for t in things]
         for side in _SECTORS:
             mine = [t for t, w in zip(things, where, strict=True) if w == side]
@@ -164,19 +152,19 @@ def _colour(rng: Rng, facts: Facts, situation: Situation) -> Made:
                 None not in where
                 and name not in situation.named
                 and len(mine) == 1
-                and mine[0].id in facts.shown
+                and mine[0].id in visible.shown
                 and len(KINDS[name].colours) > 2
             ):
                 fits.append((f"What color is the {name} {side}?", mine[0].colour))
     return rng.pick(fits) if fits else None
 
 
-def _count(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _count(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     """The number is drawn first; nothing of the category may be unseen or near a border."""
     fits: dict[int, list[str]] = {}
-    for name, things in facts.room.by_category.items():
+    for name, things in visible.room.by_category.items():
         where = [sector(situation, t) for t in things]
-        if len(things) > 1 and None not in where and all(t.id in facts.shown for t in things):
+        if len(things) > 1 and None not in where and visible.shows(things):
             for side in _SECTORS:
                 fits.setdefault(where.count(side), []).append(f"How many {plural(name)} are {side}?")
     several = [number for number in sorted(fits) if number > 1]
@@ -184,9 +172,9 @@ def _count(rng: Rng, facts: Facts, situation: Situation) -> Made:
     return (rng.pick(fits[number]), WORDS[number]) if fits else None
 
 
-def _can(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _can(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     wanted = rng.chance(0.5)
-    angles = {n: abs(situation.angle(thing)) for n, thing in _askable(facts, situation).items()}
+    angles = {n: abs(situation.angle(thing)) for n, thing in _askable(visible, situation).items()}
     ahead = [n for n, angle in angles.items() if angle < 75]
     back = [n for n, angle in angles.items() if angle > 105]
     text = "Can I see the {} without turning by more than ninety degrees?"
@@ -194,8 +182,8 @@ def _can(rng: Rng, facts: Facts, situation: Situation) -> Made:
     return (text.format(name), "yes" if wanted else "no") if name else None
 
 
-def _which(rng: Rng, facts: Facts, situation: Situation) -> Made:
-    things = _askable(facts, situation)
+def _which(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+    things = _askable(visible, situation)
     names = rng.some(sorted(things), 2)
     metres = [situation.distance(things[n]) for n in names]
     if len(names) < 2 or abs(metres[0] - metres[1]) < 0.4:
@@ -204,16 +192,16 @@ def _which(rng: Rng, facts: Facts, situation: Situation) -> Made:
     return f"Which is closer to me, the {names[0]} or the {names[1]}?", nearer
 
 
-def _turn(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _turn(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     wanted = rng.pick(("left", "right"))
-    angles = {n: situation.angle(thing) for n, thing in _askable(facts, situation).items()}
+    angles = {n: situation.angle(thing) for n, thing in _askable(visible, situation).items()}
     fits = [n for n, a in angles.items() if 30 <= abs(a) <= 150 and (a > 0) == (wanted == "left")]
     return (f"Should I turn left or right to face the {rng.pick(fits)}?", wanted) if fits else None
 
 
-def _what(rng: Rng, facts: Facts, situation: Situation) -> Made:
+def _what(rng: Rng, visible: Visibility, situation: Situation) -> Made:
     """The only one of three named kinds that is in a quarter."""
-    where = {n: sector(situation, thing) for n, thing in _askable(facts, situation).items()}
+    where = {n: sector(situation, thing) for n, thing in _askable(visible, situation).items()}
     side = rng.pick(list(_SECTORS))
     there = [n for n, w in where.items() if w == side]
     others = [n for n, w in where.items() if w is not None and w != side]

@@ -10,31 +10,20 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d.rooms.formats.vgllm import vgllm_records
-from vega3d.rooms.formats.video_3d_llm import video_3d_llm_records
-from vega3d.rooms.formats.writer import (
-    Progress,
-    Row,
-    Split,
-    complete_scene,
-    export_scenes,
-    require_something,
-    scene_seed,
-    swept,
-    write_picture,
-    write_text,
-)
+from vega3d.rooms.facts import Visibility, axis_aligned
+from vega3d.rooms.formats import writer
+from vega3d.rooms.formats.records import vgllm_records, video_3d_llm_records
+from vega3d.rooms.formats.writer import Progress, Row, Split
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.proposals import make_proposals
-from vega3d.rooms.references import Facts
-from vega3d.rooms.relations import axis_aligned
-from vega3d.rooms.renderer import Clip, render, visible_pixels
+from vega3d.rooms.renderer import Clip, render
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scannet_questions import multi3drefer, scanqa, scanrefer, sqa3d
 from vega3d.rooms.scene import ROOMS_VERSION, Room
@@ -71,15 +60,18 @@ def export_scannet(
     Raises:
         ConfigError: no scenes, or no pixels.
     """
-    require_something(scenes, width, height, frames)
+    writer.require_something(scenes, width, height, frames)
     root, size = Path(out), {"width": width, "height": height, "frames": frames}
-    calls = [(root / "scannet", scene_seed(split, seed, i), split, size) for i in range(scenes)]
-    return _write_split(root, split, export_scenes(_scene, calls, workers, progress))
+    seeds = [writer.scene_seed(split, seed, index) for index in range(scenes)]
+    marks = [(root / "scannet/scans" / scene_name(number) / "scene.json", number) for number in seeds]
+    settings = [split, {"version": ROOMS_VERSION, **size, "form": _VERSION}]
+    made = writer.export_scenes(partial(_make, split=split, **size), marks, settings, workers, progress)
+    return _write_split(root, split, made)
 
 
-def scene_name(room: Room) -> str:
+def scene_name(seed: int) -> str:
     """`scene<seed>_00`: ScanNet's form, unique for the seed."""
-    return f"scene{room.seed:09d}_00"
+    return f"scene{seed:09d}_00"
 
 
 def alignment(room: Room) -> NDArray[np.float64]:
@@ -99,45 +91,36 @@ def aligned_boxes(room: Room) -> list[list[float]]:
     return boxes
 
 
-def _scene(folder: Path, seed: int, split: str, size: dict[str, Any]) -> tuple[Row, bool]:
-    """Annotations of one scene, and whether it was complete before."""
-    room = make_room(seed).at(0.0)
-    mark = folder / "scans" / scene_name(room) / "scene.json"
-    settings = [split, {"version": ROOMS_VERSION, **size, "form": _VERSION}]
-    return complete_scene(mark, settings, lambda: _make(folder, room, split, size))
-
-
-def _make(folder: Path, room: Room, split: str, size: dict[str, Any]) -> Row:
+def _make(mark: Path, seed: int, *, split: str, **size: int) -> Row:
     """Write frames and axis alignment; returns the annotations."""
-    clip, name = render(room, **size), scene_name(room)
-    _write_frames(swept(folder / "posed_images" / name), room, clip)
+    room, folder = make_room(seed).at(0.0), writer.swept(mark.parent)
+    clip = render(room, **size)
+    _write_frames(writer.swept(mark.parents[2] / "posed_images" / folder.name), room, clip)
     numbers = " ".join(f"{value:.6f}" for value in alignment(room).ravel())
-    write_text(swept(folder / "scans" / name) / f"{name}.txt", f"axisAlignment = {numbers}\n")
+    writer.write_text(folder / f"{folder.name}.txt", f"axisAlignment = {numbers}\n")
     return annotate(room, clip, split)
 
 
 def annotate(room: Room, clip: Clip, split: str) -> Row:
     """Boxes, proposals and raw annotations of one room, as its `scene.json` has them."""
-    rng, name = Rng(room.version, room.seed, 4), scene_name(room)
-    shown = visible_pixels(clip, len(room.instances)) / clip.ids[0].size >= _SHOWN  # (frames, ids)
-    facts = Facts(room, frozenset(int(i) for i in np.flatnonzero(shown.any(axis=0)) if i > 0))
+    rng, name = Rng(room.version, room.seed, 4), scene_name(room.seed)
+    visible = Visibility(room, clip.ids, _SHOWN)
     to_scan = np.linalg.inv(alignment(room))
     boxes = aligned_boxes(room)
-    K = _scannet_intrinsics(clip)
     return {
         "scene": name,
         "boxes": boxes,
         "proposals": make_proposals(rng, boxes, room.size),
         "categories": [thing.category for thing in room.instances],
         "axis_align_matrix": alignment(room).tolist(),
-        "depth_cam2img": K.tolist(),
+        "depth_cam2img": _scannet_intrinsics(clip).tolist(),
         "cam2global": [(to_scan @ pose).round(9).tolist() for pose in clip.poses],
-        "visible": [[int(i) - 1 for i in np.flatnonzero(row) if i > 0] for row in shown],
+        "visible": [(np.flatnonzero(row[1:] >= _SHOWN)).tolist() for row in visible.coverage],
         "images": [f"scannet/posed_images/{name}/{i:05d}.jpg" for i in clip.frame_indices],
-        "scanrefer": scanrefer(rng, facts, name),
-        "multi3drefer": multi3drefer(rng, facts, name),
-        "scanqa": scanqa(rng, facts, name, split),
-        "sqa3d": sqa3d(rng, facts, name, first_id=room.seed * 100),
+        "scanrefer": scanrefer(rng, visible, name),
+        "multi3drefer": multi3drefer(rng, visible, name),
+        "scanqa": scanqa(rng, visible, name, split),
+        "sqa3d": sqa3d(rng, visible, name, first_id=room.seed * 100),
     }
 
 
@@ -154,11 +137,11 @@ def _write_frames(folder: Path, room: Room, clip: Clip) -> None:
     to_scan = np.linalg.inv(alignment(room))
     for index, rgb, depth, pose in zip(clip.frame_indices, clip.rgb, clip.depth, clip.poses, strict=True):
         stem = folder / f"{index:05d}"
-        write_picture(stem.with_suffix(".jpg"), rgb, quality=95)
-        write_picture(stem.with_suffix(".png"), np.round(depth * 1000).astype(np.uint16))
-        write_text(stem.with_suffix(".txt"), _matrix(to_scan @ pose))
+        writer.write_picture(stem.with_suffix(".jpg"), rgb, quality=95)
+        writer.write_picture(stem.with_suffix(".png"), np.round(depth * 1000).astype(np.uint16))
+        writer.write_text(stem.with_suffix(".txt"), _matrix(to_scan @ pose))
     for name in ("intrinsic.txt", "depth_intrinsic.txt"):
-        write_text(folder / name, _matrix(_scannet_intrinsics(clip)))
+        writer.write_text(folder / name, _matrix(_scannet_intrinsics(clip)))
 
 
 def _matrix(values: NDArray[np.floating]) -> str:
@@ -170,7 +153,7 @@ def _write_split(root: Path, split: str, scenes: list[Row]) -> list[Path]:
     raw = {task: [row for scene in scenes for row in scene[task]] for task in _TASKS}
     processed = video_3d_llm_records(raw, split, scenes) | vgllm_records(scenes, split)
     for name, content in {**_metadata(split, scenes), **_benchmark(raw, split), **processed}.items():
-        write_text(swept((root / name).parent) / Path(name).name, json.dumps(content))
+        writer.write_text(writer.swept((root / name).parent) / Path(name).name, json.dumps(content))
     return [root / name for name in processed]
 
 

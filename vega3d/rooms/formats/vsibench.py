@@ -5,26 +5,18 @@ Beside it, `<out>/conversations.jsonl` holds the same questions with their answe
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vega3d._utils.files import write_whole
-from vega3d.rooms.formats.writer import (
-    Progress,
-    Row,
-    Split,
-    complete_scene,
-    export_scenes,
-    numbered,
-    scene_seed,
-    swept,
-    write_lines,
-)
+from vega3d.rooms.formats import writer
+from vega3d.rooms.formats.writer import Progress, Row, Split
 from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import Question, make_questions
@@ -67,14 +59,19 @@ def export_rooms(
         indices: which scenes of the run; None takes the first ``scenes`` (that are held out, if so asked).
     """
     if indices is None:
-        indices = _held_out(split, seed, scenes) if held_out else range(scenes)
-    folder = swept(swept(Path(out)) / "rooms")
-    size = {"width": width, "height": height, "frames": frames, "fps": fps}
-    settings = {**size, "per_type": per_type, "geometry": geometry, "held_out": held_out}
-    calls = [(folder, scene_seed(split, seed, index), settings) for index in indices]
-    rows = numbered(export_scenes(_scene, calls, workers, progress))
-    write_lines(Path(out) / "conversations.jsonl", map(conversation_of, rows))
-    return write_lines(Path(out) / "test.jsonl", rows)
+        strange = (i for i in count() if room_is_held_out(make_room(writer.scene_seed(split, seed, i))))
+        indices = list(islice(strange, scenes)) if held_out else range(scenes)
+    folder = writer.swept(writer.swept(Path(out)) / "rooms")
+    settings = {"width": width, "height": height, "frames": frames, "fps": fps}
+    settings |= {"per_type": per_type, "geometry": geometry, "held_out": held_out}
+    seeds = [writer.scene_seed(split, seed, index) for index in indices]
+    marks = [(folder / f"room_{number:09d}.json", number) for number in seeds]
+    suffixes, make = (".mp4", ".npz") if geometry else (".mp4",), partial(_make, **settings)
+    settings = {"version": ROOMS_VERSION, **settings}
+    made = writer.export_scenes(make, marks, settings, workers, progress, suffixes)
+    rows = writer.numbered(scene["questions"] for scene in made)
+    writer.write_lines(Path(out) / "conversations.jsonl", map(conversation_of, rows))
+    return writer.write_lines(Path(out) / "test.jsonl", rows)
 
 
 def describe(room: Room, clip: Clip) -> dict[str, Any]:
@@ -128,31 +125,13 @@ def write_geometry(path: Path, clip: Clip) -> Path:
     return write_whole(path, write)
 
 
-def _held_out(split: Split, seed: int, scenes: int) -> list[int]:
-    """The first scenes of a run whose style is held out."""
-    rooms = ((i, make_room(scene_seed(split, seed, i))) for i in itertools.count())
-    return [i for i, _ in itertools.islice((pair for pair in rooms if room_is_held_out(pair[1])), scenes)]
-
-
-def _scene(folder: Path, seed: int, settings: dict[str, Any]) -> tuple[list[Row], bool]:
-    """Questions of one scene, and whether it was complete before."""
-    room = make_room(seed)
-    suffixes = (".mp4", ".npz") if settings["geometry"] else (".mp4",)
-    files = [folder / f"{room.name}{suffix}" for suffix in suffixes]
-    expected = {"version": ROOMS_VERSION, **settings}
-    mark = folder / f"{room.name}.json"
-    scene, complete = complete_scene(mark, expected, lambda: _make(files, room, **settings), files)
-    return scene["questions"], complete
-
-
-def _make(
-    files: list[Path], room: Room, *, per_type: int, geometry: bool, held_out: bool, **size: Any
-) -> Row:
+def _make(mark: Path, seed: int, *, per_type: int, geometry: bool, held_out: bool, **size: Any) -> Row:
     """Write video and geometry; returns what the scene's JSON holds beside its settings."""
+    room = make_room(seed)
     clip = render(room, **size, normals=geometry)
-    write_mp4(files[0], clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
+    write_mp4(mark.with_suffix(".mp4"), clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
     if geometry:
-        write_geometry(files[1], clip)
+        write_geometry(mark.with_suffix(".npz"), clip)
     questions = make_questions(room, clip, per_type=per_type)
     if held_out:
         questions = [question for question in questions if family_is_held_out(question.question_type)]

@@ -8,10 +8,10 @@ the same bytes. Splits are disjoint ranges of seeds: no scene can be in two of t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ Row = dict[str, Any]
 Split = Literal["train", "val", "test"]
 Progress = Callable[[int, int, bool], None]
 """Called after each scene with (done, total, whether it was complete before)."""
-T = TypeVar("T")
 
 _SPLIT_SIZE = 10**8
 _PER_SEED = 10**4
@@ -59,47 +58,46 @@ def swept(folder: Path) -> Path:
 
 
 def export_scenes(
-    job: Callable[..., tuple[T, bool]],
-    calls: Sequence[tuple[Any, ...]],
+    make: Callable[[Path, int], Row],
+    scenes: Iterable[tuple[Path, int]],
+    settings: object,
     workers: int,
     progress: Progress | None,
-) -> list[T]:
-    """Contents of all scenes in the order of ``calls``.
+    suffixes: Sequence[str] = (),
+) -> list[Row]:
+    """Contents of the JSON of all scenes, in order; those that are complete are not made again.
 
     Args:
-        job: a module-level function; returns the content of a scene and whether it was complete before.
-        calls: arguments of ``job``, scene by scene.
-        workers: processes; 1 runs all calls here.
+        make: module-level function, or a partial of one, of a scene's JSON and seed; writes all other files
+            of the scene and returns the content of the JSON.
+        scenes: JSON and seed of each scene.
+        settings: that determine the bytes of a scene; a scene of other settings is made again.
+        workers: processes; 1 makes all scenes here.
         progress: called after each scene.
+        suffixes: of the files beside the JSON that have to exist, too.
     """
-    contents: dict[int, T] = {}
-    for done, (index, (content, complete)) in enumerate(run_all(job, calls, workers), start=1):
+    expected = json.loads(json.dumps(settings))
+    calls = [(make, mark, seed, expected, suffixes) for mark, seed in scenes]
+    contents: dict[int, Row] = {}
+    for done, (index, (content, complete)) in enumerate(run_all(_scene, calls, workers), start=1):
         contents[index] = content
         if progress is not None:
             progress(done, len(calls), complete)
-    return [contents[index] for index in sorted(contents)]
+    return [contents[index] for index in range(len(calls))]
 
 
-def complete_scene(
-    mark: Path, settings: object, make: Callable[[], Mapping[str, Any]], files: Iterable[Path] = ()
+def _scene(
+    make: Callable[[Path, int], Row], mark: Path, seed: int, settings: object, suffixes: Sequence[str]
 ) -> tuple[Row, bool]:
-    """Content of the scene's JSON, and whether it was complete before.
-
-    Args:
-        mark: the JSON.
-        settings: that determine the bytes of the scene; a scene of other settings is made again.
-        make: writes all other files of the scene and returns the content of the JSON.
-        files: those that have to exist, too.
-    """
-    expected = json.loads(json.dumps(settings))
-    if all(file.is_file() for file in (mark, *files)):
+    """Content of a scene's JSON, and whether it was complete before."""
+    if all(file.is_file() for file in (mark, *map(mark.with_suffix, suffixes))):
         try:
             known: Row = json.loads(mark.read_text(encoding="utf-8"))
-            if known["settings"] == expected:
+            if known["settings"] == settings:
                 return known, True
         except (ValueError, KeyError, TypeError):
             pass  # damaged: made again
-    scene = {"settings": expected, **make()}
+    scene = {"settings": settings, **make(mark, seed)}
     write_text(mark, json.dumps(scene))
     return scene, False
 

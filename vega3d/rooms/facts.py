@@ -1,18 +1,80 @@
-"""Exact spatial relations between things, computed from their primitives and boxes.
+"""Facts that questions ask about: exact relations between things, and which of them a clip shows.
 
 Closest distances are between the *surfaces* of the primitives (a table's top and legs, not its box), in
-closed form; directions and sizes use the boxes, as VSI-Bench does. No pixels, no wording.
+closed form; directions and sizes use the boxes, as VSI-Bench does. A thing is *shown* when it covers a given
+share of the picture in at least one frame; only such things may be asked about. It *appears* in the first
+frame where it covers that much. No wording here.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vega3d.geometry import corners, footprint, outline_distance, point_outline_distance
+from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Primitive, Room
+
+SEEN = 0.003
+"""Share of the picture that a thing must cover in some frame to count as seen."""
+
+
+class Visibility:
+    """The part of a room that frames show.
+
+    Attributes:
+        room: the room.
+        coverage: (T, N + 1) share of the picture that each instance id covers in each frame.
+        shown: the things that were seen by id, in order of id.
+        categories: instances by category, only categories of which *every* instance was seen
+            (otherwise the answer to "how many" would not be in the clip), by name.
+        unique: the instance of each category that occurs exactly once, was seen, and stands still, by name.
+    """
+
+    def __init__(self, room: Room, ids: NDArray[np.int32], share: float = SEEN) -> None:
+        pixels = np.stack([np.bincount(frame.ravel(), minlength=len(room.instances) + 1) for frame in ids])
+        self.room, self.coverage = room, pixels / ids[0].size
+        best = self.coverage.max(axis=0)
+        self.shown = {thing.id: thing for thing in room.instances if best[thing.id] >= share}
+        self.categories = {n: things for n, things in sorted(room.by_category.items()) if self.shows(things)}
+        single = {name: things[0] for name, things in self.categories.items() if len(things) == 1}
+        self.unique = {name: thing for name, thing in single.items() if thing.motion is None}
+        self._metres: dict[tuple[int, int], float] = {}
+
+    def shows(self, things: list[Instance]) -> bool:
+        """True if all these things were seen."""
+        return all(thing.id in self.shown for thing in things)
+
+    def distance(self, a: Instance, b: Instance) -> float:
+        """Closest distance in metres between two things; computed once."""
+        key = (min(a.id, b.id), max(a.id, b.id))
+        if key not in self._metres:
+            self._metres[key] = distance(a, b)
+        return self._metres[key]
+
+    def first_frame(self, instances: list[Instance], share: float = SEEN) -> int | None:
+        """First frame (index into the clip) in which one of the instances covers ``share``."""
+        ids = [thing.id for thing in instances]
+        frames = np.flatnonzero((self.coverage[:, ids] >= share).any(axis=1))
+        return int(frames[0]) if len(frames) else None
+
+
+class QuestionDraft(NamedTuple):
+    """A question before it has a row and letters: a numeric answer, or options, the right one first."""
+
+    question_type: str
+    question: str
+    answer: str = ""
+    options: tuple[str, ...] = ()
+
+
+QuestionMaker = Callable[[Rng, Visibility, int], list[QuestionDraft]]
+"""(rng, what a clip shows, most drafts) -> drafts."""
 
 
 def distance(a: Instance, b: Instance) -> float:
@@ -30,11 +92,6 @@ def distance(a: Instance, b: Instance) -> float:
 def longest_side(thing: Instance) -> float:
     """Longest of width, depth and height in metres."""
     return max(thing.box.size)
-
-
-def volume(thing: Instance) -> float:
-    """Cubic metres of the box."""
-    return math.prod(thing.box.size)
 
 
 def floor_area(room: Room) -> float:
