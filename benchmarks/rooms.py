@@ -15,9 +15,8 @@ import numpy as np
 from timing import seconds
 from vega3d.geometry import intrinsics
 from vega3d.rooms import Room, camera_path, make_questions, make_room, render
-from vega3d.rooms.raycast import camera_rays, cast
-from vega3d.rooms.renderer import FOV_X, film
-from vega3d.rooms.table import tabulate
+from vega3d.rooms.raycast import camera_rays, cast, tabulate
+from vega3d.rooms.renderer import FOV_X
 
 
 def casting(room: Room, frames: int, size: int) -> float:
@@ -29,8 +28,7 @@ def casting(room: Room, frames: int, size: int) -> float:
 
 def drawing(room: Room, frames: int, size: int) -> float:
     """Seconds of whole pictures, with all that is done once a room."""
-    poses = camera_path(room, frames)
-    return seconds(lambda: film(room, poses, size, size))
+    return seconds(lambda: render(room, width=size, height=size, frames=frames))
 
 
 def scene(seed: int, size: int) -> None:

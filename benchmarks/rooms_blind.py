@@ -21,8 +21,9 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from vega3d.rooms import MULTIPLE_CHOICE, QUESTION_TYPES, make_questions, make_room, render, scene_seed
+from vega3d.rooms import make_questions, make_room, render, scene_seed
 from vega3d.rooms.formats.scannet import annotate
+from vega3d.rooms.questions import MULTIPLE_CHOICE, QUESTION_TYPES
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 FOLDS = 5

@@ -11,8 +11,9 @@ import re
 import numpy as np
 
 from tests.rooms.surface import closest, sample
-from vega3d.rooms import Instance, Room
+from vega3d.rooms import Room
 from vega3d.rooms.furniture import COLOURS, KINDS, MATERIALS, plural
+from vega3d.rooms.scene import Instance
 
 NAMES = {**{name: name for name in KINDS}, **{plural(name): name for name in KINDS}}
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}

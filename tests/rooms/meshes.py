@@ -10,8 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from vega3d.rooms.raycast import Rays
-from vega3d.rooms.table import SHAPES, SHELL, Table
+from vega3d.rooms.raycast import SHAPES, SHELL, Rays, Table
 
 SECTIONS = 128  # corners of a tessellated circle
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vega3d.rooms import Instance
-from vega3d.rooms.scene import Primitive
+from vega3d.rooms.scene import Instance, Primitive
 
 
 def sample_primitive(p: Primitive, step: float = 0.04) -> np.ndarray:

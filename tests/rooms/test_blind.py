@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import rooms_blind
-from vega3d.rooms import MULTIPLE_CHOICE, NUMERIC
+from vega3d.rooms.questions import MULTIPLE_CHOICE, NUMERIC
 
 
 @pytest.mark.full

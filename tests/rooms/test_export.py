@@ -11,8 +11,9 @@ import pytest
 
 from vega3d.data import read_rows
 from vega3d.errors import InputError
-from vega3d.rooms import ROOMS_VERSION, export_rooms, make_room, rooms_source
+from vega3d.rooms import export_rooms, make_room, rooms_source
 from vega3d.rooms.held_out import HELD_OUT_FAMILIES, room_is_held_out
+from vega3d.rooms.scene import ROOMS_VERSION
 
 LISTS = ("test.jsonl", "conversations.jsonl")  # of all scenes
 SMALL = {"width": 64, "height": 64, "frames": 8}

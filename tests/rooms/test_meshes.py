@@ -7,7 +7,7 @@ import pytest
 
 from tests.rooms import meshes
 from vega3d.rooms import Clip, make_room, render, renderer
-from vega3d.rooms.table import tabulate
+from vega3d.rooms.raycast import tabulate
 
 SEEDS = (0, 2, 5, 8, 12, 21)
 SMALL = {"width": 128, "height": 128, "frames": 9, "indices": (0, 4, 8)}

@@ -10,19 +10,11 @@ import pytest
 
 from tests.rooms.surface import closest, sample
 from vega3d.geometry import backproject, contains
-from vega3d.rooms import (
-    QUESTION_TYPES,
-    ChatQuestion,
-    Clip,
-    Instance,
-    Question,
-    Room,
-    make_chat_questions,
-    make_questions,
-    make_room,
-    render,
-)
+from vega3d.rooms import Clip, Room, make_chat_questions, make_questions, make_room, render
+from vega3d.rooms.chat_questions import ChatQuestion
 from vega3d.rooms.facts import SEEN
+from vega3d.rooms.questions import QUESTION_TYPES, Question
+from vega3d.rooms.scene import Instance
 
 Filmed = list[tuple[Room, Clip]]
 

@@ -5,10 +5,9 @@ import pytest
 
 from vega3d.errors import ConfigError
 from vega3d.geometry import OrientedBox, backproject, contains, look_at, project
-from vega3d.rooms import Clip, Instance, Room, make_room, render
+from vega3d.rooms import Clip, Room, make_room, render
 from vega3d.rooms.furniture import CATEGORIES
-from vega3d.rooms.renderer import film
-from vega3d.rooms.scene import Light, Primitive, Surface
+from vega3d.rooms.scene import Instance, Light, Primitive, Surface
 
 PLAIN = Surface((0.8, 0.2, 0.2), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
 Filmed = list[tuple[Room, Clip]]
@@ -24,7 +23,7 @@ def look(
     room: Room, eye: tuple[float, ...], target: tuple[float, ...], n: int = 65
 ) -> tuple[np.ndarray, ...]:
     pose = look_at(eye, target)
-    clip = film(room, pose[None], n, n)
+    clip = render(room, width=n, height=n, frames=1, poses=pose[None])
     return clip.rgb[0], clip.depth[0], clip.ids[0], clip.K, pose
 
 

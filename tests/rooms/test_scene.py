@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from tests.rooms.surface import sample
 from vega3d.errors import ConfigError
 from vega3d.geometry import contains, corners, footprint, outlines_overlap, to_local
-from vega3d.rooms import Instance, Room, camera_path, make_room, scene_seed
+from vega3d.rooms import Room, camera_path, make_room, scene_seed
 from vega3d.rooms.camera import Style
 from vega3d.rooms.facts import distance
 from vega3d.rooms.furniture import KINDS
 from vega3d.rooms.renderer import FRAMES
+from vega3d.rooms.scene import Instance
 
 seeds = st.integers(0, 10**6)
 

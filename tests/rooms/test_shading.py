@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from tests.rooms.surface import sample
 from vega3d.geometry import OrientedBox, look_at
-from vega3d.rooms import Instance, Room, make_room
+from vega3d.rooms import Room, make_room, render
 from vega3d.rooms.facts import axis_aligned
-from vega3d.rooms.renderer import film
-from vega3d.rooms.scene import TEXTURES, Light, Primitive, Surface
+from vega3d.rooms.scene import TEXTURES, Instance, Light, Primitive, Surface
 from vega3d.rooms.shading import evaluate, floor_shade
 
 PLAIN = Surface((0.6, 0.6, 0.6), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
@@ -48,7 +47,7 @@ def test_a_room_without_shadows_has_none() -> None:
 
 def look(room: Room) -> np.ndarray:
     pose = look_at((0, -2, 0.5), (0, 0, 0.5))
-    clip = film(room, pose[None], 64, 64, fov_x=60)
+    clip = render(room, width=64, height=64, frames=1, poses=pose[None], fov_x=60)
     return clip.rgb[clip.ids == 1].astype(float)
 
 

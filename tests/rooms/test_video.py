@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from vega3d.errors import InputError
-from vega3d.rooms import ROOMS_VERSION, make_room, render, rooms_source, rooms_tag, write_mp4
+from vega3d.rooms import make_room, render, rooms_source, rooms_tag, write_mp4
 from vega3d.rooms import video as video_module
+from vega3d.rooms.scene import ROOMS_VERSION
 
 
 def decode(path: Path) -> np.ndarray:

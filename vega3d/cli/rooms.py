@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
-SPLITS = ("train", "val", "test")
+from vega3d._utils.progress import lines
 
 
 def add_parser(commands: Any) -> None:
@@ -18,7 +15,15 @@ def add_parser(commands: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_make(actions)
     _add_export(actions)
-    _add_show(actions)
+    show = actions.add_parser(
+        "show",
+        help="draw a room: contact sheet, turntable, plan with boxes",
+        description="Draw one room as pictures: a contact sheet of its clip with depth and ids, a turntable "
+        "seen from above with the near walls cut away, and a plan with the boxes and the camera's path.",
+        epilog="example: vega3d rooms show --seed 7 --out out/room7",
+    )
+    _add_room(show)
+    show.set_defaults(run=run_show)
 
 
 def _add_make(actions: Any) -> None:
@@ -33,14 +38,10 @@ def _add_make(actions: Any) -> None:
     make.add_argument("--size", type=int, default=256, metavar="PX", help="width and height (default: 256)")
     make.add_argument("--frames", type=int, default=48, metavar="T", help="frames a video (default: 48)")
     make.add_argument("--per-type", type=int, default=2, metavar="Q", help="questions a type (default: 2)")
-    make.add_argument(
-        "--geometry", action="store_true", help="also write depth, ids, classes, normals, K and poses (npz)"
-    )
-    make.add_argument(
-        "--held-out",
-        action="store_true",
-        help="only styles of rooms and types of questions that the shipped host was never trained on",
-    )
+    geometry = "also write depth, ids, classes, normals, K and poses (npz)"
+    make.add_argument("--geometry", action="store_true", help=geometry)
+    held_out = "only styles of rooms and types of questions that the shipped host was never trained on"
+    make.add_argument("--held-out", action="store_true", help=held_out)
     make.set_defaults(run=run_make)
 
 
@@ -54,60 +55,43 @@ def _add_export(actions: Any) -> None:
         "the forms of CV-Bench and BLINK. Complete scenes are kept.",
         epilog="example: vega3d rooms export --layout scannet --split val --scenes 20 --out data/",
     )
-    export.add_argument(
-        "--layout", default="scannet", choices=("scannet", "ames", "pictures"), help="default: scannet"
-    )
+    layouts = ("scannet", "ames", "pictures")
+    export.add_argument("--layout", default="scannet", choices=layouts, help="default: scannet")
     _add_which(export)
     export.add_argument("--width", type=int, default=320, metavar="PX", help="default: 320 (ScanNet: 640)")
     export.add_argument("--height", type=int, default=240, metavar="PX", help="default: 240 (ScanNet: 480)")
-    export.add_argument(
-        "--frames",
-        type=int,
-        default=None,
-        metavar="T",
-        help="posed frames (default: 48), or sampled ones (8)",
-    )
+    export.add_argument("--frames", type=int, metavar="T", help="frames (default: 48; ames: 8 sampled)")
     export.set_defaults(run=run_export)
 
 
 def _add_which(parser: Any) -> None:
     """Add the options that all exports share: rooms, folder, processes."""
-    parser.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
+    _add_room(parser)
     parser.add_argument("--scenes", type=int, default=1, metavar="N", help="number of rooms (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which rooms (default: 0)")
-    parser.add_argument("--split", default="test", choices=SPLITS, help="default: test")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     cores = os.cpu_count() or 1
-    parser.add_argument(
-        "--workers", type=int, default=cores, metavar="W", help=f"processes (default: all cores, {cores})"
-    )
+    text = f"processes (default: all cores, {cores})"
+    parser.add_argument("--workers", type=int, default=cores, metavar="W", help=text)
 
 
-def _add_show(actions: Any) -> None:
-    show = actions.add_parser(
-        "show",
-        help="draw a room: contact sheet, turntable, plan with boxes",
-        description="Draw one room as pictures: a contact sheet of its clip with depth and ids, a turntable "
-        "seen from above with the near walls cut away, and a plan with the boxes and the camera's path.",
-        epilog="example: vega3d rooms show --seed 7 --out out/room7",
-    )
-    show.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the room (default: 0)")
-    show.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
-    show.set_defaults(run=run_show)
+def _add_room(parser: Any) -> None:
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which rooms (default: 0)")
+    parser.add_argument("--out", default="out", metavar="DIR", help="folder (default: out)")
 
 
 def run_make(arguments: argparse.Namespace) -> int:
     """Render, with progress and time left on standard error; prints the videos and the questions."""
     from vega3d.rooms import export_rooms
 
-    size = {"width": arguments.size, "height": arguments.size, "frames": arguments.frames}
-    content = {name: getattr(arguments, name) for name in ("per_type", "geometry", "held_out")}
-    path = export_rooms(**_shared(arguments), scenes=arguments.scenes, **size, **content)
-    return _print([*sorted((path.parent / "rooms").glob("*.mp4")), path])
+    names = ("scenes", "frames", "per_type", "geometry", "held_out")
+    size = {"width": arguments.size, "height": arguments.size}
+    path = export_rooms(**_shared(arguments), **{name: getattr(arguments, name) for name in names}, **size)
+    return _print(*sorted((path.parent / "rooms").glob("*.mp4")), path)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write scenes or pairs, with progress on standard error; prints the files of records."""
-    from vega3d.rooms.formats.ames import export_ames
+    from vega3d.rooms.ames import export_ames
     from vega3d.rooms.formats.cvbench import export_pictures
     from vega3d.rooms.formats.scannet import export_scannet
 
@@ -115,10 +99,10 @@ def run_export(arguments: argparse.Namespace) -> int:
     size = {"width": arguments.width, "height": arguments.height}
     if arguments.layout == "pictures":
         shared.pop("workers")
-        return _print(export_pictures(**shared, scenes=count, size=arguments.width))
+        return _print(*export_pictures(**shared, scenes=count, size=arguments.width))
     if arguments.layout == "ames":
-        return _print([export_ames(**shared, pairs=count, **size, sampled=frames or 8)])
-    return _print(export_scannet(**shared, scenes=count, **size, frames=frames or 48))
+        return _print(export_ames(**shared, pairs=count, **size, sampled=frames or 8))
+    return _print(*export_scannet(**shared, scenes=count, **size, frames=frames or 48))
 
 
 def run_show(arguments: argparse.Namespace) -> int:
@@ -126,28 +110,15 @@ def run_show(arguments: argparse.Namespace) -> int:
     from vega3d.rooms import make_room
     from vega3d.rooms.show import write_pictures
 
-    return _print(write_pictures(make_room(arguments.seed), arguments.out))
+    return _print(*write_pictures(make_room(arguments.seed), arguments.out))
 
 
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
     """Arguments that all exports share."""
     names = ("out", "seed", "split", "workers")
-    return {**{name: getattr(arguments, name) for name in names}, "progress": _progress()}
+    return {**{name: getattr(arguments, name) for name in names}, "progress": lines("room")}
 
 
-def _print(paths: Iterable[object]) -> int:
-    for path in paths:
-        print(path)
+def _print(*paths: object) -> int:
+    print(*paths, sep="\n")
     return 0
-
-
-def _progress() -> Callable[[int, int, bool], None]:
-    start, made = time.monotonic(), 0
-
-    def report(done: int, total: int, skipped: bool) -> None:
-        nonlocal made
-        made += not skipped
-        left = (time.monotonic() - start) / max(made, 1) * (total - done)
-        print(f"[vega3d] room {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
-
-    return report

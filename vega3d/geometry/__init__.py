@@ -43,21 +43,13 @@ def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) 
     return pose
 
 
-def pixel_rays(K: Array, height: int, width: int) -> Array:
-    """(height, width, 3) directions through the pixel centres in camera axes, scaled so that z = 1.
-
-    A point at z-depth d on a ray is d times its direction.
-    """
-    u = (np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]
-    v = (np.arange(height) + 0.5 - K[1, 2]) / K[1, 1]
-    rays = np.ones((height, width, 3))
-    rays[..., 0], rays[..., 1] = u[None, :], v[:, None]
-    return rays
-
-
 def backproject(depth: NDArray[np.floating], K: Array, cam_to_world: Array) -> Array:
     """World points (height, width, 3) of a z-depth map (height, width) in metres."""
-    points = pixel_rays(K, *depth.shape) * depth[..., None]
+    height, width = depth.shape
+    u = (np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]
+    v = (np.arange(height) + 0.5 - K[1, 2]) / K[1, 1]
+    rays = np.stack(np.broadcast_arrays(u, v[:, None], 1.0), axis=-1)  # (height, width, 3), z = 1
+    points = rays * depth[..., None]
     return np.asarray(points @ cam_to_world[:3, :3].T + cam_to_world[:3, 3])
 
 

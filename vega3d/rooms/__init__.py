@@ -11,24 +11,17 @@ numpy only; PyAV is imported when a video is written or its tag is read.
 from __future__ import annotations
 
 from vega3d.rooms.camera import camera_path
-from vega3d.rooms.chat_questions import ChatQuestion, make_chat_questions
+from vega3d.rooms.chat_questions import make_chat_questions
 from vega3d.rooms.formats.vsibench import export_rooms
 from vega3d.rooms.formats.writer import Split, scene_seed
 from vega3d.rooms.layout import make_room
-from vega3d.rooms.questions import MULTIPLE_CHOICE, NUMERIC, QUESTION_TYPES, Question, make_questions
+from vega3d.rooms.questions import make_questions
 from vega3d.rooms.renderer import Clip, render
-from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room
+from vega3d.rooms.scene import Room
 from vega3d.rooms.video import rooms_source, rooms_tag, write_mp4
 
 __all__ = [
-    "MULTIPLE_CHOICE",
-    "NUMERIC",
-    "QUESTION_TYPES",
-    "ROOMS_VERSION",
-    "ChatQuestion",
     "Clip",
-    "Instance",
-    "Question",
     "Room",
     "Split",
     "camera_path",

@@ -2,7 +2,7 @@
 
 Decision: one thing floats in the room, near and small in one twin, far and large in the other, scaled about
 the camera's eye; it shines by itself, so light gives nothing away. The camera pans about one eye and swings
-aside *between* the sampled frames only. So frames at multiples of ``step`` show no difference, and the
+aside *between* the sampled frames only. So frames at multiples of ``STEP`` show no difference, and the
 frames between do. Both twins get the same questions, with different answers: text alone, and sampled frames
 alone, are at chance. Named after Adelbert Ames's rooms, which deceive one eye that keeps still.
 """
@@ -18,20 +18,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vega3d._utils.progress import Progress, no_progress
 from vega3d.errors import ConfigError
 from vega3d.geometry import look_at
 from vega3d.rooms.camera import is_clear
 from vega3d.rooms.formats import writer
-from vega3d.rooms.formats.writer import Progress, Row, Split
+from vega3d.rooms.formats.writer import Row, Split
 from vega3d.rooms.furniture import COLOURS, KINDS
 from vega3d.rooms.layout import make_room, toned
-from vega3d.rooms.questions import Question
+from vega3d.rooms.questions import LONGEST, Question
 from vega3d.rooms.raycast import camera_rays
-from vega3d.rooms.renderer import Clip, film
+from vega3d.rooms.renderer import Clip, render
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import ROOMS_VERSION, Instance, Room, Surface, parts_in, upright_box
 from vega3d.rooms.video import write_mp4
 
+STEP = 6
+"""Frames from one sampled frame to the next."""
 _FLOATING = ("ball", "vase", "suitcase", "backpack", "basket", "bin")
 _LOOKS = (1, 2, 5, 6)  # textures that are plainly seen
 _MARGIN = 0.3  # metres between the closest points of the floating thing and of what it is compared with
@@ -84,25 +87,24 @@ def make_ames(seed: int) -> AmesPair:
     raise AssertionError(f"no pair for seed {seed}")  # never seen in the seeds that tests go through
 
 
-def ames_path(pair: AmesPair, frames: int, step: int) -> NDArray[np.float64]:
-    """(frames, 4, 4) poses: a slow pan about the eye, off it between multiples of ``step`` only."""
+def ames_path(pair: AmesPair, frames: int) -> NDArray[np.float64]:
+    """(frames, 4, 4) poses: a slow pan about the eye, off it between multiples of ``STEP`` only."""
     poses = []
     for i in range(frames):
         pan = math.radians(12) * math.sin(2 * math.pi * i / max(1, frames - 1))
         angle = pair.heading + pan
         ahead = np.array([math.cos(angle), math.sin(angle), -0.12])
         aside = np.array([math.sin(angle), -math.cos(angle), 0.0])
-        off = pair.swing * math.sin(math.pi * (i % step) / step) ** 2 * (1 if i // step % 2 else -1)
+        off = pair.swing * math.sin(math.pi * (i % STEP) / STEP) ** 2 * (1 if i // STEP % 2 else -1)
         eye = np.asarray(pair.eye) + off * aside
         poses.append(look_at(eye, eye + ahead))
     return np.stack(poses).astype(np.float64).round(9)
 
 
-def film_ames(
-    pair: AmesPair, twin: int, *, width: int = 256, height: int = 256, sampled: int = 8, step: int = 6
-) -> Clip:
+def film_ames(pair: AmesPair, twin: int, *, width: int = 256, height: int = 256, sampled: int = 8) -> Clip:
     """The clip of one twin; `np.linspace(0, n - 1, sampled)` are the frames that show no difference."""
-    return film(pair.twins[twin], ames_path(pair, (sampled - 1) * step + 1, step), width, height)
+    poses = ames_path(pair, (sampled - 1) * STEP + 1)
+    return render(pair.twins[twin], width=width, height=height, frames=len(poses), poses=poses)
 
 
 def ames_questions(pair: AmesPair, twin: int) -> list[Row]:
@@ -113,15 +115,11 @@ def ames_questions(pair: AmesPair, twin: int) -> list[Row]:
     nearer = names.index((target if twin == 0 else rival).category)
     which = f"Which of these objects ({', '.join(names)}) is closer to the camera in the first frame?"
     far = f"How far is the center of the {target.category} from the camera in the first frame (in meters)?"
-    large = (
-        "What is the length of the longest dimension (length, width, or height) of the "
-        f"{target.category}, measured in centimeters?"
-    )
     options = tuple(f"{letter}. {name}" for letter, name in zip("AB", names, strict=True))
     asked: list[tuple[str, str, tuple[str, ...] | None, str]] = [
         ("ames_nearer", which, options, "AB"[nearer]),
         ("ames_distance", far, None, f"{math.dist(pair.eye, target.box.centre):.1f}"),
-        ("ames_size", large, None, str(round(100 * max(target.box.size)))),
+        ("ames_size", LONGEST.format(target.category), None, str(round(100 * max(target.box.size)))),
     ]
     return [Question(0, "ames", pair.name(twin), *row).to_record() for row in asked]
 
@@ -135,22 +133,19 @@ def export_ames(
     width: int = 256,
     height: int = 256,
     sampled: int = 8,
-    step: int = 6,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Path:
     """Write ``pairs`` pairs as `<out>/ames/*.mp4` and `<out>/ames.jsonl`; returns the path of the latter.
 
     Every frame is coded by itself at one quantiser, so that equal frames stay equal in the file. Complete
     pairs are kept. The arguments are those of `export_rooms` and `film_ames`.
     """
-    folder = writer.swept(writer.swept(Path(out)) / "ames")
-    size = {"width": width, "height": height, "sampled": sampled, "step": step}
+    size = {"width": width, "height": height, "sampled": sampled}
     seeds = [writer.scene_seed(split, seed, index) for index in range(pairs)]
-    marks = [(folder / f"ames_{number:09d}.json", number) for number in seeds]
-    settings = [ROOMS_VERSION, *size.values()]
-    scenes = writer.export_scenes(partial(_write_pair, **size), marks, settings, workers, progress)
-    rows = writer.numbered(scene["questions"] for scene in scenes)
+    make, settings = partial(_write_pair, **size), [ROOMS_VERSION, *size.values(), STEP]
+    made = writer.export_scenes(make, Path(out), "ames/ames_{:09d}.json", seeds, settings, workers, progress)
+    rows = writer.numbered(scene["questions"] for scene in made)
     return writer.write_lines(Path(out) / "ames.jsonl", rows)
 
 
@@ -168,8 +163,9 @@ def _try_room(rng: Rng, seed: int, room: Room) -> AmesPair | None:
     """A place for the eye and for both twins' things in this room, drawn once."""
     heading, scale, near = rng.real(-math.pi, math.pi), rng.real(1.8, 3.0), rng.real(0.75, 1.1)
     # With the back to a wall, so that there is room ahead.
-    back = min(side / 2 / max(1e-6, abs(t)) for side, t in zip(room.size, _turned(heading), strict=False))
-    x, y = (-(back - 0.75) * t for t in _turned(heading))
+    ahead = (math.cos(heading), math.sin(heading))
+    back = min(side / 2 / max(1e-6, abs(t)) for side, t in zip(room.size, ahead, strict=False))
+    x, y = (-(back - 0.75) * t for t in ahead)
     eye = (round(x, 3), round(y, 3), 1.5)
     aim = heading + math.radians(rng.real(-14, 14))
     ray = np.array([math.cos(aim), math.sin(aim), rng.real(-0.15, 0.05)])
@@ -177,21 +173,21 @@ def _try_room(rng: Rng, seed: int, room: Room) -> AmesPair | None:
     category = rng.pick([n for n in _FLOATING if n not in room.by_category] or ["ball"])
     thing = _floating(rng, category, len(room.instances) + 1, np.asarray(eye) + near * ray, near)
     swing = rng.real(0.15, 0.25)
-    reach = max(thing.box.size)
     if category in room.by_category or not is_clear(room, np.asarray([eye]), 0.15 + swing):
         return None
     far = scaled_about(thing, eye, scale)
     twins = tuple(replace(room, instances=(*room.instances, one), shadows=False) for one in (thing, far))
     pair = AmesPair(seed, (twins[0], twins[1]), eye, round(heading, 6), swing, thing.id, 0, scale)
-    rival = _rival(pair, room, scale * (near + reach))
+    rival = _rival(pair, room, scale * (near + max(thing.box.size)))
     return None if rival is None else replace(pair, rival=rival)
 
 
 def _rival(pair: AmesPair, room: Room, farthest: float) -> int | None:
     """A single thing, plainly seen, between the two places; None if there is none or the view is blocked."""
-    pose = ames_path(pair, 1, 1)
+    pose = ames_path(pair, 1)
     rooms = (replace(room, shadows=False), *pair.twins)
-    bare, near, far = (film(each, pose, _PROBE, _PROBE) for each in rooms)
+    probes = [render(each, width=_PROBE, height=_PROBE, frames=1, poses=pose) for each in rooms]
+    bare, near, far = probes
     mask = near.ids[0] == pair.target
     cut_off = mask[[0, -1]].any() or mask[:, [0, -1]].any()
     if mask.sum() < 25 or cut_off or (far.ids != near.ids).any():
@@ -248,7 +244,3 @@ def _floating(rng: Rng, category: str, number: int, centre: NDArray[np.floating]
         contrast = 0.0 if part.plain else 0.35
         surfaces.append(Surface(tone, texture, period, contrast, (0.1, 0.2, 0.3), glow=1.0))
     return Instance(number, category, colour, box, parts_in(kind, box, surfaces), "plastic")
-
-
-def _turned(heading: float) -> tuple[float, float]:
-    return (math.cos(heading), math.sin(heading))

@@ -58,9 +58,7 @@ def camera_path(room: Room, frames: int, *, style: Style | None = None, shake: b
 def is_clear(room: Room, eyes: F64, clearance: float = _CLEARANCE) -> bool:
     """True if no camera centre (frames, 3) comes within the clearance of a thing, wherever that moves."""
     stages = [room.at(when) for when in (0.0, 0.25, 0.5, 0.75, 1.0)] if room.moves else [room]
-    return not any(
-        contains(thing.box, eyes, clearance).any() for stage in stages for thing in stage.instances
-    )
+    return not any(contains(t.box, eyes, clearance).any() for stage in stages for t in stage.instances)
 
 
 def _clear_rail(rng: Rng, room: Room, style: str) -> Rail:

@@ -7,11 +7,11 @@ not a benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from vega3d.rooms.facts import Visibility, floor_area, longest_side
+from vega3d.rooms.facts import Visibility
 from vega3d.rooms.furniture import CATEGORIES, plural
 from vega3d.rooms.questions import direction
 from vega3d.rooms.renderer import Clip
@@ -20,35 +20,6 @@ from vega3d.rooms.scene import Room, grouped
 
 LISTED = 8
 """Most categories that a list of the room names."""
-
-WORDINGS: dict[str, tuple[str, ...]] = {
-    "count": ("How many {as} are there?", "How many {as} are in the room?", "How many {as} do you see?",
-              "Count the {as}.", "What is the number of {as} in this video?"),
-    "colour": ("What color is the {a}?", "What colour is the {a}?", "Which color does the {a} have?",
-               "What is the color of the {a}?"),
-    "exists": ("Is there a {a}?", "Is there a {a} in the room?", "Do you see a {a}?",
-               "Can you see a {a} in the video?"),
-    "list": ("What is in this room?", "What objects are in the room?", "Describe the room.",
-             "List the objects.", "What do you see?"),
-    "distance": ("How far is the {a} from the {b}?", "How far apart are the {a} and the {b}?",
-                 "What is the distance between the {a} and the {b}?",
-                 "How many meters from the {a} to the {b}?"),
-    "closer": ("What is closer to the {a}, the {b} or the {c}?",
-               "Which is closer to the {a}: the {b} or the {c}?",
-               "Is the {b} or the {c} closer to the {a}?", "Which is nearer to the {a}, the {b} or the {c}?"),
-    "size": ("How big is the {a}?", "How long is the longest side of the {a} in centimeters?",
-             "How large is the {a} in cm?"),
-    "area": ("How big is the room?", "What is the area of the room?",
-             "How large is this room in square meters?",
-             "What is the size of the room?"),
-    "side": ("Standing by the {a} and facing the {b}, is the {c} on the left or the right?",
-             "If I stand at the {a} and look at the {b}, is the {c} to my left or right?",
-             "From the {a}, facing the {b}, where is the {c}: left or right?"),
-    "first": ("What appears first, the {a} or the {b}?",
-              "Which appears first in the video: the {a} or the {b}?",
-              "Do you see the {a} or the {b} first?"),
-}  # fmt: skip
-"""Wordings by family; {a}, {b}, {c} are categories."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +35,11 @@ def make_chat_questions(room: Room, clip: Clip, *, per_family: int = 2, draw: in
     """At most ``per_family`` plain questions of each family; another ``draw`` gives others."""
     rng, visible = Rng(room.version, room.seed, 3, draw), Visibility(room, clip.ids)
     asked = []
-    for family, facts_of in _FACTS.items():
+    for family, (facts_of, wordings) in _FAMILIES.items():
         for names, answer in rng.some(facts_of(rng, visible), per_family):
             words = dict(zip("abc", names, strict=False))
             several = plural(names[0]) if names else ""
-            text = rng.pick(WORDINGS[family]).format(**words, **{"as": several})
+            text = rng.pick(wordings).format(**words, **{"as": several})
             asked.append(ChatQuestion(family, text, answer))
     return asked
 
@@ -119,11 +90,11 @@ def _closer(rng: Rng, visible: Visibility) -> Facts:
 
 
 def _size(rng: Rng, visible: Visibility) -> Facts:
-    return [([n], str(round(100 * longest_side(thing)))) for n, thing in visible.unique.items()]
+    return [([n], str(round(100 * max(thing.box.size)))) for n, thing in visible.unique.items()]
 
 
 def _area(rng: Rng, visible: Visibility) -> Facts:
-    return [([], f"{floor_area(visible.room):.1f}")]
+    return [([], f"{visible.room.size[0] * visible.room.size[1]:.1f}")]
 
 
 def _side(rng: Rng, visible: Visibility) -> Facts:
@@ -142,7 +113,28 @@ def _first(rng: Rng, visible: Visibility) -> Facts:
     return pairs
 
 
-_FACTS = {
-    "count": _count, "colour": _colour, "exists": _exists, "list": _list, "distance": _distance,
-    "closer": _closer, "size": _size, "area": _area, "side": _side, "first": _first,
+_FAMILIES: dict[str, tuple[Callable[[Rng, Visibility], Facts], tuple[str, ...]]] = {
+    "count": (_count, ("How many {as} are there?", "How many {as} are in the room?",
+        "How many {as} do you see?", "Count the {as}.", "What is the number of {as} in this video?")),
+    "colour": (_colour, ("What color is the {a}?", "What colour is the {a}?",
+        "Which color does the {a} have?", "What is the color of the {a}?")),
+    "exists": (_exists, ("Is there a {a}?", "Is there a {a} in the room?", "Do you see a {a}?",
+        "Can you see a {a} in the video?")),
+    "list": (_list, ("What is in this room?", "What objects are in the room?", "Describe the room.",
+        "List the objects.", "What do you see?")),
+    "distance": (_distance, ("How far is the {a} from the {b}?", "How far apart are the {a} and the {b}?",
+        "What is the distance between the {a} and the {b}?", "How many meters from the {a} to the {b}?")),
+    "closer": (_closer, ("What is closer to the {a}, the {b} or the {c}?",
+        "Which is closer to the {a}: the {b} or the {c}?", "Is the {b} or the {c} closer to the {a}?",
+        "Which is nearer to the {a}, the {b} or the {c}?")),
+    "size": (_size, ("How big is the {a}?", "How long is the longest side of the {a} in centimeters?",
+        "How large is the {a} in cm?")),
+    "area": (_area, ("How big is the room?", "What is the area of the room?",
+        "How large is this room in square meters?", "What is the size of the room?")),
+    "side": (_side, ("Standing by the {a} and facing the {b}, is the {c} on the left or the right?",
+        "If I stand at the {a} and look at the {b}, is the {c} to my left or right?",
+        "From the {a}, facing the {b}, where is the {c}: left or right?")),
+    "first": (_first, ("What appears first, the {a} or the {b}?",
+        "Which appears first in the video: the {a} or the {b}?", "Do you see the {a} or the {b} first?")),
 }  # fmt: skip
+"""Facts and wordings by family; {a}, {b}, {c} are categories, {as} is the plural of {a}."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,15 +64,8 @@ class Visibility:
         return int(frames[0]) if len(frames) else None
 
 
-class QuestionDraft(NamedTuple):
-    """A question before it has a row and letters: a numeric answer, or options, the right one first."""
-
-    question_type: str
-    question: str
-    answer: str = ""
-    options: tuple[str, ...] = ()
-
-
+QuestionDraft = tuple[str, str, str | tuple[str, ...]]
+"""Type and text of a question, and a numeric answer, or options, the right one first."""
 QuestionMaker = Callable[[Rng, Visibility, int], list[QuestionDraft]]
 """(rng, what a clip shows, most drafts) -> drafts."""
 
@@ -89,22 +82,6 @@ def distance(a: Instance, b: Instance) -> float:
     return best
 
 
-def longest_side(thing: Instance) -> float:
-    """Longest of width, depth and height in metres."""
-    return max(thing.box.size)
-
-
-def floor_area(room: Room) -> float:
-    """Square metres of the floor."""
-    return room.size[0] * room.size[1]
-
-
-def bearing(standing: Instance, facing: Instance, query: Instance) -> float:
-    """Angle in degrees, in (-180, 180], to turn *left* from facing one thing to facing another."""
-    here, ahead, there = (np.asarray(t.box.centre[:2]) for t in (standing, facing, query))
-    return turn(ahead - here, there - here)
-
-
 def turn(before: np.ndarray, after: np.ndarray) -> float:
     """Angle in degrees, in (-180, 180], from one direction (2,) to the other, left is positive."""
     cross = before[0] * after[1] - before[1] * after[0]
@@ -118,16 +95,10 @@ def floor_distance(a: Instance, b: Instance) -> float:
 
 def axis_aligned(thing: Instance) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest x, y, z (3,) of the thing's primitives: the box that ScanNet would give it."""
-    lows, highs = [], []
-    for part in thing.primitives:
-        points = corners(part.box)
-        if part.shape != "box":  # turned corners of a round one reach beyond it
-            middle, radius = np.asarray(part.box.centre), part.box.size[0] / 2
-            reach = np.array([radius, radius, part.box.size[2] / 2])
-            points = np.stack([middle - reach, middle + reach])
-        lows.append(points.min(axis=0))
-        highs.append(points.max(axis=0))
-    return np.min(lows, axis=0), np.max(highs, axis=0)
+    # Turned corners of a round part reach beyond it.
+    boxes = [p.box if p.shape == "box" else replace(p.box, yaw=0.0) for p in thing.primitives]
+    points = np.concatenate([corners(box) for box in boxes])
+    return points.min(axis=0), points.max(axis=0)
 
 
 def _ball_gap(p: Primitive, q: Primitive) -> float:

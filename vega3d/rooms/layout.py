@@ -60,8 +60,7 @@ def make_room(seed: int, version: int = ROOMS_VERSION) -> Room:
     if version != ROOMS_VERSION:
         raise unknown_choice("version of rooms", str(version), [str(ROOMS_VERSION)])
     rng = Rng(ROOMS_VERSION, seed)
-    size = (rng.real(3.0, 8.0), rng.real(3.0, 8.0), rng.real(2.5, 3.1))
-    size = (round(size[0], 3), round(size[1], 3), round(size[2], 3))
+    size = (round(rng.real(3.0, 8.0), 3), round(rng.real(3.0, 8.0), 3), round(rng.real(2.5, 3.1), 3))
     floor, walls = _shell(rng, _FLOORS, (0.35, 0.9)), _shell(rng, _WALLS, (0.3, 0.8))
     ceiling = Surface((0.88, 0.88, 0.87), 0, 1.0, 0.0, (0.0, 0.0, 0.0))
     lights = _lights(rng, size)
@@ -82,12 +81,9 @@ def _furnish(rng: Rng, size: Size) -> tuple[Instance, ...]:
     placed: list[Instance] = []
     for wish in _wishes(rng, size):
         placement = plan.find(wish.kind, wish.size, moves=wish.moves)
-        if placement is None:
-            continue
-        parent = 0 if placement.parent is None else placed[placement.parent].id
-        thing = _build(rng, len(placed) + 1, wish, placement, parent)
-        plan.add(thing, wish.kind, placement)
-        placed.append(thing)
+        if placement is not None:
+            placed.append(_build(rng, len(placed) + 1, wish, placement))
+            plan.add(placed[-1], wish.kind, placement)
     return tuple(placed)
 
 
@@ -119,17 +115,12 @@ def _group(rng: Rng, category: str, count: int) -> list[_Wish]:
     """Several of a kind; about half of the copies are near-duplicates of the first."""
     first = _wish(rng, category)
     wishes = [first]
+    smallest, largest = (side / max(first.size) for side in first.kind.longest)  # in its kind's range
     for _ in range(count - 1):
-        own, copy = _wish(rng, category), _copy(first, rng.real(0.9, 1.1))
-        wishes.append(copy if rng.chance(0.5) else own)
+        other = _wish(rng, category)
+        gain = min(max(rng.real(0.9, 1.1), smallest), largest)
+        wishes.append(replace(first, size=_scaled(first.size, gain)) if rng.chance(0.5) else other)
     return wishes
-
-
-def _copy(wish: _Wish, gain: float) -> _Wish:
-    """The same appearance in a slightly other size, inside the range of the kind."""
-    low, high = wish.kind.longest
-    longest = max(wish.size)
-    return replace(wish, size=_scaled(wish.size, min(max(gain, low / longest), high / longest)))
 
 
 def _wish(rng: Rng, category: str) -> _Wish:
@@ -146,27 +137,21 @@ def _scaled(size: Size, gain: float) -> Size:
     return (size[0] * gain, size[1] * gain, size[2] * gain)
 
 
-def _build(rng: Rng, number: int, wish: _Wish, placement: Placement, parent: int) -> Instance:
+def _build(rng: Rng, number: int, wish: _Wish, placement: Placement) -> Instance:
     """Scale the kind's parts into the placement's box and paint them."""
-    base = _surface(rng, COLOURS[wish.colour], wish.material)
+    texture, periods, contrast = MATERIALS[wish.material]
+    phase = (rng.real(), rng.real(), rng.real())
+    base, period = toned(COLOURS[wish.colour], (rng.real(0.92, 1.06),) * 3), rng.real(*periods)
     surfaces = []
     for part in wish.kind.parts:
-        colour = base.colour if part.colour is None else COLOURS[part.colour]
-        tinted = toned(colour, (part.tint,) * 3)
-        contrast = 0.0 if part.plain or part.colour is not None else base.contrast
-        surfaces.append(Surface(tinted, base.texture, base.period, contrast, base.phase, part.glow))
-    motion = None
-    if placement.by is not None:
-        motion = Motion((placement.by[0], placement.by[1], 0.0), rng.real(0.0, 0.3), rng.real(0.6, 1.0))
+        tone = toned(base if part.colour is None else COLOURS[part.colour], (part.tint,) * 3)
+        visible = 0.0 if part.plain or part.colour is not None else contrast
+        surfaces.append(Surface(tone, TEXTURES.index(texture), period, visible, phase, part.glow))
+    by = placement.by
+    motion = None if by is None else Motion((*by, 0.0), rng.real(0.0, 0.3), rng.real(0.6, 1.0))
     parts = parts_in(wish.kind, placement.box, surfaces)
-    return Instance(number, wish.category, wish.colour, placement.box, parts, wish.material, parent, motion)
-
-
-def _surface(rng: Rng, colour: Size, material: str) -> Surface:
-    texture, period, contrast = MATERIALS[material]
-    phase = (rng.real(), rng.real(), rng.real())
-    tone = toned(colour, (rng.real(0.92, 1.06),) * 3)
-    return Surface(tone, TEXTURES.index(texture), rng.real(*period), contrast, phase)
+    look = (wish.category, wish.colour, placement.box, parts, wish.material)
+    return Instance(number, *look, placement.parent, motion)
 
 
 def _shell(rng: Rng, choices: tuple[tuple[str, Size, float], ...], period: tuple[float, float]) -> Surface:

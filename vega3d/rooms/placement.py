@@ -38,29 +38,21 @@ class Zone:
 
 @dataclass(frozen=True)
 class Placement:
-    """A found place: its box, the index of what carries it (None: the room), and how far it will move."""
+    """A found place: its box, the id of what carries it (0: the room), and how far it will move."""
 
     box: OrientedBox
     zone: Zone
-    parent: int | None = None
+    parent: int = 0
     by: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class _Plane:
-    owner: int
-    box: OrientedBox
-    support: Support
 
 
 class FloorPlan:
     """The growing plan of one room."""
 
     def __init__(self, rng: Rng, size: tuple[float, float, float]) -> None:
-        self._rng, self._size = rng, size
-        self._zones: list[Zone] = []
-        self._planes: list[_Plane] = []
-        self._count = 0
+        self.rng, self.size = rng, size
+        self._zones: dict[int, Zone] = {}
+        self._planes: list[tuple[Instance, Support]] = []
 
     def find(self, kind: Kind, size: tuple[float, float, float], *, moves: bool = False) -> Placement | None:
         """A free place for a thing of this size (width, depth, height), or None."""
@@ -79,41 +71,33 @@ class FloorPlan:
 
     def add(self, thing: Instance, kind: Kind, placement: Placement) -> None:
         """Keep the place taken; the thing may carry others from now on."""
-        self._zones.append(placement.zone)
-        low = thing.box.centre[2] - thing.box.size[2] / 2
+        self._zones[thing.id] = placement.zone
+        low = thing.box.z_range[0]
         for support in kind.supports:
             if placement.by is None and low + support.z * thing.box.size[2] <= _REACHABLE:
-                self._planes.append(_Plane(self._count, thing.box, support))
-        self._count += 1
+                self._planes.append((thing, support))
 
     def _free(self, placement: Placement) -> bool:
-        half = np.asarray(self._size[:2]) / 2 - 0.02
+        half = np.asarray(self.size[:2]) / 2 - 0.02
         outline = footprint(placement.box)
         if placement.by is not None:
             outline = np.concatenate([outline, outline + np.asarray(placement.by)])
-        inside = bool((np.abs(outline) <= half).all())
         low, high = placement.box.z_range
-        return (
-            inside
-            and high <= self._size[2] - 0.05
-            and low >= -1e-5
-            and not any(
-                placement.zone.meets(other) for n, other in enumerate(self._zones) if n != placement.parent
-            )
-        )
+        if (np.abs(outline) > half).any() or high > self.size[2] - 0.05 or low < -1e-5:
+            return False
+        return not any(placement.zone.meets(z) for id, z in self._zones.items() if id != placement.parent)
 
     def _standing(self, size: tuple[float, float, float]) -> Placement:
         """Anywhere; yaw is near a multiple of 90 degrees, as in a home."""
-        rng = self._rng
-        yaw = rng.whole(0, 4) * math.pi / 2 + rng.bell(0.12)
-        x, y = (rng.real(-side / 2, side / 2) for side in self._size[:2])
+        yaw = self.rng.whole(0, 4) * math.pi / 2 + self.rng.bell(0.12)
+        x, y = (self.rng.real(-side / 2, side / 2) for side in self.size[:2])
         box = upright_box((x, y, size[2] / 2), size, yaw)
         return Placement(box, _zone(box, _GAP))
 
     def _moving(self, size: tuple[float, float, float]) -> Placement:
         """A straight lane of 0.8 to 2.5 m that stays free from end to end."""
         start = self._standing(size).box
-        length, angle = self._rng.real(0.8, 2.5), self._rng.real(-math.pi, math.pi)
+        length, angle = self.rng.real(0.8, 2.5), self.rng.real(-math.pi, math.pi)
         by = (round(length * math.cos(angle), 6), round(length * math.sin(angle), 6))
         middle = (start.centre[0] + by[0] / 2, start.centre[1] + by[1] / 2, start.centre[2])
         side = math.hypot(size[0], size[1])
@@ -123,44 +107,40 @@ class FloorPlan:
 
     def _at_wall(self, kind: Kind, size: tuple[float, float, float]) -> Placement:
         """With its back to one of the four walls, facing the room."""
-        rng, wall = self._rng, self._rng.whole(0, 4)
+        wall = self.rng.whole(0, 4)
         hung = kind.place == "hung"
-        width = self._size[0] if wall % 2 == 0 else self._size[1]
-        depth = self._size[1] if wall % 2 == 0 else self._size[0]
-        along = rng.real(-1, 1) * max(0.0, width / 2 - size[0] / 2 - 0.08)
-        out = depth / 2 - size[1] / 2 - (0.022 if hung else rng.real(0.03, 0.1))
+        width, depth = self.size[:2] if wall % 2 == 0 else (self.size[1], self.size[0])
+        along = self.rng.real(-1, 1) * max(0.0, width / 2 - size[0] / 2 - 0.08)
+        out = depth / 2 - size[1] / 2 - (0.022 if hung else self.rng.real(0.03, 0.1))
         yaw = (0.0, math.pi / 2, math.pi, -math.pi / 2)[wall]
         # In a frame turned by yaw the wall is ahead (+y) and the thing's front looks back (-y).
         c, s = (1, 0, -1, 0)[wall], (0, 1, 0, -1)[wall]
         x, y = along * c - out * s, along * s + out * c
-        low = rng.real(*kind.hang)
-        box = upright_box((x, y, low + size[2] / 2), size, yaw if hung else yaw + rng.bell(0.02))
+        low = self.rng.real(*kind.hang)
+        box = upright_box((x, y, low + size[2] / 2), size, yaw if hung else yaw + self.rng.bell(0.02))
         front = 0.8 if hung and kind.hang == (0.0, 0.0) else 0.45 if hung else 0.15
         return Placement(box, _zone(box, _GAP / 2 if hung else _GAP, front))
 
     def _on_top(self, kind: Kind, size: tuple[float, float, float]) -> Placement | None:
         """On a plane that is soft or hard as the kind wants, wide enough and with room above."""
-        rng = self._rng
-        planes = [p for p in self._planes if p.support.soft == kind.soft]
+        planes = [(thing, support) for thing, support in self._planes if support.soft == kind.soft]
         if not planes:
             return None
-        plane = rng.pick(planes)
-        carrier, support = plane.box, plane.support
+        thing, support = self.rng.pick(planes)
+        carrier = thing.box
         reach = [support.reach[0] * carrier.size[0], support.reach[1] * carrier.size[1]]
-        turned = rng.bell(0.5) if support.room > 1 else rng.bell(0.1)
+        turned = self.rng.bell(0.5) if support.room > 1 else self.rng.bell(0.1)
         slack = [r - max(size[0], size[1]) * 0.3 for r in reach]
         if min(slack) <= 0 or size[2] > support.room * carrier.size[2]:
             return None
-        local = np.array([rng.real(-1, 1) * slack[0], rng.real(-1, 1) * slack[1]])
+        local = np.array([self.rng.real(-1, 1) * slack[0], self.rng.real(-1, 1) * slack[1]])
         xy = rotation(carrier.yaw) @ local + np.asarray(carrier.centre[:2])
-        base = carrier.centre[2] - carrier.size[2] / 2 + support.z * carrier.size[2]
+        base = carrier.z_range[0] + support.z * carrier.size[2]
         box = upright_box((float(xy[0]), float(xy[1]), base + size[2] / 2), size, carrier.yaw + turned)
         # Only the other things on top count: the carrier itself is below or around.
-        return Placement(box, _zone(box, 0.03), plane.owner) if self._fits(box, plane) else None
-
-    def _fits(self, box: OrientedBox, plane: _Plane) -> bool:
-        local = (footprint(box) - np.asarray(plane.box.centre[:2])) @ rotation(plane.box.yaw)
-        return bool((np.abs(local) <= np.asarray(plane.box.size[:2]) * 0.47).all())
+        corners = (footprint(box) - np.asarray(carrier.centre[:2])) @ rotation(carrier.yaw)
+        fits = (np.abs(corners) <= np.asarray(carrier.size[:2]) * 0.47).all()
+        return Placement(box, _zone(box, 0.03), thing.id) if fits else None
 
 
 def _zone(box: OrientedBox, gap: float, front: float = 0.0) -> Zone:

@@ -47,6 +47,11 @@ def best_proposal(box: Box, proposals: list[Box]) -> tuple[Box | None, float]:
     return (proposals[best] if iou[best] > 0 else None), float(iou[best])
 
 
+def box_between(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
+    """The box between its lowest and highest x, y, z (3,)."""
+    return [float(value) for value in (*((low + high) / 2), *(high - low))]
+
+
 def _fault(rng: Rng, box: Box, boxes: list[Box]) -> Box:
     draw = rng.real()
     if draw < _PART:
@@ -55,7 +60,7 @@ def _fault(rng: Rng, box: Box, boxes: list[Box]) -> Box:
         others = (other for other in boxes if other is not box)
         nearest = min(others, key=lambda other: np.linalg.norm(np.subtract(box, other)[:3]), default=box)
         lows, highs = zip(_faces(box), _faces(nearest), strict=True)
-        box = _box(np.minimum(*lows), np.maximum(*highs))
+        box = box_between(np.minimum(*lows), np.maximum(*highs))
     return _shaky(rng, box, _OFF)
 
 
@@ -64,7 +69,7 @@ def _shaky(rng: Rng, box: Box, spread: float) -> Box:
     (low, high), side = _faces(box), np.asarray(box[3:])
     low = low + np.array([rng.bell(spread) for _ in range(3)]) * side
     high = high + np.array([rng.bell(spread) for _ in range(3)]) * side
-    return [round(value, 4) for value in _box(low, np.maximum(high, low + 0.01))]
+    return [round(value, 4) for value in box_between(low, np.maximum(high, low + 0.01))]
 
 
 def _part(rng: Rng, box: Box) -> Box:
@@ -79,10 +84,6 @@ def _faces(box: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lowest and highest x, y, z (3,)."""
     middle, half = np.asarray(box[:3]), np.asarray(box[3:]) / 2
     return middle - half, middle + half
-
-
-def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
-    return [float(value) for value in (*((low + high) / 2), *(high - low))]
 
 
 def _nothing(rng: Rng, size: tuple[float, float, float]) -> Box:

@@ -14,30 +14,22 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, pairwise, permutations
 
-from vega3d.rooms.facts import (
-    SEEN,
-    QuestionDraft,
-    QuestionMaker,
-    Visibility,
-    bearing,
-    floor_area,
-    floor_distance,
-    longest_side,
-)
+import numpy as np
+
+from vega3d.rooms.facts import SEEN, QuestionDraft, QuestionMaker, Visibility, floor_distance, turn
 from vega3d.rooms.furniture import COMMON, KINDS
 from vega3d.rooms.renderer import Clip
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.route_questions import route
 from vega3d.rooms.scene import Instance, Room, grouped
 
-MULTIPLE_CHOICE = (
-    "object_rel_distance",
-    "object_rel_direction_easy",
-    "object_rel_direction_medium",
-    "object_rel_direction_hard",
-    "obj_appearance_order",
-    "route_planning",
-)
+DIRECTIONS = {
+    "easy": ("left", "right"),
+    "medium": ("left", "right", "back"),
+    "hard": ("front-left", "front-right", "back-left", "back-right"),
+}
+_DIRECTION_TYPES = tuple(f"object_rel_direction_{level}" for level in DIRECTIONS)
+MULTIPLE_CHOICE = ("object_rel_distance", *_DIRECTION_TYPES, "obj_appearance_order", "route_planning")
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")
 QUESTION_TYPES = NUMERIC + MULTIPLE_CHOICE
 
@@ -45,6 +37,10 @@ PRE_PROMPT = "These are frames of a video."
 POST_PROMPT_CHOICE = "Answer with the option's letter from the given choices directly."
 POST_PROMPT_NUMBER = "Please answer the question using a single word or phrase."
 
+LONGEST = (
+    "What is the length of the longest dimension (length, width, or height) of the {}, "
+    "measured in centimeters?"
+)
 _COUNTS = {1: 0.2, 2: 0.4, 3: 0.7, 4: 1.0, 5: 1.0}
 """Probability by count that it is asked about in a room; most rooms have something that is alone."""
 _METRES = (0.3, 0.8, 1.3, 1.9, 2.6, 3.4, 6.0)
@@ -54,11 +50,6 @@ _TAIL = {
     "degrees in order to face it.",
     "hard": "to my front-left, front-right, back-left, or back-right? The directions refer to the quadrants "
     "of a Cartesian plane (if I am standing at the origin and facing along the positive y-axis).",
-}
-DIRECTIONS = {
-    "easy": ("left", "right"),
-    "medium": ("left", "right", "back"),
-    "hard": ("front-left", "front-right", "back-left", "back-right"),
 }
 _EARLY = {"floor": 3, "top": 2, "wall": 1, "hung": 0}
 """Rank by place of how early a kind is in view, 3 is first: the order of the means over 220 rooms."""
@@ -88,31 +79,28 @@ class Question:
         return "\n".join([PRE_PROMPT, self.question, "Options:", *self.options, POST_PROMPT_CHOICE])
 
 
-def make_questions(
-    room: Room, clip: Clip, *, per_type: int = 2, first_id: int = 0, draw: int = 0
-) -> list[Question]:
+def make_questions(room: Room, clip: Clip, *, per_type: int = 2, draw: int = 0) -> list[Question]:
     """At most ``per_type`` questions of each type about what the clip shows; deterministic.
 
     Args:
         room: the room that was filmed.
         clip: its clip; should hold the whole video, so that appearance orders are right.
         per_type: most questions of one type (one of room size).
-        first_id: id of the first question.
         draw: another one asks other questions.
     """
     rng, visible = Rng(room.version, room.seed, 2, draw), Visibility(room, clip.ids)
     drafts = [draft for make in _MAKERS for draft in make(rng, visible, per_type)]
-    return [_finish(rng, room, draft, number) for number, draft in enumerate(drafts, first_id)]
+    return [_finish(rng, room, draft, number) for number, draft in enumerate(drafts)]
 
 
 def _finish(rng: Rng, room: Room, draft: QuestionDraft, number: int) -> Question:
     """Shuffle the options (the first one is right) and letter them."""
-    options, answer = None, draft.answer
-    if draft.options:
-        order = rng.some(range(len(draft.options)))
-        options = tuple(f"{'ABCD'[i]}. {draft.options[k]}" for i, k in enumerate(order))
-        answer = "ABCD"[order.index(0)]
-    return Question(number, "rooms", room.name, draft.question_type, draft.question, options, answer)
+    kind, text, answer = draft
+    if isinstance(answer, str):
+        return Question(number, "rooms", room.name, kind, text, None, answer)
+    order = rng.some(range(len(answer)))
+    options = tuple(f"{'ABCD'[i]}. {answer[k]}" for i, k in enumerate(order))
+    return Question(number, "rooms", room.name, kind, text, options, "ABCD"[order.index(0)])
 
 
 def counting(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
@@ -126,7 +114,7 @@ def counting(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
         names = [name for name in kinds if len(visible.categories[name]) == number]
         if names and len(drafts) < most and rng.chance(_COUNTS[number]):
             text = f"How many {rng.pick(names)}(s) are in this room?"
-            drafts.append(QuestionDraft("object_counting", text, str(number)))
+            drafts.append(("object_counting", text, str(number)))
     return drafts
 
 
@@ -143,7 +131,7 @@ def abs_distance(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft
                 "Measuring from the closest point of each object, what is the distance between "
                 f"the {a} and the {b} (in meters)?"
             )
-            drafts.append(QuestionDraft("object_abs_distance", text, f"{metres:.1f}"))
+            drafts.append(("object_abs_distance", text, f"{metres:.1f}"))
     return drafts
 
 
@@ -151,13 +139,9 @@ def size(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
     """Things inside the window that their whole kind covers, by the same law."""
     low, high = COMMON
     kinds = {name for name, kind in KINDS.items() if kind.longest[0] <= low and kind.longest[1] >= high}
-    sides = {name: longest_side(thing) for name, thing in visible.unique.items() if name in kinds}
-    text = (
-        "What is the length of the longest dimension (length, width, or height) of the {}, "
-        "measured in centimeters?"
-    )
+    sides = {name: max(thing.box.size) for name, thing in visible.unique.items() if name in kinds}
     return [
-        QuestionDraft("object_size_estimation", text.format(name), str(round(100 * sides[name])))
+        ("object_size_estimation", LONGEST.format(name), str(round(100 * sides[name])))
         for name in rng.some([name for name, side in sides.items() if low <= side <= high], most)
     ]
 
@@ -168,7 +152,7 @@ def room_size(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
         "What is the size of this room (in square meters)? If multiple rooms are shown, estimate the size "
         "of the combined space."
     )
-    return [QuestionDraft("room_size_estimation", text, f"{floor_area(visible.room):.1f}")]
+    return [("room_size_estimation", text, f"{visible.room.size[0] * visible.room.size[1]:.1f}")]
 
 
 def rel_distance(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
@@ -187,7 +171,7 @@ def rel_distance(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft
             "Measuring from the closest point of each object, which of these objects "
             f"({', '.join(sorted(others))}) is the closest to the {target}?"
         )
-        drafts.append(QuestionDraft("object_rel_distance", text, options=ranked))
+        drafts.append(("object_rel_distance", text, ranked))
     return drafts
 
 
@@ -210,8 +194,8 @@ def directions(level: str, rng: Rng, visible: Visibility, most: int) -> list[Que
         standing, facing, query = (thing.category for thing in rng.pick(triples[word]))
         text = f"If I am standing by the {standing} and facing the {facing}, is the {query} "
         text += _TAIL[level].format(facing=facing)
-        rest = [w for w in DIRECTIONS[level] if w != word]
-        drafts.append(QuestionDraft(f"object_rel_direction_{level}", text, options=(word, *rest)))
+        options = (word, *(other for other in DIRECTIONS[level] if other != word))
+        drafts.append((f"object_rel_direction_{level}", text, options))
     return drafts
 
 
@@ -219,14 +203,15 @@ def direction(level: str, standing: Instance, facing: Instance, query: Instance)
     """The word for where ``query`` is, or None where things are too close or the angle is a close call."""
     if min(floor_distance(standing, facing), floor_distance(standing, query)) < 0.9:
         return None
-    angle = bearing(standing, facing, query)
-    side, turn = ("left" if angle > 0 else "right"), abs(angle)
+    here, ahead, there = (np.asarray(thing.box.centre[:2]) for thing in (standing, facing, query))
+    angle = turn(ahead - here, there - here)  # to the left, from facing one thing to facing the other
+    side, size = ("left" if angle > 0 else "right"), abs(angle)
     if level == "hard":
-        clear = 15 <= turn <= 75 or 105 <= turn <= 165
-        return f"{'front' if turn < 90 else 'back'}-{side}" if clear else None
+        clear = 15 <= size <= 75 or 105 <= size <= 165
+        return f"{'front' if size < 90 else 'back'}-{side}" if clear else None
     if level == "medium":
-        return "back" if turn > 145 else side if 45 <= turn < 125 else None
-    return side if 20 <= turn <= 135 else None
+        return "back" if size > 145 else side if 45 <= size < 125 else None
+    return side if 20 <= size <= 135 else None
 
 
 def appearance(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
@@ -254,7 +239,7 @@ def appearance(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
         )
         wrong = rng.some([order for order in permutations(names) if order != tuple(names)], 3)
         options = tuple(", ".join(order) for order in [tuple(names), *wrong])
-        drafts.append(QuestionDraft("obj_appearance_order", text, options=options))
+        drafts.append(("obj_appearance_order", text, options))
     return drafts
 
 

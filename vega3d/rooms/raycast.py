@@ -5,22 +5,95 @@ what the primitives of one thing share (its turned rays) is computed once a thin
 no tessellation) and fast because most primitives are small on screen. Rays have z = 1 in camera axes, so the
 ray parameter *is* the z-depth. Only +, -, *, / and square roots of float32 arrays are used, which IEEE 754
 rounds alike everywhere: ids and depth are the same on every machine. Colour is shading.py's affair.
+
+A room is a table of arrays, one row a primitive. Rows 0..5 are the shell (-x, +x, -y, +y wall, floor,
+ceiling), which hold the room's own box, seen from inside. The rest are the things' primitives in order.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from vega3d.geometry import Array
-from vega3d.rooms.table import F32, I32, Table
+from vega3d.geometry import Array, OrientedBox, corners
+from vega3d.rooms.scene import Room
 
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
 Window = tuple[slice, slice]
+Offset = tuple[np.float32, ...]
 _NEAR = np.float32(0.02)  # metres
 # (12, 2) corners of a box that an edge joins
 _EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit])
+SHAPES = ("box", "cylinder", "sphere")
+SHELL = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """All primitives of a room over P rows (shell first).
+
+    Attributes:
+        groups: rows (first, last + 1) of each thing: one yaw each.
+        instance: (P,) instance id, 0 for the shell.
+        shape: (P,) index into SHAPES.
+        centre, half: (P, 3) centres and half sizes in metres.
+        cos, sin: (P,) of the yaw.
+        corners: (P, 8, 3) corners of the boxes; NaN for the shell, which is behind every camera.
+        colour: (P, 3) base RGB in 0..1.
+        texture: (P,) index into scene.TEXTURES; surfaces without contrast are plain.
+        period, contrast, glow: (P,) metres of the texture, its contrast, light of its own.
+        phase: (P, 2) phase of the texture in metres.
+    """
+
+    groups: tuple[tuple[int, int], ...]
+    instance: I32
+    shape: I32
+    centre: F32
+    half: F32
+    cos: F32
+    sin: F32
+    corners: NDArray[np.floating]
+    colour: F32
+    texture: I32
+    period: F32
+    contrast: F32
+    glow: F32
+    phase: F32
+
+
+def tabulate(room: Room) -> Table:
+    """The room's primitives as one table, shell first."""
+    primitives = [part for thing in room.instances for part in thing.primitives]
+    surfaces = [room.walls] * 4 + [room.floor, room.ceiling] + [part.surface for part in primitives]
+    boxes = [OrientedBox((0.0, 0.0, room.size[2] / 2), room.size)] * SHELL + [p.box for p in primitives]
+    instance = [0] * SHELL + [thing.id for thing in room.instances for _ in thing.primitives]
+    ends = accumulate((len(thing.primitives) for thing in room.instances), initial=SHELL)
+    outside = np.full((SHELL, 8, 3), np.nan)
+    return Table(
+        groups=tuple(pairwise(ends)),
+        instance=np.array(instance, dtype=np.int32),
+        shape=np.array([0] * SHELL + [SHAPES.index(part.shape) for part in primitives], dtype=np.int32),
+        centre=_floats([box.centre for box in boxes]),
+        half=_floats([box.size for box in boxes]) / np.float32(2),
+        cos=_floats([math.cos(box.yaw) for box in boxes]),
+        sin=_floats([math.sin(box.yaw) for box in boxes]),
+        corners=np.stack([*outside, *(corners(part.box) for part in primitives)]),
+        colour=_floats([surface.colour for surface in surfaces]),
+        texture=np.array([s.texture if s.contrast else 0 for s in surfaces], dtype=np.int32),
+        period=_floats([surface.period for surface in surfaces]),
+        contrast=_floats([surface.contrast for surface in surfaces]),
+        glow=_floats([surface.glow for surface in surfaces]),
+        phase=_floats([surface.phase[:2] for surface in surfaces]),
+    )
+
+
+def _floats(values: ArrayLike) -> F32:
+    return np.asarray(values, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -122,36 +195,36 @@ class _Turned:
     def __init__(self, table: Table, index: int, rays: Rays, window: Window) -> None:
         self._table, self._eye = table, rays.eye
         self._c, self._s = table.cos[index], table.sin[index]
-        x, y, self._dz = (rays.d[axis][window] for axis in range(3))
-        self._dx, self._dy = x * self._c + y * self._s, y * self._c - x * self._s
-        sides: tuple[F32, F32, F32] = (self._dx, self._dy, self._dz)
-        self._inverse: list[F32] = [np.reciprocal(_away_from_zero(d)) for d in sides]
+        x, y, z = (rays.d[axis][window] for axis in range(3))
+        self._d: list[F32] = [x * self._c + y * self._s, y * self._c - x * self._s, z]
+        self._inverse: list[F32] = [np.reciprocal(_away_from_zero(d)) for d in self._d]
 
     def hit(self, index: int, window: Window) -> F32:
         """Depth (h, w) at which rays enter one primitive, infinity where they miss."""
         offset, half = self._eye - self._table.centre[index], self._table.half[index]
         o = (offset[0] * self._c + offset[1] * self._s, offset[1] * self._c - offset[0] * self._s, offset[2])
-        shape = self._table.shape[index]
-        if shape == 2:
-            enter, leave = self._sphere(o, half[0], window)
+        shape, d = SHAPES[self._table.shape[index]], [side[window] for side in self._d]
+        if shape == "sphere":
+            spans = [_sphere(o, d, half[0])]
+        elif shape == "cylinder":
+            spans = [_slab(o[2], self._inverse[2][window], half[2]), _disc(o, d, half[0])]
         else:
-            enter, leave = _slab(o[2], self._inverse[2][window], half[2])
-            if shape == 1:
-                spans = [_disc(o[0], o[1], self._dx[window], self._dy[window], half[0])]
-            else:
-                spans = [_slab(o[i], self._inverse[i][window], half[i]) for i in (0, 1)]
-            for near, far in spans:
-                np.maximum(enter, near, out=enter)
-                np.minimum(leave, far, out=leave)
+            spans = [_slab(o[i], self._inverse[i][window], half[i]) for i in (2, 0, 1)]
+        enter, leave = spans[0]
+        for near, far in spans[1:]:
+            np.maximum(enter, near, out=enter)
+            np.minimum(leave, far, out=leave)
         return np.where((enter < leave) & (enter > _NEAR), enter, np.float32(np.inf))
 
-    def _sphere(self, o: tuple[np.float32, ...], radius: np.float32, window: Window) -> tuple[F32, F32]:
-        dx, dy, dz = self._dx[window], self._dy[window], self._dz[window]
-        a = dx * dx + dy * dy + dz * dz
-        b = o[0] * dx + o[1] * dy + o[2] * dz
-        # |o x d|**2 instead of b**2 - a*c: the same discriminant without cancellation in float32
-        cx, cy, cz = o[1] * dz - o[2] * dy, o[2] * dx - o[0] * dz, o[0] * dy - o[1] * dx
-        return _roots(a, b, a * radius * radius - (cx * cx + cy * cy + cz * cz))
+
+def _sphere(o: Offset, d: list[F32], radius: np.float32) -> tuple[F32, F32]:
+    """Ray parameters at which a ray enters and leaves a sphere."""
+    dx, dy, dz = d
+    a = dx * dx + dy * dy + dz * dz
+    b = o[0] * dx + o[1] * dy + o[2] * dz
+    # |o x d|**2 instead of b**2 - a*c: the same discriminant without cancellation in float32
+    cx, cy, cz = o[1] * dz - o[2] * dy, o[2] * dx - o[0] * dz, o[0] * dy - o[1] * dx
+    return _roots(a, b, a * radius * radius - (cx * cx + cy * cy + cz * cz))
 
 
 def _slab(o: np.float32, inverse: F32, half: np.float32) -> tuple[F32, F32]:
@@ -160,11 +233,12 @@ def _slab(o: np.float32, inverse: F32, half: np.float32) -> tuple[F32, F32]:
     return np.minimum(one, other), np.maximum(one, other)
 
 
-def _disc(ox: np.float32, oy: np.float32, dx: F32, dy: F32, radius: np.float32) -> tuple[F32, F32]:
+def _disc(o: Offset, d: list[F32], radius: np.float32) -> tuple[F32, F32]:
     """Ray parameters at which a ray enters and leaves an upright cylinder without ends."""
+    dx, dy, _ = d
     a = np.maximum(dx * dx + dy * dy, np.float32(1e-12))
-    cross = ox * dy - oy * dx
-    return _roots(a, ox * dx + oy * dy, a * radius * radius - cross * cross)
+    cross = o[0] * dy - o[1] * dx
+    return _roots(a, o[0] * dx + o[1] * dy, a * radius * radius - cross * cross)
 
 
 def _roots(a: F32, b: F32, root: F32) -> tuple[F32, F32]:

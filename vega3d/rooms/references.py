@@ -71,24 +71,23 @@ class Reference:
 
     def sentence(self, rng: Rng) -> str:
         """A sentence or two that mean one thing, lower case as in ScanRefer."""
+        sentences: tuple[str, ...]
         name = self.noun()
+        a_name = f"{article(name)} {name}"
         if self.relation in ("largest", "smallest"):
-            name = f"the {self.relation} {name}"
-            return rng.pick((f"{name}.", f"this is {name} in the room."))
-        if self.relation is None:
-            return rng.pick(
-                (f"the {name}.", f"this is {article(name)} {name}.", f"there is one {name} in the room.")
-            )
-        where = rng.pick(_PHRASES[self.relation]).format(a=self.anchor)
-        the = "the one " if self.relation in ("closest", "farthest") else ""
-        return rng.pick(
-            (
+            sentences = (f"the {self.relation} {name}.", f"this is the {self.relation} {name} in the room.")
+        elif self.relation is None:
+            sentences = (f"the {name}.", f"this is {a_name}.", f"there is one {name} in the room.")
+        else:
+            where = rng.pick(_PHRASES[self.relation]).format(a=self.anchor)
+            the = "the one " if self.relation in ("closest", "farthest") else ""
+            sentences = (
                 f"the {name} {where}.",
                 f"the {name} that is {where}.",
-                f"this is {article(name)} {name}. it is {the}{where}.",
-                f"there is {article(name)} {name} {where}.",
+                f"this is {a_name}. it is {the}{where}.",
+                f"there is {a_name} {where}.",
             )
-        )
+        return rng.pick(sentences)
 
     def phrase(self, rng: Rng, count: int) -> str:
         """A phrase that means several things, or might (``count`` 0)."""
@@ -104,9 +103,7 @@ def references(visible: Visibility, rng: Rng, target: Instance) -> Iterator[Refe
     colours, materials = (None, target.colour), tuple(dict.fromkeys((None, sayable_material(target))))
     relations: list[tuple[Relation | None, str | None]]
     relations = [(None, None), ("largest", None), ("smallest", None)]
-    carrier = next((t for t in visible.room.instances if t.id == target.parent), None)
-    if carrier is not None:
-        relations.append(("on", carrier.category))
+    relations += [("on", t.category) for t in visible.room.instances if t.id == target.parent]
     near: tuple[Relation, ...] = ("closest", "farthest", "near")
     relations += [(r, a) for r in near for a in rng.some(visible.unique, 4) if a != target.category]
     for colour, material, (relation, anchor) in rng.some(product(colours, materials, relations)):
@@ -131,10 +128,8 @@ def _extreme(
 ) -> list[Instance] | None:
     """The one that leads plainly; none of none; None without a plain lead, or with only one candidate."""
     ordered = sorted(ranked, key=lambda pair: -pair[0] if highest else pair[0])
-    if not ordered:
-        return []
     if len(ordered) < 2:
-        return None
+        return None if ordered else []
     first, second = ordered[0][0], ordered[1][0]
     low, high = min(first, second), max(first, second)
     return [ordered[0][1]] if high - low >= lead and high >= ratio * low else None

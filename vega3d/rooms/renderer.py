@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from vega3d.errors import ConfigError
 from vega3d.geometry import Array, intrinsics
 from vega3d.rooms.camera import Style, camera_path
-from vega3d.rooms.raycast import camera_rays, cast
+from vega3d.rooms.raycast import camera_rays, cast, tabulate
 from vega3d.rooms.scene import Room
 from vega3d.rooms.shading import floor_shade, shade
-from vega3d.rooms.table import tabulate
 
 FOV_X = 80.0
 """Horizontal field of view in degrees."""
@@ -79,6 +78,8 @@ def render(
     style: Style | None = None,
     shake: bool | None = None,
     normals: bool = False,
+    poses: Array | None = None,
+    fov_x: float = FOV_X,
 ) -> Clip:
     """Film the room: ``frames`` frames of its camera path, or only those in ``indices``.
 
@@ -89,6 +90,8 @@ def render(
         indices: frames of it to render, all by default.
         style, shake: as in `camera_path`; None is the room's own.
         normals: keep normals, too.
+        poses: (frames, 4, 4) camera-to-world to film from; None is the room's camera path.
+        fov_x: horizontal field of view in degrees.
     """
     if width < 1 or height < 1 or frames < 1:
         got = (width, height, frames)
@@ -97,37 +100,10 @@ def render(
     if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= frames:
         expected = f"indices in 0..{frames - 1}"
         raise ConfigError("Invalid frame index: out of range.", got=list(chosen), expected=expected)
-    poses = camera_path(room, frames, style=style, shake=shake)[chosen]
-    return film(room, poses, width, height, indices=chosen, frames=frames, fps=fps, normals=normals)
-
-
-def film(
-    room: Room,
-    poses: Array,
-    width: int,
-    height: int,
-    *,
-    indices: NDArray[np.int64] | None = None,
-    frames: int | None = None,
-    fps: float = FPS,
-    fov_x: float = FOV_X,
-    normals: bool = False,
-) -> Clip:
-    """One frame a pose (T, 4, 4), each with the room as it stands at that time of the clip.
-
-    Args:
-        room: to film.
-        poses: (T, 4, 4) camera-to-world.
-        width, height: pixels.
-        indices: (T,) each frame's index in the whole video of ``frames`` frames; None: these are all.
-        frames, fps: length and rate of the whole video.
-        fov_x: horizontal field of view in degrees.
-        normals: keep normals, too.
-    """
-    indices, total = np.arange(len(poses)) if indices is None else indices, frames or len(poses)
+    poses = camera_path(room, frames, style=style, shake=shake) if poses is None else poses
     K, floor = intrinsics(width, height, fov_x), floor_shade(room)
     shots, table = [], None
-    for pose, when in zip(poses, indices / max(1, total - 1), strict=True):
+    for pose, when in zip(poses[chosen], chosen / max(1, frames - 1), strict=True):
         if table is None or room.moves:
             table = tabulate(room.at(float(when)))
         rays = camera_rays(K, pose, height, width)
@@ -139,4 +115,4 @@ def film(
         shots.append((rgb.reshape(height, width, 3), depth, ids, normal.T.reshape(height, width, 3)))
     rgbs, depths, all_ids, all_normals = (np.stack(field) for field in zip(*shots, strict=True))
     shown = all_normals if normals else None
-    return Clip(rgbs, depths, all_ids, K, poses, float(fps), indices, total, room.class_of, shown)
+    return Clip(rgbs, depths, all_ids, K, poses[chosen], float(fps), chosen, frames, room.class_of, shown)

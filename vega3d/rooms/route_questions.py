@@ -17,7 +17,6 @@ from vega3d.rooms.facts import QuestionDraft, Visibility, floor_distance, turn
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Room, grouped
 
-TURNS = ("Turn Left", "Turn Right", "Turn Back")
 _LOWEST = 0.25  # metres: a robot is stopped by what is higher and stands lower than itself
 _WIDTH = 0.2  # metres that a robot needs
 _LEG = 0.9  # metres of the shortest leg
@@ -38,7 +37,7 @@ def route(rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
         if len(options) < (3 if count == 1 else 4) or len(drafts) == most:
             continue
         text = _text(rng.pick(routes[options[0]]))
-        drafts.append(QuestionDraft("route_planning", text, options=tuple(", ".join(o) for o in options)))
+        drafts.append(("route_planning", text, tuple(", ".join(o) for o in options)))
     return drafts
 
 
@@ -72,13 +71,9 @@ def _is_free(room: Room, start: Instance, end: Instance) -> bool:
     side = np.array([-along[1], along[0]]) * _WIDTH
     lane = np.stack([here - side, there - side, there + side, here + side])
     carriers = {start.id, end.id, start.parent, end.parent}
-    blocking = [t for t in room.instances if t.id not in carriers and _stands_in_the_way(t)]
-    return not any(outlines_overlap(lane, footprint(thing.box)) for thing in blocking)
-
-
-def _stands_in_the_way(thing: Instance) -> bool:
-    low, high = thing.box.z_range
-    return thing.parent == 0 and low < 1.0 and high > _LOWEST
+    standing = [t.box for t in room.instances if t.parent == 0 and t.id not in carriers]
+    blocking = [box for box in standing if box.z_range[0] < 1.0 and box.z_range[1] > _LOWEST]
+    return not any(outlines_overlap(lane, footprint(box)) for box in blocking)
 
 
 def _text(stops: Sequence[str]) -> str:

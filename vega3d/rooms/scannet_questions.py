@@ -2,7 +2,7 @@
 
 Decision: object ids are instance ids - 1 (ScanNet counts from 0). Only things that the frames show may be
 targets; descriptions are judged against the whole room. Wordings are templates; meanings are exact
-(references.py, situations.py). The processed forms that models train on are in records.py.
+(references.py, situated_questions.py). The processed forms that models train on are in formats/records.py.
 """
 
 from __future__ import annotations
@@ -81,16 +81,15 @@ def scanqa(rng: Rng, visible: Visibility, scene: str, split: str, most: int = 3)
     rows: list[Row] = []
     for family in (_ask_colour, _ask_count, _ask_where, _ask_what_on, _ask_exists, _ask_closer):
         for question, answers, things in rng.some(family(rng, visible), most):
-            rows.append(
-                {
-                    "scene_id": scene,
-                    "object_ids": [t.id - 1 for t in things],
-                    "object_names": [t.category for t in things],
-                    "question_id": f"{split}-{scene}-{len(rows)}",
-                    "question": question,
-                    "answers": answers,
-                }
-            )
+            row = {
+                "scene_id": scene,
+                "object_ids": [t.id - 1 for t in things],
+                "object_names": [t.category for t in things],
+                "question_id": f"{split}-{scene}-{len(rows)}",
+                "question": question,
+                "answers": answers,
+            }
+            rows.append(row)
     return rows
 
 
@@ -99,17 +98,10 @@ def sqa3d(rng: Rng, visible: Visibility, scene: str, first_id: int, most: int = 
     pairs = []
     for number, (situation, asked, answer) in enumerate(situated_questions(rng, visible, most)):
         text, *others = rng.some(situation.texts)
-        half = situation.heading / 2
-        question = {
-            "question_id": first_id + number,
-            "scene_id": scene,
-            "situation": text,
-            "alternative_situation": others,
-            "question": asked,
-        }
+        half, ids = situation.heading / 2, {"question_id": first_id + number, "scene_id": scene}
+        question = {**ids, "situation": text, "alternative_situation": others, "question": asked}
         annotation = {
-            "question_id": first_id + number,
-            "scene_id": scene,
+            **ids,
             "answers": [{"answer": answer, "answer_confidence": "yes", "answer_id": 1}],
             "answer_type": "other",
             "position": {"x": situation.place[0], "y": situation.place[1], "z": 0},
@@ -209,11 +201,10 @@ def _ask_exists(rng: Rng, visible: Visibility) -> Asked:
     no: Asked = []
     for name, things in visible.room.by_category.items():
         shown = [t for t in things if t.id in visible.shown]
+        yes += [(_is_there(t.colour, name), ["yes"], [t]) for t in shown[:1]]
         had = {t.colour for t in things}
-        for t in shown[:1]:
-            yes.append((_is_there(t.colour, name), ["yes"], [t]))
-        for colour in rng.some([c for c in KINDS[name].colours if c not in had], 1):
-            no.append((_is_there(colour, name), ["no"], []))
+        absent = rng.some([c for c in KINDS[name].colours if c not in had], 1)
+        no += [(_is_there(colour, name), ["no"], []) for colour in absent]
     size = min(len(yes), len(no), 2)
     return rng.some(yes, size) + rng.some(no, size)
 
@@ -228,12 +219,9 @@ def _ask_closer(rng: Rng, visible: Visibility) -> Asked:
     singles = visible.unique.values()
     for _ in range(6):
         pair = rng.some(singles, 2)
-        wins: dict[int, list[Instance]] = {}
-        for target in singles:
-            if len(pair) == 2 and target not in pair:
-                metres = [visible.distance(target, thing) for thing in pair]
-                if abs(metres[0] - metres[1]) >= 0.3:
-                    wins.setdefault(int(metres[0] > metres[1]), []).append(target)
+        targets = [thing for thing in singles if thing not in pair]
+        gaps = [(visible.distance(t, pair[0]) - visible.distance(t, pair[1]), t) for t in targets]
+        wins = grouped((int(gap > 0), target) for gap, target in gaps if abs(gap) >= 0.3)
         if len(wins) == 2:
             winner = rng.whole(0, 2)
             target, nearer = rng.pick(wins[winner]), pair[winner]

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.geometry import contains
+from vega3d.rooms.raycast import F32, I32, SHELL, Table
 from vega3d.rooms.scene import Light, Primitive, Room
-from vega3d.rooms.table import F32, I32, SHELL, Table
 
+Indices = NDArray[np.intp]
 _TURN = np.float32(2 * np.pi)
 _DIFFUSE, _REACH = np.float32(0.75), np.float32(6.0)
 _FINEST = np.float32(3.0)  # pixels a period, below which a texture has faded
@@ -39,7 +40,9 @@ def shade(
 
     ``footprint`` (N,) is the size of a pixel in metres at each point. Row -1 is background.
     """
-    local = _to_local(table, row, points)
+    x, y, z = (points[i] - table.centre[row, i] for i in range(3))
+    c, s = table.cos[row], table.sin[row]
+    local = np.stack([x * c + y * s, y * c - x * s, z])  # in the axes of each primitive
     normal, axis, curved = _normals(table, row, local)
     a, b = _in_plane(table, row, local, axis, curved)
     period = table.period[row]
@@ -58,14 +61,7 @@ def shade(
     return rgb.astype(np.uint8), normal
 
 
-def _to_local(table: Table, row: I32, points: F32) -> F32:
-    """(3, N) points in the axes of their primitive (of the room, for the shell)."""
-    x, y, z = (points[i] - table.centre[row, i] for i in range(3))
-    c, s = table.cos[row], table.sin[row]
-    return np.stack([x * c + y * s, y * c - x * s, z])
-
-
-def _normals(table: Table, row: I32, local: F32) -> tuple[F32, NDArray[np.intp], NDArray[np.intp]]:
+def _normals(table: Table, row: I32, local: F32) -> tuple[F32, Indices, Indices]:
     """(3, N) outward unit normals in world axes, the axis (N,) they are along, which points are curved."""
     q = local / table.half[row].T
     axis = np.abs(q).argmax(axis=0)
@@ -85,9 +81,7 @@ def _normals(table: Table, row: I32, local: F32) -> tuple[F32, NDArray[np.intp],
     return world, axis, curved
 
 
-def _in_plane(
-    table: Table, row: I32, local: F32, axis: NDArray[np.intp], curved: NDArray[np.intp]
-) -> tuple[F32, F32]:
+def _in_plane(table: Table, row: I32, local: F32, axis: Indices, curved: Indices) -> tuple[F32, F32]:
     """Two coordinates (N,) in metres on the surface."""
     a = np.where(axis == 0, local[1], local[0])
     b = np.where(axis == 2, local[1], local[2])
@@ -137,9 +131,8 @@ def _noise(a: F32, b: F32) -> F32:
 
 def _wood(a: F32, b: F32) -> F32:
     bend = np.sin(a * np.float32(1.3))
-    return np.asarray(
-        np.float32(0.7) * np.sin(b * 9 + 2 * bend) + np.float32(0.3) * np.sin(b * 23 + 3 * bend)
-    )
+    coarse, fine = np.sin(b * 9 + 2 * bend), np.sin(b * 23 + 3 * bend)
+    return np.asarray(np.float32(0.7) * coarse + np.float32(0.3) * fine)
 
 
 def _weave(a: F32, b: F32) -> F32:

@@ -19,7 +19,7 @@ from vega3d.geometry import footprint, look_at
 from vega3d.rooms.camera import camera_path
 from vega3d.rooms.formats.writer import write_picture
 from vega3d.rooms.furniture import COLOURS
-from vega3d.rooms.renderer import film, render
+from vega3d.rooms.renderer import render
 from vega3d.rooms.scene import Room
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def write_pictures(room: Room, out: str | Path) -> list[Path]:
     gif = {"save_all": True, "append_images": rest, "duration": 120, "loop": 0}
     return [
         write_picture(folder / f"{room.name}_sheet.png", contact_sheet(room)),
-        write_whole(
-            folder / f"{room.name}_turntable.gif", lambda part: first.save(part, "GIF", **gif)
-        ),
+        write_whole(folder / f"{room.name}_turntable.gif", lambda part: first.save(part, "GIF", **gif)),
         write_picture(folder / f"{room.name}_plan.png", np.asarray(plan(room))),
     ]
 
@@ -64,9 +62,9 @@ def turntable(room: Room, views: int = 24, size: int = 320) -> list[Picture]:
     reach = math.hypot(*room.size[:2]) / 2 * 2.4
     angles = np.arange(views) / views * 2 * np.pi
     eyes = np.stack([reach * np.cos(angles), reach * np.sin(angles), np.full(views, reach * 0.8)], axis=1)
-    poses = np.stack([look_at(eye, (0, 0, room.size[2] * 0.2)) for eye in eyes])
-    start = np.zeros(views, dtype=np.int64)
-    return list(film(room, poses, size, size, indices=start, fov_x=50).rgb)
+    poses = [look_at(eye, (0, 0, room.size[2] * 0.2)) for eye in eyes]
+    shots = [render(room, width=size, height=size, frames=1, poses=p[None], fov_x=50) for p in poses]
+    return [shot.rgb[0] for shot in shots]
 
 
 def plan(room: Room) -> Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,11 +20,17 @@ from vega3d.rooms.facts import Visibility, turn
 from vega3d.rooms.furniture import KINDS, plural
 from vega3d.rooms.references import WORDS, article
 from vega3d.rooms.rng import Rng
-from vega3d.rooms.scene import Instance
+from vega3d.rooms.scene import Instance, grouped
 
 _SEATS = ("chair", "sofa", "bed", "stool", "bench")
 _SECTORS = {"in front of me": 0.0, "on my left": 90.0, "behind me": 180.0, "on my right": -90.0}
 _CLEAR = 15.0  # degrees
+_SITTING = ("I am sitting on the {} and facing the {}.", "I sit on the {} looking at the {}.")
+_STANDING = (
+    "I am standing next to the {} and facing the {}.",
+    "I stand by the {} and look at the {}.",
+    "I am facing the {1} while standing beside the {0}.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,19 +40,38 @@ class Situation:
     What is ``named`` in the texts is not asked about: the text would answer.
     """
 
+    visible: Visibility
     place: tuple[float, float]
     heading: float
     texts: tuple[str, ...]
-    named: frozenset[str] = frozenset()
+    named: frozenset[str]
 
     def angle(self, thing: Instance) -> float:
         """Degrees in (-180, 180] to turn left to face a thing."""
         there = np.asarray(thing.box.centre[:2]) - np.asarray(self.place)
         return turn(np.array([math.cos(self.heading), math.sin(self.heading)]), there)
 
-    def distance(self, thing: Instance) -> float:
-        """Metres on the floor to the thing's footprint."""
-        return point_outline_distance(np.asarray(self.place), footprint(thing.box))
+    def sector(self, thing: Instance) -> str | None:
+        """Name of the quarter that a thing is in; None near a border."""
+        angle = self.angle(thing)
+        off = {name: abs((angle - middle + 180) % 360 - 180) for name, middle in _SECTORS.items()}
+        return next((name for name in off if off[name] < 45 - _CLEAR), None)
+
+    @cached_property
+    def askable(self) -> dict[str, Instance]:
+        """The single things that the texts do not name, by category."""
+        return {n: thing for n, thing in self.visible.unique.items() if n not in self.named}
+
+    @cached_property
+    def angles(self) -> dict[str, float]:
+        """The angle of each of them."""
+        return {name: self.angle(thing) for name, thing in self.askable.items()}
+
+    @cached_property
+    def sectors(self) -> dict[str, str]:
+        """The quarter of each of them that is plainly in one."""
+        sectors = {name: self.sector(thing) for name, thing in self.askable.items()}
+        return {name: sector for name, sector in sectors.items() if sector is not None}
 
 
 def situated_questions(rng: Rng, visible: Visibility, most: int) -> list[tuple[Situation, str, str]]:
@@ -55,20 +81,10 @@ def situated_questions(rng: Rng, visible: Visibility, most: int) -> list[tuple[S
         situation = _stand(rng, visible)
         if situation is None or len(asked) == most:
             continue
-        made = rng.pick(_MAKERS)(rng, visible, situation)
+        made = rng.pick(_MAKERS)(rng, situation)
         if made is not None:
             asked.append((situation, *made))
     return asked
-
-
-def sector(situation: Situation, thing: Instance) -> str | None:
-    """Name of the quarter that a thing is in; None near a border."""
-    angle = situation.angle(thing)
-    for name, middle in _SECTORS.items():
-        off = abs((angle - middle + 180) % 360 - 180)
-        if off < 45 - _CLEAR:
-            return name
-    return None
 
 
 def _stand(rng: Rng, visible: Visibility) -> Situation | None:
@@ -77,26 +93,13 @@ def _stand(rng: Rng, visible: Visibility) -> Situation | None:
     if len(names) < 2:
         return None
     here, ahead = (visible.unique[name] for name in names)
-    if here.category in _SEATS and rng.chance(0.5):
-        position = (here.box.centre[0], here.box.centre[1])
-        texts: tuple[str, ...] = (
-            f"I am sitting on the {names[0]} and facing the {names[1]}.",
-            f"I sit on the {names[0]} looking at the {names[1]}.",
-        )
-    else:
-        beside = _beside(rng, visible, here)
-        if beside is None:
-            return None
-        position = beside
-        texts = (
-            f"I am standing next to the {names[0]} and facing the {names[1]}.",
-            f"I stand by the {names[0]} and look at the {names[1]}.",
-            f"I am facing the {names[1]} while standing beside the {names[0]}.",
-        )
-    there = np.asarray(ahead.box.centre[:2]) - np.asarray(position)
-    if float(np.linalg.norm(there)) < 0.8:
+    sits = here.category in _SEATS and rng.chance(0.5)
+    place = here.box.centre[:2] if sits else _beside(rng, visible, here)
+    if place is None or math.dist(ahead.box.centre[:2], place) < 0.8:
         return None
-    return Situation(position, round(math.atan2(there[1], there[0]), 6), texts, frozenset(names))
+    heading = math.atan2(ahead.box.centre[1] - place[1], ahead.box.centre[0] - place[0])
+    texts = tuple(text.format(*names) for text in (_SITTING if sits else _STANDING))
+    return Situation(visible, place, round(heading, 6), texts, frozenset(names))
 
 
 def _beside(rng: Rng, visible: Visibility, thing: Instance) -> tuple[float, float] | None:
@@ -113,98 +116,82 @@ def _beside(rng: Rng, visible: Visibility, thing: Instance) -> tuple[float, floa
     return None
 
 
-def _askable(visible: Visibility, situation: Situation) -> dict[str, Instance]:
-    """The single things that the situation does not name, by category."""
-    return {n: thing for n, thing in visible.unique.items() if n not in situation.named}
-
-
 Made = tuple[str, str] | None
-_Maker = Callable[[Rng, Visibility, Situation], Made]
+_Maker = Callable[[Rng, Situation], Made]
 
 
-def _side(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _side(rng: Rng, situation: Situation) -> Made:
     wanted = rng.pick(("left", "right"))
-    things = _askable(visible, situation).items()
-    fits = [n for n, thing in things if sector(situation, thing) == f"on my {wanted}"]
+    fits = [n for n, sector in situation.sectors.items() if sector == f"on my {wanted}"]
     return (f"Is the {rng.pick(fits)} on my left or on my right?", wanted) if fits else None
 
 
-def _behind(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _behind(rng: Rng, situation: Situation) -> Made:
     wanted = rng.chance(0.5)
-    known = {n: sector(situation, thing) for n, thing in _askable(visible, situation).items()}
-    fits = {
-        answer: [n for n, where in known.items() if where is not None and (where == "behind me") == answer]
-        for answer in (True, False)
-    }
+    behind = [n for n, sector in situation.sectors.items() if sector == "behind me"]
+    elsewhere = [n for n in situation.sectors if n not in behind]
     # Asked only where both answers are possible: else "no" would be the likelier one.
-    possible = fits[True] and fits[False]
-    return (f"Is the {rng.pick(fits[wanted])} behind me?", "yes" if wanted else "no") if possible else None
+    if not behind or not elsewhere:
+        return None
+    return f"Is the {rng.pick(behind if wanted else elsewhere)} behind me?", "yes" if wanted else "no"
 
 
-def _colour(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _colour(rng: Rng, situation: Situation) -> Made:
     """Of a category that is in this quarter once, and whose copies are all plainly somewhere."""
     fits = []
-    for name, things in visible.room.by_category.items():
-        where = [sector(situation, t) for t in things]
-        for side in _SECTORS:
-            mine = [t for t, w in zip(things, where, strict=True) if w == side]
-            if (
-                None not in where
-                and name not in situation.named
-                and len(mine) == 1
-                and mine[0].id in visible.shown
-                and len(KINDS[name].colours) > 2
-            ):
-                fits.append((f"What color is the {name} {side}?", mine[0].colour))
+    for name, things in situation.visible.room.by_category.items():
+        where = [situation.sector(t) for t in things]
+        if None in where or name in situation.named or len(KINDS[name].colours) <= 2:
+            continue
+        alone = {side: things[where.index(side)] for side in _SECTORS if where.count(side) == 1}
+        shown = [(side, t.colour) for side, t in alone.items() if t.id in situation.visible.shown]
+        fits += [(f"What color is the {name} {side}?", colour) for side, colour in shown]
     return rng.pick(fits) if fits else None
 
 
-def _count(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _count(rng: Rng, situation: Situation) -> Made:
     """The number is drawn first; nothing of the category may be unseen or near a border."""
-    fits: dict[int, list[str]] = {}
+    visible, counts = situation.visible, []
     for name, things in visible.room.by_category.items():
-        where = [sector(situation, t) for t in things]
+        where = [situation.sector(t) for t in things]
         if len(things) > 1 and None not in where and visible.shows(things):
-            for side in _SECTORS:
-                fits.setdefault(where.count(side), []).append(f"How many {plural(name)} are {side}?")
+            counts += [(where.count(side), f"How many {plural(name)} are {side}?") for side in _SECTORS]
+    fits = grouped(counts)
     several = [number for number in sorted(fits) if number > 1]
     number = rng.pick(several if several and rng.chance(0.6) else sorted(fits)) if fits else 0
     return (rng.pick(fits[number]), WORDS[number]) if fits else None
 
 
-def _can(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _can(rng: Rng, situation: Situation) -> Made:
     wanted = rng.chance(0.5)
-    angles = {n: abs(situation.angle(thing)) for n, thing in _askable(visible, situation).items()}
-    ahead = [n for n, angle in angles.items() if angle < 75]
-    back = [n for n, angle in angles.items() if angle > 105]
-    text = "Can I see the {} without turning by more than ninety degrees?"
-    name = rng.pick(ahead if wanted else back) if ahead and back else ""
-    return (text.format(name), "yes" if wanted else "no") if name else None
+    ahead = [n for n, angle in situation.angles.items() if abs(angle) < 75]
+    back = [n for n, angle in situation.angles.items() if abs(angle) > 105]
+    if not ahead or not back:
+        return None
+    name, answer = rng.pick(ahead if wanted else back), "yes" if wanted else "no"
+    return f"Can I see the {name} without turning by more than ninety degrees?", answer
 
 
-def _which(rng: Rng, visible: Visibility, situation: Situation) -> Made:
-    things = _askable(visible, situation)
-    names = rng.some(sorted(things), 2)
-    metres = [situation.distance(things[n]) for n in names]
+def _which(rng: Rng, situation: Situation) -> Made:
+    names, place = rng.some(sorted(situation.askable), 2), np.asarray(situation.place)
+    metres = [point_outline_distance(place, footprint(situation.askable[n].box)) for n in names]
     if len(names) < 2 or abs(metres[0] - metres[1]) < 0.4:
         return None
     nearer = names[0] if metres[0] < metres[1] else names[1]
     return f"Which is closer to me, the {names[0]} or the {names[1]}?", nearer
 
 
-def _turn(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _turn(rng: Rng, situation: Situation) -> Made:
     wanted = rng.pick(("left", "right"))
-    angles = {n: situation.angle(thing) for n, thing in _askable(visible, situation).items()}
-    fits = [n for n, a in angles.items() if 30 <= abs(a) <= 150 and (a > 0) == (wanted == "left")]
+    fits = [n for n, a in situation.angles.items() if 30 <= abs(a) <= 150 and (a > 0) == (wanted == "left")]
     return (f"Should I turn left or right to face the {rng.pick(fits)}?", wanted) if fits else None
 
 
-def _what(rng: Rng, visible: Visibility, situation: Situation) -> Made:
+def _what(rng: Rng, situation: Situation) -> Made:
     """The only one of three named kinds that is in a quarter."""
-    where = {n: sector(situation, thing) for n, thing in _askable(visible, situation).items()}
     side = rng.pick(list(_SECTORS))
-    there = [n for n, w in where.items() if w == side]
-    others = [n for n, w in where.items() if w is not None and w != side]
+    there = [n for n, sector in situation.sectors.items() if sector == side]
+    others = [n for n in situation.sectors if n not in there]
     if not there or len(others) < 2:
         return None
     right = rng.pick(there)

@@ -18,6 +18,8 @@ from vega3d._utils.files import make_folder, write_whole
 from vega3d.errors import InputError
 from vega3d.rooms.scene import ROOMS_VERSION
 
+Frames = NDArray[np.uint8]
+_INTER, _INTRA = {"crf": "12", "bf": "0"}, {"qp": "12", "g": "1"}  # settings of x264
 _TAG = re.compile(r"^vega3d-rooms/(\d+)/(\d+)$")
 
 
@@ -27,18 +29,12 @@ def rooms_tag(seed: int, version: int = ROOMS_VERSION) -> str:
 
 
 def write_mp4(
-    path: str | Path,
-    frames: NDArray[np.uint8],
-    fps: float,
-    *,
-    comment: str | None = None,
-    crf: int = 12,
-    intra: bool = False,
+    path: str | Path, frames: Frames, fps: float, *, comment: str | None = None, intra: bool = False
 ) -> None:
     """Write frames (T, H, W, 3) uint8 RGB as H.264; a reader never sees half a file.
 
     Height and width must be even (yuv420p). ``comment`` becomes the container's comment tag. With
-    ``intra`` every frame is coded by itself at the quantiser ``crf``: equal frames stay equal.
+    ``intra`` every frame is coded by itself at one quantiser: equal frames stay equal.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
         got = (frames.shape, frames.dtype)
@@ -48,7 +44,7 @@ def write_mp4(
         raise InputError("Invalid size of a video.", got=frames.shape[1:3], expected=expected)
     target = Path(path)
     make_folder(target.parent)
-    write_whole(target, lambda part: _encode(str(part), frames, fps, comment, crf, intra))
+    write_whole(target, lambda part: _encode(str(part), frames, fps, comment, intra))
 
 
 def rooms_source(path: str | Path) -> tuple[int, int] | None:
@@ -63,9 +59,7 @@ def rooms_source(path: str | Path) -> tuple[int, int] | None:
     return (int(match.group(2)), int(match.group(1))) if match else None
 
 
-def _encode(
-    path: str, frames: NDArray[np.uint8], fps: float, comment: str | None, crf: int, intra: bool
-) -> None:
+def _encode(path: str, frames: Frames, fps: float, comment: str | None, intra: bool) -> None:
     import av
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
@@ -76,12 +70,8 @@ def _encode(
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         # One thread, and no B frames: x264 chooses those differently from run to run, and with several
         # threads from machine to machine.
-        h264 = {"crf": str(crf), "preset": "veryfast", "threads": "1", "bf": "0"}
-        if intra:
-            h264 = {"qp": str(crf), "g": "1", "preset": "veryfast", "threads": "1"}
+        h264 = {"preset": "veryfast", "threads": "1"} | (_INTRA if intra else _INTER)
         stream.options = h264 if codec == "libx264" else {"q": "2"}
-        for frame in frames:
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
-            )
+        for frame in np.ascontiguousarray(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

@@ -12,21 +12,24 @@ Source of the forms: huggingface.co/datasets/nyu-visionx/CV-Bench and BLINK-Benc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 
+from vega3d._utils.progress import Progress, no_progress
 from vega3d.rooms.facts import Visibility, distance
 from vega3d.rooms.formats import writer
-from vega3d.rooms.formats.writer import Progress, Row, Split
+from vega3d.rooms.formats.writer import Row, Split
 from vega3d.rooms.furniture import plural
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.renderer import Clip, render
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scene import Instance, Room
 
+Value = Callable[[Instance], float]
 LETTERS = "ABCDEF"
 _SHOWN = 0.01  # share of the picture
 _APART, _METRES, _TURN = 0.1, 0.3, math.radians(8)
@@ -34,7 +37,7 @@ _RELATION = (
     "Considering the relative positions of the {a} and the {b} in the image, where is the {a} located with "
     "respect to the {b}?"
 )
-_NEARER = "{} is closer to the camera taking this photo, the {{a}} or the {{b}}?"
+_NEARER = " is closer to the camera taking this photo, the {a} or the {b}?"
 _DISTANCE = (
     "Estimate the real-world distances between objects in this image. Which object is closer to the "
     "{target}, the {a} or the {b}?"
@@ -52,7 +55,7 @@ def export_pictures(
     *,
     split: Split = "test",
     size: int = 256,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> list[Path]:
     """Write `cvbench/test.jsonl` and `blink/val.jsonl` with their pictures; returns both paths.
 
@@ -73,24 +76,21 @@ def export_pictures(
         clip = render(room, width=size, height=size, frames=8)
         questions = (cvbench(room, clip), blink(room, clip))
         for file, groups, group in zip(files, rows, questions, strict=True):
-            folder = writer.swept(writer.swept(file.parent) / "pictures")
-            groups.append([_with_pictures(folder, room, clip, row) for row in group])
-        if progress is not None:
-            progress(number + 1, scenes, False)
+            writer.swept(writer.swept(file.parent) / "pictures")
+            groups.append(group)
+            asked = {value for row in group for key, value in row.items() if key.startswith("image")}
+            for frame, pixels in enumerate(clip.rgb):
+                picture = file.parent / _picture(room, frame)
+                if _picture(room, frame) in asked and not picture.is_file():
+                    writer.write_picture(picture, pixels)
+        progress(number + 1, scenes, False)
     numbered = [writer.numbered(groups, "idx") for groups in rows]
     return [writer.write_lines(file, table) for file, table in zip(files, numbered, strict=True)]
 
 
-def _with_pictures(folder: Path, room: Room, clip: Clip, row: Row) -> Row:
-    """Write the row's pictures; a list of a frame's number becomes the name of a file."""
-    names = {}
-    for key, value in row.items():
-        if key.startswith("image"):
-            picture = folder / f"{room.name}_{value[0]}.png"
-            if not picture.is_file():
-                writer.write_picture(picture, clip.rgb[value[0]])
-            names[key] = f"pictures/{picture.name}"
-    return {**row, **names}
+def _picture(room: Room, frame: int) -> str:
+    """File of a frame, from the folder of the records."""
+    return f"pictures/{room.name}_{frame}.png"
 
 
 def cvbench(room: Room, clip: Clip) -> list[Row]:
@@ -99,8 +99,8 @@ def cvbench(room: Room, clip: Clip) -> list[Row]:
     shown, single = _in_first_frame(room, clip)
     rows = {
         "Count": _count(rng, shown),
-        "Relation": _left_or_right(rng, clip, single, _RELATION, ["left", "right"]),
-        "Depth": _nearer(rng, clip, single, "Which object"),
+        "Relation": _compared(rng, single, partial(_column, clip), _APART, _RELATION, ["left", "right"]),
+        "Depth": _compared(rng, single, partial(_depth, clip), _METRES, "Which object" + _NEARER),
         "Distance": _closer(rng, single),
     }
     return [_cvbench_row(room, task, row) for task, row in rows.items() if row is not None]
@@ -112,8 +112,8 @@ def blink(room: Room, clip: Clip) -> list[Row]:
     _, single = _in_first_frame(room, clip)
     rows = {
         "Multi-view_Reasoning": _camera_turn(rng, clip),
-        "Relative_Depth": _nearer(rng, clip, single, "Which thing"),
-        "Spatial_Relation": _left_or_right(rng, clip, single, text, ["yes", "no"]),
+        "Relative_Depth": _compared(rng, single, partial(_depth, clip), _METRES, "Which thing" + _NEARER),
+        "Spatial_Relation": _compared(rng, single, partial(_column, clip), _APART, text, ["yes", "no"]),
     }
     return [_blink_row(room, task, row) for task, row in rows.items() if row is not None]
 
@@ -129,25 +129,26 @@ def _count(rng: Rng, shown: list[Instance]) -> Row | None:
     return _row(f"How many {plural(kind)} are in the image?", [str(start + n) for n in range(4)], str(truth))
 
 
-def _left_or_right(rng: Rng, clip: Clip, things: list[Instance], text: str, choices: list[str]) -> Row | None:
-    """The first choice is right where the first thing is on the left."""
-
-    def column(thing: Instance) -> float:  # mean of its pixels, 0..1
-        return float(np.nonzero(clip.ids[0] == thing.id)[1].mean() / clip.ids.shape[2])
-
-    for a, b, apart in _pairs(rng, things, column, _APART):
-        return _row(text.format(a=a.category, b=b.category), choices, choices[int(apart > 0)])
+def _compared(
+    rng: Rng, things: list[Instance], value: Value, least: float, text: str, choices: Sequence[str] = ()
+) -> Row | None:
+    """The first choice, or name, is right where the first thing's value is lower, by ``least`` or more."""
+    for a, b in rng.some(permutations(things, 2)):
+        apart, names = value(a) - value(b), (a.category, b.category)
+        if abs(apart) >= least:
+            options = choices or names
+            return _row(text.format(a=names[0], b=names[1]), options, options[int(apart > 0)])
     return None
 
 
-def _nearer(rng: Rng, clip: Clip, things: list[Instance], which: str) -> Row | None:
-    def metres(thing: Instance) -> float:  # median depth of its pixels
-        return float(np.median(clip.depth[0][clip.ids[0] == thing.id]))
+def _column(clip: Clip, thing: Instance) -> float:
+    """Mean column, 0..1, of the thing's pixels in the first frame."""
+    return float(np.nonzero(clip.ids[0] == thing.id)[1].mean() / clip.ids.shape[2])
 
-    for a, b, apart in _pairs(rng, things, metres, _METRES):
-        names = [a.category, b.category]
-        return _row(_NEARER.format(which).format(a=names[0], b=names[1]), names, names[int(apart > 0)])
-    return None
+
+def _depth(clip: Clip, thing: Instance) -> float:
+    """Median metres of the thing's pixels in the first frame."""
+    return float(np.median(clip.depth[0][clip.ids[0] == thing.id]))
 
 
 def _closer(rng: Rng, things: list[Instance]) -> Row | None:
@@ -155,9 +156,8 @@ def _closer(rng: Rng, things: list[Instance]) -> Row | None:
         for target in rng.some([thing for thing in things if thing not in (a, b)]):
             apart = distance(target, a) - distance(target, b)
             if abs(apart) >= _METRES:
-                names = [a.category, b.category]
-                text = _DISTANCE.format(target=target.category, a=names[0], b=names[1])
-                return _row(text, names, names[int(apart > 0)])
+                text = _DISTANCE.format(target=target.category, a=a.category, b=b.category)
+                return _row(text, (a.category, b.category), (b if apart > 0 else a).category)
     return None
 
 
@@ -168,23 +168,21 @@ def _camera_turn(rng: Rng, clip: Clip) -> Row | None:
         first, second = (math.atan2(*clip.poses[frame][:2, 2][::-1]) for frame in (i, j))
         turn = math.remainder(second - first, 2 * math.pi)
         if _TURN <= abs(turn) <= math.pi / 2:
-            row = _row(_CAMERA, ["left", "right"], "left" if turn > 0 else "right")
-            return {**row, "frames": [i, j]}
+            return {**_row(_CAMERA, ["left", "right"], "left" if turn > 0 else "right"), "frames": [i, j]}
     return None
 
 
-def _row(question: str, choices: list[str], truth: str) -> Row:
-    return {"question": question, "choices": choices, "answer": f"({LETTERS[choices.index(truth)]})"}
+def _row(question: str, choices: Sequence[str], truth: str) -> Row:
+    return {"question": question, "choices": [*choices], "answer": f"({LETTERS[choices.index(truth)]})"}
 
 
 def _cvbench_row(room: Room, task: str, row: Row) -> Row:
-    """``image`` holds the frame's number until the picture is written."""
     flat = task in ("Count", "Relation")
     name = f"{room.name}_0.png"
     return {
         "type": "2D" if flat else "3D",
         "task": task,
-        "image": [0],
+        "image": _picture(room, 0),
         **row,
         "prompt": f"{row['question']} Select from the following choices.\n{_options(row, ' ')}",
         "filename": name,
@@ -195,11 +193,10 @@ def _cvbench_row(room: Room, task: str, row: Row) -> Row:
 
 
 def _blink_row(room: Room, task: str, row: Row) -> Row:
-    """``image_1`` and so on hold frames' numbers until the pictures are written."""
     options = _options(row, "\n")
     prompt = f"{row['question']}\nSelect from the following choices.\n{options}"
-    frames = row.pop("frames", [0])
-    pictures = {f"image_{number}": [frame] for number, frame in enumerate(frames, start=1)}
+    frames = enumerate(row.pop("frames", [0]), start=1)
+    pictures = {f"image_{number}": _picture(room, frame) for number, frame in frames}
     return {"sub_task": task, **row, **pictures, "prompt": prompt, "explanation": "", "scene_name": room.name}
 
 
@@ -212,13 +209,3 @@ def _in_first_frame(room: Room, clip: Clip) -> tuple[list[Instance], list[Instan
     visible = Visibility(room, clip.ids[:1], _SHOWN)
     shown = list(visible.shown.values())
     return shown, [thing for thing in shown if thing.category in visible.unique]
-
-
-def _pairs(
-    rng: Rng, things: list[Instance], value: Callable[[Instance], float], least: float
-) -> Iterator[tuple[Instance, Instance, float]]:
-    """Pairs in random order whose values are ``least`` apart, with the difference."""
-    for a, b in rng.some(permutations(things, 2)):
-        apart = value(a) - value(b)
-        if abs(apart) >= least:
-            yield a, b, apart

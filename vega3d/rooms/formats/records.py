@@ -13,21 +13,17 @@ Source: LaVi-Lab/VG-LLM (README: 24 frames for ScanRefer, 16 for Scan2Cap, 4 for
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vega3d.geometry.iou import angles_zxy
-from vega3d.rooms.formats.writer import Row, numbered
+from vega3d.rooms.formats.writer import Row
 from vega3d.rooms.proposals import Box, best_proposal
 from vega3d.rooms.scene import grouped
-
-Rows = Sequence[Row]
-Records = dict[str, list[Row]]
-Boxes = dict[str, list[Box]]
-"""Scene -> true boxes by object id."""
 
 NYU40 = {
     "cabinet": 3, "bed": 4, "chair": 5, "sofa": 6, "table": 7, "door": 8, "window": 9, "shelf": 10,
@@ -48,102 +44,83 @@ _LOCATE = (
 _DESCRIBE = "\nCarefully watch the video and describe the object located at {} in detail."
 
 
-def video_3d_llm_records(raw: Mapping[str, list[Any]], split: str, scenes: Rows) -> Records:
-    """File -> records of the five benchmarks; ``raw`` is their annotations in all scenes."""
-    boxes, proposals = ({scene["scene"]: scene[key] for scene in scenes} for key in ("boxes", "proposals"))
-    kinds = unique_or_multiple(raw["scanrefer"])
-    eval_types = [row["eval_type"] for row in raw["multi3drefer"]]
-    records = {
-        "scanrefer_vg": _grounding("scanrefer", raw["scanrefer"], kinds, boxes),
-        "multi3drefer": _grounding("multi3drefer", raw["multi3drefer"], eval_types, boxes, _FIND_MANY),
-        "scanqa": _scanqa(raw["scanqa"], split),
-        "sqa3d": _sqa3d(raw["sqa3d"], split),
-        "scan2cap": _scan2cap(raw["scanrefer"], kinds, boxes, proposals, split),
-    }
-    return {f"processed/{name}_{split}_llava_style.json": rows for name, rows in records.items()}
+def make_records(scenes: Sequence[Row], split: str) -> dict[str, list[Row]]:
+    """File -> records of all scenes, numbered from scene to scene unless they have an id."""
+    files = {}
+    for name, make in _MAKERS.items():
+        rows = chain.from_iterable(make(scene, split) for scene in scenes)
+        files[name.format(split)] = [{"id": number, **row} for number, row in enumerate(rows)]
+    return files
 
 
-def unique_or_multiple(rows: Rows) -> list[str]:
-    """ScanRefer's label of every row: "unique" if its class has one annotated object in its scene."""
-    classes = [(row["scene_id"], NYU40.get(row["object_name"], 39)) for row in rows]
-    objects = {(group, row["object_id"]) for group, row in zip(classes, rows, strict=True)}
-    count = Counter(group for group, _ in objects)
-    return ["unique" if count[group] == 1 else "multiple" for group in classes]
+def _scanrefer(scene: Row, split: str) -> list[Row]:
+    """One record a description."""
+    rows = [(row, kind, int(row["object_id"])) for row, kind in _kinds(scene)]
+    return [_grounding(row, "scanrefer", kind, row["object_id"], scene["boxes"][i]) for row, kind, i in rows]
 
 
-def by_object(rows: Rows, kinds: Sequence[str]) -> list[tuple[Row, str, list[str]]]:
-    """First row, kind, and all descriptions of every object of ScanRefer's rows."""
-    pairs = zip(rows, kinds, strict=True)
-    objects = grouped(((row["scene_id"], row["object_id"]), (row, kind)) for row, kind in pairs)
-    return [(*group[0], [row["description"] for row, _ in group]) for group in objects.values()]
-
-
-def _grounding(dataset: str, rows: Rows, kinds: Sequence[str], boxes: Boxes, tail: str = "") -> list[Row]:
-    """One record a description; the answer is the token `<ground>`, the box the true one, or several."""
+def _multi3drefer(scene: Row, split: str) -> list[Row]:
+    """One record a description, with the boxes of all things that it means."""
     records = []
-    for number, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
-        objects = row["object_ids"] if "object_ids" in row else row["object_id"]
-        scene_boxes = boxes[row["scene_id"]]
-        several = isinstance(objects, list)
-        box = [scene_boxes[i] for i in objects] if several else scene_boxes[int(objects)]
-        text = _FIND + row["description"].capitalize() + tail
-        metadata = _metadata(dataset, kind, row["ann_id"], object_id=objects)
-        records.append(_record(number, row, text, "<ground>", metadata, box=box))
+    for row in scene["multi3drefer"]:
+        ids, boxes = row["object_ids"], [scene["boxes"][i] for i in row["object_ids"]]
+        records.append(_grounding(row, "multi3drefer", row["eval_type"], ids, boxes, _FIND_MANY))
     return records
 
 
-def _scanqa(rows: Rows, split: str) -> list[Row]:
+def _grounding(row: Row, dataset: str, kind: str, objects: Any, box: Any, tail: str = "") -> Row:
+    """A record whose answer is the token `<ground>` and the true box, or several."""
+    metadata = _metadata(dataset, kind, row["ann_id"], object_id=objects)
+    return _record(row, _FIND + row["description"].capitalize() + tail, "<ground>", metadata, box=box)
+
+
+def _scanqa(scene: Row, split: str) -> list[Row]:
     """One record an answer in training; else one a question, with all answers beside it."""
     records = []
-    for row in rows:
+    for row in scene["scanqa"]:
         text = f"<image> {row['question']} Answer the question simply."
         for number, answer in enumerate(row["answers"] if split == "train" else row["answers"][:1]):
             metadata = _metadata("scanQA", "unknow", None, answers=row["answers"])
-            records.append(_record(f"scanqa_{row['question_id']}_{number}", row, text, answer, metadata))
+            record = _record(row, text, answer, metadata)
+            records.append({"id": f"scanqa_{row['question_id']}_{number}", **record})
     return records
 
 
-def _sqa3d(rows: Sequence[tuple[Row, Row]], split: str) -> list[Row]:
+def _sqa3d(scene: Row, split: str) -> list[Row]:
     """In training every wording of the situation is a record of its own."""
     records: list[Row] = []
-    for question, annotation in rows:
+    for question, annotation in scene["sqa3d"]:
         wordings = [*(question["alternative_situation"] if split == "train" else ()), question["situation"]]
         kind = question["question"].lstrip().split(" ")[0].lower()
         kind = kind if kind in ("what", "is", "how", "can", "which") else "others"
-        for situation in wordings:
-            text = f"<image> {situation} {question['question']} {_SHORT}"
-            metadata = _metadata("sqa3d", kind, None, question_id=question["question_id"])
-            answer = annotation["answers"][0]["answer"]
-            records.append(_record(len(records), question, text, answer, metadata))
+        metadata = _metadata("sqa3d", kind, None, question_id=question["question_id"])
+        answer = annotation["answers"][0]["answer"]
+        texts = [f"<image> {situation} {question['question']} {_SHORT}" for situation in wordings]
+        records += [_record(question, text, answer, metadata) for text in texts]
     return records
 
 
-def _scan2cap(rows: Rows, kinds: Sequence[str], boxes: Boxes, proposals: Boxes, split: str) -> list[Row]:
+def _scan2cap(scene: Row, split: str) -> list[Row]:
     """In training one record a description; else one an object, with all its descriptions."""
+    boxes = scene["boxes"]
     if split == "train":
-        return [
-            _caption(number, row, "multiple", boxes, boxes[row["scene_id"]][int(row["object_id"])])
-            for number, row in enumerate(rows)
-        ]
+        return [_caption(scene, row, "multiple", boxes[int(row["object_id"])]) for row in scene["scanrefer"]]
     records = []
-    for number, (row, kind, descriptions) in enumerate(by_object(rows, kinds)):
-        scene = row["scene_id"]
-        best, iou = best_proposal(boxes[scene][int(row["object_id"])], proposals[scene])
-        record = _caption(number, row, kind, boxes, best if iou >= 0.5 else None)
+    for row, kind, descriptions in _by_object(scene):
+        best, iou = best_proposal(boxes[int(row["object_id"])], scene["proposals"])
+        record = _caption(scene, row, kind, best if iou >= 0.5 else None)
         records.append({**record, "annotations": descriptions})
     return records
 
 
-def _caption(number: int, row: Row, kind: str, boxes: Boxes, box_input: Box | None) -> Row:
+def _caption(scene: Row, row: Row, kind: str, box_input: Box | None) -> Row:
     metadata = _metadata("scan2cap", kind, row["ann_id"], object_id=row["object_id"])
-    gt_box = boxes[row["scene_id"]][int(row["object_id"])]
-    text = row["description"].capitalize()
-    return _record(number, row, _CAPTION, text, metadata, box_input=box_input, gt_box=gt_box)
+    text, gt_box = row["description"].capitalize(), scene["boxes"][int(row["object_id"])]
+    return _record(row, _CAPTION, text, metadata, box_input=box_input, gt_box=gt_box)
 
 
-def _record(number: int | str, row: Row, human: str, answer: str, metadata: Row, **fields: Any) -> Row:
+def _record(row: Row, human: str, answer: str, metadata: Row, **fields: Any) -> Row:
     return {
-        "id": number,
         "video": f"scannet/{row['scene_id']}",
         "conversations": [{"from": "human", "value": human}, {"from": "gpt", "value": answer}],
         **fields,
@@ -155,19 +132,22 @@ def _metadata(dataset: str, kind: str, ann_id: Any, **fields: Any) -> Row:
     return {"dataset": dataset, "question_type": kind, "ann_id": ann_id, **fields}
 
 
-def vgllm_records(scenes: list[Row], split: str) -> Records:
-    """File -> records of the three tasks."""
-    frames = FRAMES["threedod"]
-    return {
-        f"evaluation/scanrefer/scannet_{split}.json": numbered(map(_vgllm_scanrefer, scenes)),
-        f"evaluation/scan2cap/scannet_{split}.json": numbered(map(_vgllm_scan2cap, scenes)),
-        f"evaluation/threedod/scannet_{frames}frames_{split}.json": numbered(map(_threedod, scenes)),
-    }
+def _kinds(scene: Row) -> list[tuple[Row, str]]:
+    """ScanRefer's rows, each "unique" if its class has one annotated object in the scene, or "multiple"."""
+    objects = {row["object_id"]: NYU40.get(row["object_name"], 39) for row in scene["scanrefer"]}
+    count = Counter(objects.values())
+    names = [(row, count[objects[row["object_id"]]]) for row in scene["scanrefer"]]
+    return [(row, "unique" if number == 1 else "multiple") for row, number in names]
 
 
-def _vgllm_scanrefer(scene: Row) -> list[Row]:
+def _by_object(scene: Row) -> list[tuple[Row, str, list[str]]]:
+    """First row, kind, and all descriptions of every object of ScanRefer's rows."""
+    objects = grouped((row["object_id"], (row, kind)) for row, kind in _kinds(scene))
+    return [(*group[0], [row["description"] for row, _ in group]) for group in objects.values()]
+
+
+def _located(scene: Row, split: str) -> list[Row]:
     """One record a description; the true box in the axis-aligned room, the proposals for refinement."""
-    rows = scene["scanrefer"]
     return [
         {
             **_seen(scene, "scanrefer"),
@@ -177,34 +157,33 @@ def _vgllm_scanrefer(scene: Row) -> list[Row]:
             "proposals": scene["proposals"],
             "metadata": {"dataset": "scanrefer", "question_type": kind, "object_id": row["object_id"]},
         }
-        for row, kind in zip(rows, unique_or_multiple(rows), strict=True)
+        for row, kind in _kinds(scene)
     ]
 
 
-def _vgllm_scan2cap(scene: Row) -> list[Row]:
+def _described(scene: Row, split: str) -> list[Row]:
     """One record an object: the centre of its best proposal in the first camera, and that proposal's IoU."""
-    rows, seen = scene["scanrefer"], _seen(scene, "scan2cap")
-    records = []
-    for row, kind, descriptions in by_object(rows, unique_or_multiple(rows)):
+    seen, records = _seen(scene, "scan2cap"), []
+    for row, kind, descriptions in _by_object(scene):
         true_box = scene["boxes"][int(row["object_id"])]
         best, iou = best_proposal(true_box, scene["proposals"])
-        point = _into_camera(seen, (best or true_box)[:3])
+        point = (_to_camera(seen) @ [*(best or true_box)[:3], 1.0])[:3]
         metadata = {"dataset": "scan2cap", "question_type": kind, "object_id": row["object_id"]}
-        prompt = _DESCRIBE.format([round(value, 2) for value in point])
+        prompt = _DESCRIBE.format([round(float(value), 2) for value in point])
         answers = {"iou": iou, "annotations": descriptions, "metadata": metadata}
         records.append({**seen, "prompt": prompt, **answers})
     return records
 
 
-def _threedod(scene: Row) -> list[Row]:
+def _detected(scene: Row, split: str) -> list[Row]:
     """All things that the frames show, as oriented boxes in the first frame's camera."""
     seen = _seen(scene, "threedod")
-    to_camera = np.linalg.inv(_camera(seen))
+    to_camera = _to_camera(seen)
     angles = angles_zxy(to_camera[:3, :3])
     boxes = []
     for thing in sorted({thing for place in _places(scene, "threedod") for thing in scene["visible"][place]}):
         x, y, z, *size = scene["boxes"][thing]
-        numbers = [round(float(value), 4) for value in (*_into_camera(seen, [x, y, z]), *size, *angles)]
+        numbers = [round(float(value), 4) for value in (*(to_camera @ [x, y, z, 1.0])[:3], *size, *angles)]
         boxes.append({"label": scene["categories"][thing], "bbox_3d": numbers})
     return [{**seen, "boxes": boxes, "metadata": {"dataset": "threedod"}}]
 
@@ -224,10 +203,19 @@ def _seen(scene: Row, task: str) -> Row:
     }
 
 
-def _camera(seen: Row) -> NDArray[np.float64]:
-    """(4, 4) from the first frame's camera to the axis-aligned room."""
-    return np.asarray(np.array(seen["axis_align_matrix"]) @ np.array(seen["cam2global"][0]))
+def _to_camera(seen: Row) -> NDArray[np.float64]:
+    """(4, 4) from the axis-aligned room to the first frame's camera."""
+    return np.linalg.inv(np.array(seen["axis_align_matrix"]) @ np.array(seen["cam2global"][0]))
 
 
-def _into_camera(seen: Row, point: list[float]) -> list[float]:
-    return [float(value) for value in (np.linalg.inv(_camera(seen)) @ [*point, 1.0])[:3]]
+_MAKERS = {
+    "processed/scanrefer_vg_{}_llava_style.json": _scanrefer,
+    "processed/multi3drefer_{}_llava_style.json": _multi3drefer,
+    "processed/scanqa_{}_llava_style.json": _scanqa,
+    "processed/sqa3d_{}_llava_style.json": _sqa3d,
+    "processed/scan2cap_{}_llava_style.json": _scan2cap,
+    "evaluation/scanrefer/scannet_{}.json": _located,
+    "evaluation/scan2cap/scannet_{}.json": _described,
+    f"evaluation/threedod/scannet_{FRAMES['threedod']}frames_{{}}.json": _detected,
+}
+"""File of a split -> maker of a scene's records; the first five are Video-3D-LLM's, the others VG-LLM's."""

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vega3d._utils.progress import Progress, no_progress
 from vega3d.rooms.facts import Visibility, axis_aligned
 from vega3d.rooms.formats import writer
-from vega3d.rooms.formats.records import vgllm_records, video_3d_llm_records
-from vega3d.rooms.formats.writer import Progress, Row, Split
+from vega3d.rooms.formats.records import make_records
+from vega3d.rooms.formats.writer import Row, Split
 from vega3d.rooms.layout import make_room
-from vega3d.rooms.proposals import make_proposals
+from vega3d.rooms.proposals import box_between, make_proposals
 from vega3d.rooms.renderer import Clip, render
 from vega3d.rooms.rng import Rng
 from vega3d.rooms.scannet_questions import multi3drefer, scanqa, scanrefer, sqa3d
@@ -30,6 +31,7 @@ from vega3d.rooms.scene import ROOMS_VERSION, Room
 
 _TASKS = ("scanrefer", "multi3drefer", "scanqa", "sqa3d")
 _VERSION = 2  # of `scene.json`
+_NAME = "scene{:09d}_00"  # of a scene, from its seed: ScanNet's form
 _SHOWN = 0.002
 """Share of the picture that a thing must cover in some frame to be a target."""
 
@@ -44,7 +46,7 @@ def export_scannet(
     height: int = 240,
     frames: int = 48,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> list[Path]:
     """Write ``scenes`` rooms of a split below ``out``; returns the processed files.
 
@@ -63,15 +65,10 @@ def export_scannet(
     writer.require_something(scenes, width, height, frames)
     root, size = Path(out), {"width": width, "height": height, "frames": frames}
     seeds = [writer.scene_seed(split, seed, index) for index in range(scenes)]
-    marks = [(root / "scannet/scans" / scene_name(number) / "scene.json", number) for number in seeds]
     settings = [split, {"version": ROOMS_VERSION, **size, "form": _VERSION}]
-    made = writer.export_scenes(partial(_make, split=split, **size), marks, settings, workers, progress)
+    make, name = partial(_make, split=split, **size), f"scannet/scans/{_NAME}/scene.json"
+    made = writer.export_scenes(make, root, name, seeds, settings, workers, progress)
     return _write_split(root, split, made)
-
-
-def scene_name(seed: int) -> str:
-    """`scene<seed>_00`: ScanNet's form, unique for the seed."""
-    return f"scene{seed:09d}_00"
 
 
 def alignment(room: Room) -> NDArray[np.float64]:
@@ -84,16 +81,12 @@ def alignment(room: Room) -> NDArray[np.float64]:
 
 def aligned_boxes(room: Room) -> list[list[float]]:
     """[cx, cy, cz, dx, dy, dz] of every thing by object id, in the axis-aligned frame."""
-    boxes = []
-    for thing in room.instances:
-        low, high = axis_aligned(thing)
-        boxes.append([round(float(v), 5) for v in (*((low + high) / 2), *(high - low))])
-    return boxes
+    return [[round(v, 5) for v in box_between(*axis_aligned(thing))] for thing in room.instances]
 
 
 def _make(mark: Path, seed: int, *, split: str, **size: int) -> Row:
     """Write frames and axis alignment; returns the annotations."""
-    room, folder = make_room(seed).at(0.0), writer.swept(mark.parent)
+    room, folder = make_room(seed).at(0.0), mark.parent
     clip = render(room, **size)
     _write_frames(writer.swept(mark.parents[2] / "posed_images" / folder.name), room, clip)
     numbers = " ".join(f"{value:.6f}" for value in alignment(room).ravel())
@@ -103,7 +96,7 @@ def _make(mark: Path, seed: int, *, split: str, **size: int) -> Row:
 
 def annotate(room: Room, clip: Clip, split: str) -> Row:
     """Boxes, proposals and raw annotations of one room, as its `scene.json` has them."""
-    rng, name = Rng(room.version, room.seed, 4), scene_name(room.seed)
+    rng, name = Rng(room.version, room.seed, 4), _NAME.format(room.seed)
     visible = Visibility(room, clip.ids, _SHOWN)
     to_scan = np.linalg.inv(alignment(room))
     boxes = aligned_boxes(room)
@@ -150,27 +143,16 @@ def _matrix(values: NDArray[np.floating]) -> str:
 
 def _write_split(root: Path, split: str, scenes: list[Row]) -> list[Path]:
     """Write all that is one file a split: boxes, infos, raw and processed annotations; returns the last."""
-    raw = {task: [row for scene in scenes for row in scene[task]] for task in _TASKS}
-    processed = video_3d_llm_records(raw, split, scenes) | vgllm_records(scenes, split)
-    for name, content in {**_metadata(split, scenes), **_benchmark(raw, split), **processed}.items():
+    processed = make_records(scenes, split)
+    for name, content in {**_annotations(scenes, split), **processed}.items():
         writer.write_text(writer.swept((root / name).parent) / Path(name).name, json.dumps(content))
     return [root / name for name in processed]
 
 
-def _benchmark(raw: dict[str, list[Any]], split: str) -> dict[str, Any]:
-    """File -> annotations as the benchmarks publish them."""
+def _annotations(scenes: list[Row], split: str) -> dict[str, Any]:
+    """File -> boxes by scene and object id, EmbodiedScan's infos, and what the benchmarks publish."""
+    raw = {task: [row for scene in scenes for row in scene[task]] for task in _TASKS}
     sqa, tail = "benchmark/sqa_task/balanced/v1_balanced", f"{split}_scannetv2.json"
-    return {
-        f"benchmark/scanrefer/ScanRefer_filtered_{split}.json": raw["scanrefer"],
-        f"benchmark/multi3drefer/multi3drefer_{split}.json": raw["multi3drefer"],
-        f"benchmark/scanqa/ScanQA_v1.0_{split}.json": raw["scanqa"],
-        f"{sqa}_questions_{tail}": {"questions": [question for question, _ in raw["sqa3d"]]},
-        f"{sqa}_sqa_annotations_{tail}": {"annotations": [note for _, note in raw["sqa3d"]]},
-    }
-
-
-def _metadata(split: str, scenes: list[dict[str, Any]]) -> dict[str, Any]:
-    """File -> boxes by scene and object id, and EmbodiedScan's infos of each scene."""
     infos = [
         {
             "sample_idx": f"scannet/{s['scene']}",
@@ -184,4 +166,9 @@ def _metadata(split: str, scenes: list[dict[str, Any]]) -> dict[str, Any]:
         f"metadata/scannet_{split}_gt_box.json": {f"scannet/{s['scene']}": s["boxes"] for s in scenes},
         f"metadata/scannet_{split}_pred_box.json": {f"scannet/{s['scene']}": s["proposals"] for s in scenes},
         f"embodiedscan/embodiedscan_infos_{split}.json": {"data_list": infos},
+        f"benchmark/scanrefer/ScanRefer_filtered_{split}.json": raw["scanrefer"],
+        f"benchmark/multi3drefer/multi3drefer_{split}.json": raw["multi3drefer"],
+        f"benchmark/scanqa/ScanQA_v1.0_{split}.json": raw["scanqa"],
+        f"{sqa}_questions_{tail}": {"questions": [question for question, _ in raw["sqa3d"]]},
+        f"{sqa}_sqa_annotations_{tail}": {"annotations": [note for _, note in raw["sqa3d"]]},
     }

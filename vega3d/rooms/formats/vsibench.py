@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from vega3d._utils.files import write_whole
+from vega3d._utils.progress import Progress, no_progress
 from vega3d.rooms.formats import writer
-from vega3d.rooms.formats.writer import Progress, Row, Split
+from vega3d.rooms.formats.writer import Row, Split
 from vega3d.rooms.held_out import family_is_held_out, room_is_held_out
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import Question, make_questions
@@ -39,7 +40,7 @@ def export_rooms(
     geometry: bool = False,
     held_out: bool = False,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     indices: Sequence[int] | None = None,
 ) -> Path:
     """Write ``scenes`` rooms as videos, scene JSON and questions; returns the path of `test.jsonl`.
@@ -61,14 +62,12 @@ def export_rooms(
     if indices is None:
         strange = (i for i in count() if room_is_held_out(make_room(writer.scene_seed(split, seed, i))))
         indices = list(islice(strange, scenes)) if held_out else range(scenes)
-    folder = writer.swept(writer.swept(Path(out)) / "rooms")
     settings = {"width": width, "height": height, "frames": frames, "fps": fps}
     settings |= {"per_type": per_type, "geometry": geometry, "held_out": held_out}
     seeds = [writer.scene_seed(split, seed, index) for index in indices]
-    marks = [(folder / f"room_{number:09d}.json", number) for number in seeds]
     suffixes, make = (".mp4", ".npz") if geometry else (".mp4",), partial(_make, **settings)
-    settings = {"version": ROOMS_VERSION, **settings}
-    made = writer.export_scenes(make, marks, settings, workers, progress, suffixes)
+    settings, name = {"version": ROOMS_VERSION, **settings}, "rooms/room_{:09d}.json"
+    made = writer.export_scenes(make, Path(out), name, seeds, settings, workers, progress, suffixes)
     rows = writer.numbered(scene["questions"] for scene in made)
     writer.write_lines(Path(out) / "conversations.jsonl", map(conversation_of, rows))
     return writer.write_lines(Path(out) / "test.jsonl", rows)
@@ -113,8 +112,7 @@ def write_geometry(path: Path, clip: Clip) -> Path:
     Its arrays: depth (T, H, W) float32 metres, ids and classes (T, H, W) int32, K (3, 3), poses (T, 4, 4)
     camera-to-world, normals (T, H, W, 3) int8 (127 is 1; None where the clip has none).
     """
-    arrays: dict[str, Any] = {"depth": clip.depth, "ids": clip.ids, "classes": clip.classes}
-    arrays |= {"K": clip.K, "poses": clip.poses}
+    arrays: dict[str, Any] = {name: getattr(clip, name) for name in ("depth", "ids", "classes", "K", "poses")}
     if clip.normals is not None:
         arrays["normals"] = np.round(clip.normals * 127).astype(np.int8)
 
@@ -133,6 +131,5 @@ def _make(mark: Path, seed: int, *, per_type: int, geometry: bool, held_out: boo
     if geometry:
         write_geometry(mark.with_suffix(".npz"), clip)
     questions = make_questions(room, clip, per_type=per_type)
-    if held_out:
-        questions = [question for question in questions if family_is_held_out(question.question_type)]
-    return {"scene": describe(room, clip), "questions": [question.to_record() for question in questions]}
+    asked = [q.to_record() for q in questions if not held_out or family_is_held_out(q.question_type)]
+    return {"scene": describe(room, clip), "questions": asked}

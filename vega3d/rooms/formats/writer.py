@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from vega3d._utils.files import make_folder, sweep_parts, write_whole
 from vega3d._utils.processes import run_all
+from vega3d._utils.progress import Progress
 from vega3d.errors import ConfigError, unknown_choice
 
 Row = dict[str, Any]
+Make = Callable[[Path, int], Row]
 Split = Literal["train", "val", "test"]
-Progress = Callable[[int, int, bool], None]
-"""Called after each scene with (done, total, whether it was complete before)."""
 
 _SPLIT_SIZE = 10**8
 _PER_SEED = 10**4
@@ -58,11 +58,13 @@ def swept(folder: Path) -> Path:
 
 
 def export_scenes(
-    make: Callable[[Path, int], Row],
-    scenes: Iterable[tuple[Path, int]],
+    make: Make,
+    out: Path,
+    name: str,
+    seeds: Iterable[int],
     settings: object,
     workers: int,
-    progress: Progress | None,
+    progress: Progress,
     suffixes: Sequence[str] = (),
 ) -> list[Row]:
     """Contents of the JSON of all scenes, in order; those that are complete are not made again.
@@ -70,25 +72,26 @@ def export_scenes(
     Args:
         make: module-level function, or a partial of one, of a scene's JSON and seed; writes all other files
             of the scene and returns the content of the JSON.
-        scenes: JSON and seed of each scene.
+        out: folder of the export.
+        name: path of a scene's JSON below it, with a place for the seed.
+        seeds: of all scenes.
         settings: that determine the bytes of a scene; a scene of other settings is made again.
         workers: processes; 1 makes all scenes here.
         progress: called after each scene.
         suffixes: of the files beside the JSON that have to exist, too.
     """
     expected = json.loads(json.dumps(settings))
-    calls = [(make, mark, seed, expected, suffixes) for mark, seed in scenes]
+    calls = [(make, out / name.format(seed), seed, expected, suffixes) for seed in seeds]
+    for folder in {out, *(mark.parent for _, mark, *_ in calls)}:
+        swept(folder)
     contents: dict[int, Row] = {}
     for done, (index, (content, complete)) in enumerate(run_all(_scene, calls, workers), start=1):
         contents[index] = content
-        if progress is not None:
-            progress(done, len(calls), complete)
+        progress(done, len(calls), complete)
     return [contents[index] for index in range(len(calls))]
 
 
-def _scene(
-    make: Callable[[Path, int], Row], mark: Path, seed: int, settings: object, suffixes: Sequence[str]
-) -> tuple[Row, bool]:
+def _scene(make: Make, mark: Path, seed: int, settings: object, suffixes: Sequence[str]) -> tuple[Row, bool]:
     """Content of a scene's JSON, and whether it was complete before."""
     if all(file.is_file() for file in (mark, *map(mark.with_suffix, suffixes))):
         try:
