@@ -188,7 +188,7 @@ def sync(path: Path) -> None:
 def digest(file: Path) -> str:
     """xxh3 (64 bits, hexadecimal) of a file's bytes, read in chunks."""
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
+        return hashlib.file_digest(opened, xxhash.xxh3_64).hexdigest()
 
 
 def content_digest(values: Mapping[str, Any]) -> str:

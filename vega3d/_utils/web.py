@@ -158,7 +158,9 @@ class _Download(urllib.request.AbstractHTTPHandler):
         """Connect to an address that was checked; the endpoint is the target, or the proxy before it."""
         if self.expired:
             raise TimeoutError
-        addresses = [entry[4][:2] for entry in socket.getaddrinfo(*endpoint, type=socket.SOCK_STREAM)]
+        addresses: list[Any] = [
+            entry[4][:2] for entry in socket.getaddrinfo(*endpoint, type=socket.SOCK_STREAM)
+        ]
         if endpoint[0].lower() == target.lower():
             for address in addresses:
                 self._check(target, ipaddress.ip_address(address[0]))

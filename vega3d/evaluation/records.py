@@ -64,8 +64,9 @@ def add_ids(records: Sequence[Record], rows: Iterable[Record], name: str = "id")
 def _identity(value: object) -> str | int | None:
     if isinstance(value, str):
         return value[:MAX_ANSWER]
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_integer and abs(value) < 2**63 else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) < 2**63 else None
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,17 @@ class FramePlan:
 
     def __post_init__(self) -> None:
         runs = self.runs or [(index,) for index in range(len(self.generative))]
-        for name, frames in (("host", self.host), ("generative", self.generative)):
-            object.__setattr__(self, name, tuple(map(int, frames)))
+        for name, numbers in (("host", self.host), ("generative", self.generative)):
+            object.__setattr__(self, name, tuple(map(int, numbers)))
         for name, rows in (("host_to_generator", self.host_to_generator), ("runs", runs)):
             object.__setattr__(self, name, tuple(tuple(map(int, row)) for row in rows))
-        described, frames, count = self.host_to_generator, (self.host, self.generative), len(self.generative)
+        described, count = self.host_to_generator, len(self.generative)
         if not self.host or not self.generative or min(self.host + self.generative) < 0:
-            raise _bad_plan("frames are missing or below 0", frames, "frame numbers from 0 on both sides")
+            raise _bad_plan(
+                "frames are missing or below 0",
+                (self.host, self.generative),
+                "frame numbers from 0 on both sides",
+            )
         if len(described) != len(self.host) or not all(described):
             expected = f"{len(self.host)} non-empty entries, one for each host frame"
             raise _bad_plan("a host frame is not described", described, expected)

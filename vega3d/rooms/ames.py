@@ -141,7 +141,7 @@ def export_ames(
     Every frame is coded by itself at one quantiser, so that equal frames stay equal in the file. Complete
     pairs are kept. The arguments are those of `export_rooms` and `film_ames`.
     """
-    size = {"width": width, "height": height, "sampled": sampled}
+    size: dict[str, Any] = {"width": width, "height": height, "sampled": sampled}
     seeds = [writer.scene_seed(split, seed, index) for index in range(pairs)]
     make, settings = partial(_write_pair, **size), [ROOMS_VERSION, *size.values(), STEP]
     made = writer.export_scenes(make, Path(out), "ames/ames_{:09d}.json", seeds, settings, workers, progress)

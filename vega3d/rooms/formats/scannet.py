@@ -63,7 +63,8 @@ def export_scannet(
         ConfigError: no scenes, or no pixels.
     """
     writer.require_something(scenes, width, height, frames)
-    root, size = Path(out), {"width": width, "height": height, "frames": frames}
+    root = Path(out)
+    size: dict[str, Any] = {"width": width, "height": height, "frames": frames}
     seeds = [writer.scene_seed(split, seed, index) for index in range(scenes)]
     settings = [split, {"version": ROOMS_VERSION, **size, "form": _VERSION}]
     make, name = partial(_make, split=split, **size), f"scannet/scans/{_NAME}/scene.json"
@@ -84,7 +85,7 @@ def aligned_boxes(room: Room) -> list[list[float]]:
     return [[round(v, 5) for v in box_between(*axis_aligned(thing))] for thing in room.instances]
 
 
-def _make(mark: Path, seed: int, *, split: str, **size: int) -> Row:
+def _make(mark: Path, seed: int, *, split: str, **size: Any) -> Row:
     """Write frames and axis alignment; returns the annotations."""
     room, folder = make_room(seed).at(0.0), mark.parent
     clip = render(room, **size)

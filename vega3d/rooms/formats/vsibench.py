@@ -62,7 +62,7 @@ def export_rooms(
     if indices is None:
         strange = (i for i in count() if room_is_held_out(make_room(writer.scene_seed(split, seed, i))))
         indices = list(islice(strange, scenes)) if held_out else range(scenes)
-    settings = {"width": width, "height": height, "frames": frames, "fps": fps}
+    settings: dict[str, Any] = {"width": width, "height": height, "frames": frames, "fps": fps}
     settings |= {"per_type": per_type, "geometry": geometry, "held_out": held_out}
     seeds = [writer.scene_seed(split, seed, index) for index in indices]
     suffixes, make = (".mp4", ".npz") if geometry else (".mp4",), partial(_make, **settings)
