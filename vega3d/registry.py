@@ -9,9 +9,11 @@ A class that is not installed can be registered for one process.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
+import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from vega3d._utils import moved
@@ -53,10 +55,20 @@ BACKBONE_CONFIGS = {
 }
 
 
+def plug_ins(group: str) -> dict[str, EntryPoint]:
+    """Entry points of the group ``vega3d.<group>`` by name."""
+    return _search(f"vega3d.{group}", tuple(sys.path))
+
+
+@functools.cache  # a search opens a file of each installed package
+def _search(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
 def names(kind: Kind) -> list[str]:
     """All names that ``resolve`` accepts for ``kind``, sorted."""
     added = {name for group, name in _ADDED if group == kind}
-    return sorted({*BUILT_IN[kind], *added, *entry_points(group=f"vega3d.{kind}").names})
+    return sorted({*BUILT_IN[kind], *added, *plug_ins(kind)})
 
 
 def register(kind: Kind, name: str, path: str) -> None:
@@ -85,8 +97,8 @@ def resolve(kind: Kind, name: str) -> Any:
     """
     if path := _known(kind, name):
         return _load(path)
-    for point in entry_points(group=f"vega3d.{kind}", name=name):
-        return point.load()
+    if name in plug_ins(kind):
+        return plug_ins(kind)[name].load()
     raise unknown_choice(kind.removesuffix("s"), name, names(kind))
 
 

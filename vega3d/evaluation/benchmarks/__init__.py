@@ -6,8 +6,6 @@ Nothing is imported before it is asked for. Third parties register a `Benchmark`
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-
 from vega3d import registry
 from vega3d._utils.moved import warn
 from vega3d.errors import ConfigError, unknown_choice
@@ -16,7 +14,7 @@ from vega3d.evaluation.benchmark import Benchmark, Protocol
 
 def benchmark_names() -> list[str]:
     """All names of benchmarks, sorted."""
-    return sorted({*registry.names("benchmarks"), *_tasks_of_v01()})
+    return sorted({*registry.names("benchmarks"), *registry.plug_ins("tasks")})
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -25,7 +23,7 @@ def load_benchmark(name: str) -> Benchmark:
     Raises:
         ConfigError: unknown name, or the entry point is not a `Benchmark`.
     """
-    if name in registry.names("benchmarks") or name not in (tasks := _tasks_of_v01()):
+    if name in registry.names("benchmarks") or name not in (tasks := registry.plug_ins("tasks")):
         benchmark = registry.resolve("benchmarks", name)
     else:
         warn("The entry-point group vega3d.tasks", "vega3d.benchmarks")
@@ -67,7 +65,3 @@ def load_all() -> tuple[list[Benchmark], dict[str, str]]:
         except Exception as error:  # a third party's module may raise anything
             broken[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return loaded, broken
-
-
-def _tasks_of_v01() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="vega3d.tasks")}
