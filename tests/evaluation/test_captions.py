@@ -34,7 +34,7 @@ def fresh_meteor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(java, "_program", program)
     yield
     if program.cache_info().currsize:
-        program().close()
+        program(java.package_file("meteor", "meteor-1.5.jar")).close()
 
 
 def fake_java(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,9 +80,9 @@ class Folder:
 
     def unusable(self, what: str, got: str, expected: str) -> InputError:
         """The error for a folder without usable files of questions."""
-        what = f"Invalid folder: {self.root} {what} {self.benchmark}."
+        title = f"Invalid folder: {self.root} {what} {self.benchmark}."
         fix = f"`vega3d eval check {self.benchmark} --data {self.root}` names their source"
-        return InputError(what, got=got, expected=expected, fix=fix)
+        return InputError(title, got=got, expected=expected, fix=fix)
 
 
 def is_sentence(value: object) -> bool:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vega3d.evaluation.benchmark import Benchmark, Protocol, Sample, Scores, metrics
 from vega3d.evaluation.benchmarks import scanrefer
@@ -111,7 +110,7 @@ def _vega_f1(record: Record) -> dict[str, Any]:
     return {"selected": sorted(chosen), **_f1(proposed[chosen], truth, 1e-8)}
 
 
-def _f1(predicted: NDArray[Any], truth: NDArray[Any], epsilon: float) -> dict[str, float]:
+def _f1(predicted: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], epsilon: float) -> dict[str, float]:
     """F1 at both thresholds, of all pairs of axis-aligned boxes; ``epsilon`` is added to each union."""
     overlaps = aligned_iou(predicted[:, None], truth[None], epsilon=epsilon)  # (p, g)
     return dict(zip(("f1_25", "f1_50"), hungarian_f1(overlaps, (0.25, 0.5)), strict=True))

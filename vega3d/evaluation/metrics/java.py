@@ -188,7 +188,7 @@ def meteor(references: Sequence[Sequence[str]], candidates: Sequence[str]) -> tu
     asked = [_question(texts, candidate) for texts, candidate in zip(references, candidates, strict=True)]
     with _lock:
         java()  # named first among what is missing, even if a program is kept
-        program = _program()
+        program = _program(package_file("meteor", "meteor-1.5.jar"))
         try:
             statistics = program.ask(asked, len(asked), timeout=METEOR_TIMEOUT)
             evaluation = " ||| ".join(["EVAL", *statistics])
@@ -208,6 +208,5 @@ def _question(references: Sequence[str], candidate: str) -> str:
 
 
 @cache
-def _program() -> Conversation:
-    jar = package_file("meteor", "meteor-1.5.jar")
+def _program(jar: Path) -> Conversation:
     return Conversation(["-jar", jar.name, "-", "-", "-stdio", "-l", "en", "-norm"], jar.parent)
