@@ -14,9 +14,6 @@ def imported(name: str, use: str) -> Any:
     Args:
         name: of the package.
         use: what needs it, for the error.
-
-    Raises:
-        DependencyError: it is not installed.
     """
     try:
         return importlib.import_module(name)

@@ -109,11 +109,7 @@ class Saved:
     sums: Mapping[str, str] | None
 
     def lora(self) -> Lora | None:
-        """LoRA of the host, if it was trained with it.
-
-        Raises:
-            CheckpointError: a file is missing or damaged, or the folder is not part of the checkpoint.
-        """
+        """LoRA of the host, if it was trained with it."""
         folder = self.folder / LORA_FOLDER
         if self.sums is None:  # before format 1.2
             return Lora.read(folder) if folder.is_dir() else None
@@ -132,9 +128,6 @@ class Saved:
 
         Args:
             given: the host comes from elsewhere; only tensors of a run (no host holds them) are refused then.
-
-        Raises:
-            CheckpointError: ``host/`` holds trained tensors that would not be loaded, or is damaged.
         """
         folder, named = self.folder / HOST_FOLDER, self.config.host.path
         is_there = folder.is_dir() or self._lists(HOST_FOLDER)
@@ -150,11 +143,7 @@ class Saved:
             self.require_files(f"{HOST_FOLDER}/")
 
     def require_files(self, prefix: str = "") -> None:
-        """Check the files whose names start with ``prefix`` against their checksums.
-
-        Raises:
-            CheckpointError: a file is missing or damaged.
-        """
+        """Check the files whose names start with ``prefix`` against their checksums."""
         for name, checksum in (self.sums or {}).items():
             if name.startswith(prefix):
                 require_file(self.folder, name, checksum)
@@ -190,11 +179,7 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
 
 
 def upload(repo: str, folder: Path, *, private: bool | None, token: str | None) -> str:
-    """Upload a checkpoint's folder, or a host's; LoRA of an earlier checkpoint in the repository goes.
-
-    Raises:
-        CheckpointError: the hub cannot be reached, or refuses.
-    """
+    """Upload a checkpoint's folder, or a host's; LoRA of an earlier checkpoint in the repository goes."""
     stale = f"{LORA_FOLDER}/*"
     return hub.upload(repo, folder, private=private, token=token, stale=stale, error=CheckpointError)
 
@@ -203,11 +188,7 @@ def upload(repo: str, folder: Path, *, private: bool | None, token: str | None) 
 
 
 def require_same_host(saved: HostConfig, given: HostConfig) -> None:
-    """Refuse a checkpoint that was trained on another host; warn where that cannot be found out.
-
-    Raises:
-        CheckpointError: model type, width, or the digests of the weights differ.
-    """
+    """Refuse a checkpoint that was trained on another host; warn where that cannot be found out."""
     title = f"Invalid host {given.path!r}: the checkpoint belongs to another host."
     if (saved.model_type, saved.hidden_size) != (given.model_type, given.hidden_size):
         got = f"a host of type {given.model_type!r}, width {given.hidden_size}"
@@ -233,11 +214,7 @@ def require_same_host(saved: HostConfig, given: HostConfig) -> None:
 
 
 def trained_host(config: Vega3DConfig) -> Path | None:
-    """The folder of a checkpoint's own host, if the settings name one; None for any other host.
-
-    Raises:
-        CheckpointError: the folder is gone.
-    """
+    """The folder of a checkpoint's own host, if the settings name one; None for any other host."""
     folder = Path(config.host.path or "")
     if folder.name != HOST_FOLDER or not folder.is_absolute():
         return None

@@ -39,11 +39,7 @@ class Lora:
 
     @classmethod
     def read(cls, folder: Path) -> Lora:
-        """The content of a PEFT folder.
-
-        Raises:
-            CheckpointError: a file is missing or damaged.
-        """
+        """The content of a PEFT folder."""
         settings = files.read_json(folder / ADAPTER_CONFIG, "settings of PEFT")
         expected = f"a PEFT folder: {ADAPTER_FILE} and {ADAPTER_CONFIG}"
         return cls(read_tensors(folder / ADAPTER_FILE, expected), settings, folder)
@@ -54,9 +50,6 @@ class Lora:
         Args:
             folder: made if it is not there.
             host: name of the host.
-
-        Raises:
-            WriteError: the folder cannot be written.
         """
         folder.mkdir(exist_ok=True)
         settings = {**self.settings, "base_model_name_or_path": host, "inference_mode": True}
@@ -72,9 +65,6 @@ def carried_lora(model: Any, tensors: Mapping[str, Tensor]) -> Lora | None:
     Args:
         model: a wrapped model; its host may have loaded an adapter, or PEFT may stand around the model.
         tensors: the model's state dict.
-
-    Raises:
-        CheckpointError: the host carries several adapters.
     """
     holder = next((part for part in (model.host, model) if getattr(part, "peft_config", None)), None)
     if holder is None:
@@ -112,11 +102,7 @@ def _of_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Projector and fusion by their own names, as trained, whatever PEFT put around them.
-
-    Raises:
-        CheckpointError: PEFT put an adapter into them.
-    """
+    """Projector and fusion by their own names, as trained, whatever PEFT put around them."""
     adapted = sorted(name for name in tensors if ".base_layer." in name or ".lora_" in name)
     if adapted:
         title = "Invalid adapters in projector or fusion: a checkpoint holds whole weights of both."
@@ -131,12 +117,7 @@ def without_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_lora(host: Any, lora: Lora | None) -> None:
-    """Put a checkpoint's LoRA into a loaded host; None does nothing.
-
-    Raises:
-        DependencyError: peft is not installed.
-        CheckpointError: the folder cannot be read, is of another host, or did not arrive in the host.
-    """
+    """Put a checkpoint's LoRA into a loaded host; None does nothing."""
     if lora is None:
         return
     try:

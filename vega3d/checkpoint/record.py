@@ -68,10 +68,6 @@ def read_settings(folder: Path) -> tuple[Vega3DConfig, dict[str, str] | None]:
     Returns:
         The settings, and the checksums by file; None where nothing is listed (before format 1.2, or removed
         by hand).
-
-    Raises:
-        CheckpointError: the file is missing or damaged, a key is unknown, a value is invalid, the checksum
-            differs, or the format is too new.
     """
     file = folder / CONFIG_FILE
     record = files.read_json(file, FOLDER)
@@ -142,11 +138,7 @@ def _require_checksum(record: Mapping[str, Any], file: Path) -> None:
 
 
 def require_file(folder: Path, name: str, checksum: str) -> None:
-    """Refuse a file of a checkpoint that is not as it was saved.
-
-    Raises:
-        CheckpointError: the file is missing, or it and its checksum differ.
-    """
+    """Refuse a file of a checkpoint that is not as it was saved."""
     file = folder / name
     try:
         digest = files.digest(file)

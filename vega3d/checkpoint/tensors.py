@@ -18,9 +18,6 @@ def read_tensors(file: Path, expected: str) -> dict[str, Tensor]:
     Args:
         file: safetensors.
         expected: the folder that the file belongs to, for messages.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
     """
     if not file.exists():
         raise files.missing(file, expected)
@@ -32,21 +29,13 @@ def read_tensors(file: Path, expected: str) -> dict[str, Tensor]:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors; each is copied, since no file takes tensors that share memory (ZeRO-3 on a CPU).
-
-    Raises:
-        WriteError: the folder cannot be written.
-    """
+    """Write tensors; each is copied, since no file takes tensors that share memory (ZeRO-3 on a CPU)."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     files.write_whole(file, lambda part: save_file(copies, part, metadata={"format": "pt"}))
 
 
 def require_real(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors without data, which would swallow what is copied into them.
-
-    Raises:
-        CheckpointError: a tensor is on the device ``meta``.
-    """
+    """Refuse tensors without data, which would swallow what is copied into them."""
     names = sorted(name for name, tensor in tensors.items() if tensor.is_meta)
     if names:
         title = f"Invalid tensor {names[0]!r}: it is on the device meta, which holds no data."
@@ -56,11 +45,7 @@ def require_real(tensors: Mapping[str, Tensor]) -> None:
 
 
 def require_same_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that do not fill projector and fusion exactly.
-
-    Raises:
-        CheckpointError: a tensor is missing, unexpected, of another shape, or has no memory to be copied to.
-    """
+    """Refuse weights that do not fill projector and fusion exactly."""
     require_real(expected)
     missing, unexpected = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
     shapes = [n for n in expected if n in tensors and expected[n].shape != tensors[n].shape]

@@ -184,9 +184,6 @@ def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = 
         messages: as ``messages_of`` gives them.
         where: file and number of the row, for messages.
         defaults: as for ``read_rows``.
-
-    Raises:
-        InputError: a media entry cannot be understood.
     """
     row = Row(where, with_sampling(messages, defaults) if defaults else messages)
     _ = row.images  # parses

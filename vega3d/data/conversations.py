@@ -208,11 +208,7 @@ def _with_paths(entry: Mapping[str, Any], base: Path, allowed: Allowed) -> Mappi
 
 
 def resolved(source: Any, base: Path, allowed: Allowed) -> Any:
-    """A source with its local paths made absolute, so that it means the same in every folder.
-
-    Raises:
-        InputError: the source is one that the row may not name.
-    """
+    """A source with its local paths made absolute, so that it means the same in every folder."""
     if isinstance(source, list):
         return [resolved(one, base, allowed) for one in source]
     if isinstance(source, Mapping):  # OpenAI's form: {"url": …}

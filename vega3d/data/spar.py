@@ -46,9 +46,6 @@ def with_marks(messages: Messages, record: Any, settings: SparMarks | None) -> M
         messages: of the record, as ``messages_of`` makes them anew; its pictures are changed.
         record: as the file holds it.
         settings: None refuses a record with marks.
-
-    Raises:
-        InputError: the field is invalid, or ``settings`` is None and the record has marks.
     """
     info = _info(record)
     if not any(key.endswith(tuple(f"_{shape}" for shape in SHAPES)) for key in info):

@@ -40,12 +40,7 @@ class Table:
     reader: Reader = field(default_factory=Reader)
 
     def load(self, *, streaming: bool = False) -> Any:
-        """Load it so that its pictures stay bytes.
-
-        Raises:
-            DependencyError: datasets is not installed.
-            InputError: it cannot be loaded.
-        """
+        """Load it so that its pictures stay bytes."""
         datasets, path = imported("datasets", NEEDED), self.path
         try:
             if Path(path).is_dir() and (Path(path) / "state.json").exists():
@@ -77,11 +72,7 @@ class TableRows(LazyRows):
         return len(self.records)
 
     def row(self, index: int) -> Row:
-        """The row of an index.
-
-        Raises:
-            InputError: it cannot be understood.
-        """
+        """The row of an index."""
         return next(without_errors([self.tried(index)]))
 
     def tried(self, index: int) -> Row | InputError:
@@ -121,11 +112,7 @@ class StreamedRows(IterableDataset[Row]):
         self.stream.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Row]:
-        """Rows in order.
-
-        Raises:
-            InputError: one cannot be understood.
-        """
+        """Rows in order."""
         return without_errors(self._tried(record) for record in self.stream)
 
     def _tried(self, record: dict[str, Any]) -> Row | InputError:

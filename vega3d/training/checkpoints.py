@@ -28,11 +28,7 @@ TORCH = (".pt", ".pth", ".bin")  # torch.save writes zip files
 
 
 def mark_complete(folder: str | os.PathLike[str]) -> None:
-    """Record that every file of a checkpoint is on disk, with its size and checksum.
-
-    Raises:
-        WriteError: the disk is full or broken.
-    """
+    """Record that every file of a checkpoint is on disk, with its size and checksum."""
     path = Path(folder)
     with files.writing(path / MARK):
         inside = sorted(file for file in path.rglob("*") if file.is_file() and file.name != MARK)

@@ -75,11 +75,7 @@ class MixedRows(LazyRows):
 
 
 def train_rows(config: TrainConfig, arguments: TrainingArguments, seed: int) -> Any:
-    """All rows of an epoch, or a stream of them.
-
-    Raises:
-        ConfigError: a stream without ``trainer.max_steps``, or by length.
-    """
+    """All rows of an epoch, or a stream of them."""
     if config.data[0].streaming:
         return _stream(config, arguments, seed)
     return load_rows(config.data, config.sampling, seed, config.epoch_rows)
@@ -130,9 +126,6 @@ def open_rows(file: DataFile, sampling: Mapping[str, Any], on_error: OnError | N
         file: the source.
         sampling: of the run.
         on_error: called with each row that cannot be understood, which is then left out; None raises it.
-
-    Raises:
-        InputError: the file, or a row, cannot be read.
     """
     if file.file is not None:
         return PackedRows(without_errors(_reader(file, sampling).rows(Path(file.file)), on_error))
@@ -144,11 +137,7 @@ def open_rows(file: DataFile, sampling: Mapping[str, Any], on_error: OnError | N
 
 
 def load_stream(files: Sequence[DataFile], sampling: Mapping[str, Any], seed: int) -> StreamedRows:
-    """Rows of streams, mixed by their shares.
-
-    Raises:
-        ConfigError: an entry has a weight, which has no meaning where the number of rows is unknown.
-    """
+    """Rows of streams, mixed by their shares."""
     if any(file.times != 1 for file in files):
         title = "Invalid weight of a stream: its number of rows is unknown."
         got, expected = ", ".join(f"{file.source}: {file.weight}" for file in files), "share, for all entries"

@@ -105,9 +105,6 @@ def require_same_run(folder: Path, config: TrainConfig, rows: int | None) -> Non
         folder: of the run.
         config: of the run that would resume there.
         rows: of a batch over all processes; None compares those of one device instead.
-
-    Raises:
-        ConfigError: names what differs, or the record cannot be read.
     """
     if not config.resume and checkpoints(folder):
         title = f"Invalid trainer.output_dir: {folder} holds checkpoints of an earlier run."

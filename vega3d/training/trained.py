@@ -95,9 +95,6 @@ def write_trained(
         path: folder; made if it is not there.
         model: an adapter, or PEFT around one.
         state_dict: see ``trained_of``.
-
-    Raises:
-        CheckpointError: the folder cannot be written.
     """
     folder, trained = Path(path), trained_of(model, state_dict)
     lora, host = None, None
@@ -115,11 +112,7 @@ def write_trained(
 
 @torch.no_grad()
 def read_trained(path: str | os.PathLike[str], model: nn.Module) -> None:
-    """Give a model the trained tensors of a folder.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or the tensors are not those that the model trains.
-    """
+    """Give a model the trained tensors of a folder."""
     expected, saved = trained_of(model), load_trained(path)
     for part in ("own", "lora", "host"):
         ours, theirs = getattr(expected, part), getattr(saved, part)
@@ -129,20 +122,12 @@ def read_trained(path: str | os.PathLike[str], model: nn.Module) -> None:
 
 
 def load_trained(path: str | os.PathLike[str]) -> Trained:
-    """The tensors of a folder that ``write_trained`` wrote.
-
-    Raises:
-        CheckpointError: a file is missing or damaged.
-    """
+    """The tensors of a folder that ``write_trained`` wrote."""
     return trained_in(checkpoint.load(path))
 
 
 def trained_in(saved: checkpoint.Saved) -> Trained:
-    """All tensors of a checkpoint, with those of a host that was trained in full.
-
-    Raises:
-        CheckpointError: a file is missing or damaged.
-    """
+    """All tensors of a checkpoint, with those of a host that was trained in full."""
     saved.require_files()
     lora = saved.lora()
     host: dict[str, Tensor] = {}

@@ -81,11 +81,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
         return self.optimizer
 
     def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
-        """The Trainer's, which would keep the steps at which the checkpoint's run logged and saved.
-
-        Raises:
-            ConfigError: the checkpoint is beyond the last step.
-        """
+        """The Trainer's, which would keep the steps at which the checkpoint's run logged and saved."""
         result = super()._init_training_state(max_steps, *args, **kwargs)
         self.state.compute_steps(self.args, max_steps)
         if self.state.global_step > max_steps:
@@ -168,11 +164,7 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
             )
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As the Trainer does, then the mark that it is whole, and only then older ones go.
-
-        Raises:
-            WriteError: the disk is full; the checkpoints before are whole.
-        """
+        """As the Trainer does, then the mark that it is whole, and only then older ones go."""
         folder = Path(self._get_output_dir(trial=trial))
         path = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None

@@ -88,11 +88,7 @@ class Plan:
 
 
 def model_of(config: TrainConfig, source: pipeline.Source) -> nn.Module:
-    """The model that a recipe trains, on the meta device.
-
-    Raises:
-        HostError, BackboneError, ConfigError, DependencyError: a part is not there, or does not fit.
-    """
+    """The model that a recipe trains, on the meta device."""
     source, options = pipeline.without_weights(source)
     return apply_recipe(pipeline.assemble(source, Vega3DAdapter, **options), config.recipe, config.lora)
 

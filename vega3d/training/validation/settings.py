@@ -83,11 +83,7 @@ def zero_stage(config: TrainConfig, report: Report) -> int:
 
 
 def check_evaluation(config: TrainConfig, arguments: Any) -> None:
-    """Rows to evaluate and a time to do it need each other.
-
-    Raises:
-        ConfigError: one of both is missing.
-    """
+    """Rows to evaluate and a time to do it need each other."""
     files = len(config.eval_data)
     strategy = str(getattr(arguments.eval_strategy, "value", arguments.eval_strategy))
     if bool(files) != (strategy != "no"):
@@ -98,11 +94,7 @@ def check_evaluation(config: TrainConfig, arguments: Any) -> None:
 
 
 def check_output(folder: Path, config: TrainConfig) -> None:
-    """Check that the run's folder can be written, and holds no other run.
-
-    Raises:
-        ConfigError: it cannot, or does.
-    """
+    """Check that the run's folder can be written, and holds no other run."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -116,11 +108,7 @@ def check_output(folder: Path, config: TrainConfig) -> None:
 
 
 def check_disk(folder: Path, plan: Plan, kept: int | None) -> None:
-    """Check that the disk is large enough for the checkpoints that are kept, and for those being written.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Check that the disk is large enough for the checkpoints that are kept, and for those being written."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     needed, free = plan.checkpoint * ((kept or 1) + 2), shutil.disk_usage(there).free
     if needed > free:
@@ -131,11 +119,7 @@ def check_disk(folder: Path, plan: Plan, kept: int | None) -> None:
 
 
 def check_memory(plan: Plan, gpu_memory: int | None) -> None:
-    """Check that the GPUs are large enough.
-
-    Raises:
-        BackboneError: they are not.
-    """
+    """Check that the GPUs are large enough."""
     if gpu_memory is not None and plan.peak > gpu_memory:
         parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in plan.memory.items())
         got, expected = f"{plan.peak / GIB:.1f} GiB on each: {parts}", f"at most {gpu_memory / GIB:.1f} GiB"
