@@ -189,7 +189,7 @@ def _winners(visible: Visibility, others: list[str]) -> dict[str, list[tuple[str
 def directions(level: str, rng: Rng, visible: Visibility, most: int) -> list[QuestionDraft]:
     """A direction of this level first, then three things that have it."""
     triples = grouped((direction(level, *trio), trio) for trio in permutations(visible.unique.values(), 3))
-    drafts: list[tuple[str, str, str | tuple[str, ...]]] = []
+    drafts: list[QuestionDraft] = []
     for word in rng.some(sorted(triples), most):
         standing, facing, query = (thing.category for thing in rng.pick(triples[word]))
         text = f"If I am standing by the {standing} and facing the {facing}, is the {query} "

@@ -63,13 +63,12 @@ def export_scannet(
         ConfigError: no scenes, or no pixels.
     """
     writer.require_something(scenes, width, height, frames)
-    root = Path(out)
     size: dict[str, Any] = {"width": width, "height": height, "frames": frames}
     seeds = [writer.scene_seed(split, seed, index) for index in range(scenes)]
     settings = [split, {"version": ROOMS_VERSION, **size, "form": _VERSION}]
     make, name = partial(_make, split=split, **size), f"scannet/scans/{_NAME}/scene.json"
-    made = writer.export_scenes(make, root, name, seeds, settings, workers, progress)
-    return _write_split(root, split, made)
+    made = writer.export_scenes(make, Path(out), name, seeds, settings, workers, progress)
+    return _write_split(Path(out), split, made)
 
 
 def alignment(room: Room) -> NDArray[np.float64]:
