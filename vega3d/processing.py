@@ -24,6 +24,7 @@ from transformers import BatchFeature
 
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError
+from vega3d.hosts.base import family_of_processor
 from vega3d.inputs import arguments, host_processor
 from vega3d.inputs.call import CLIPS
 from vega3d.inputs.clip import Clip
@@ -64,6 +65,7 @@ class Vega3DProcessor:
             raise HostError(what, got=got, expected=expected, fix=fix)
         self.processor = processor
         self.config = config if config is not None else Vega3DConfig()
+        self.family = family_of_processor(processor, self.config.host.model_type)
         self.store = store
         if store is not None:
             store.require_settings(backbone_record(self.config.backbone))
@@ -213,7 +215,7 @@ class Vega3DProcessor:
         pairs = zip(sources, clips, strict=True)
         decoded = [source.decode(self._needs_frames(clip)) for source, clip in pairs]
         limits = [request.limits for request in images], [request.limits for request in videos]
-        host = host_processor.sized(self.processor, *limits)
+        host = host_processor.sized(self.processor, self.family, *limits)
         prompts = text if isinstance(text, str) or text is None else list(text)
         of_host = [frames for frames, _ in decoded]
         of_videos = host_processor.video_inputs(self.processor, sources, of_host, kwargs)

@@ -1,7 +1,6 @@
 """Progress of long work, with the time that is left.
 
-Long work takes a ``Progress`` and calls it after each unit. ``bar`` and ``lines`` show that on standard
-error, ``tracked`` counts what is iterated.
+Long work takes a ``Progress`` and calls it after each unit. ``bar`` and ``lines`` show it on standard error.
 """
 
 from __future__ import annotations
@@ -9,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
-T = TypeVar("T")
 Progress = Callable[[int, int, bool], None]
-"""Called with the units that are done, their total, and True if the last ones had been done before."""
+"""Called with the units that are done, their total (0 if unknown), and True if the last were done before."""
 
 
 def no_progress(done: int, total: int, skipped: bool) -> None:
@@ -54,16 +51,9 @@ def bar(text: str, unit: str) -> Iterator[Progress]:
     with tqdm(desc=text, unit=unit, mininterval=1.0, smoothing=0.05) as shown:
 
         def update(done: int, total: int, skipped: bool) -> None:
-            shown.total = total
+            shown.total = total or None
             if skipped:  # not a part of the rate
                 shown.n = shown.last_print_n = done
             shown.update(done - shown.n)
 
         yield update
-
-
-def tracked(items: Iterable[T], text: str, unit: str) -> Iterator[T]:
-    """Items, with a bar on a terminal."""
-    from tqdm import tqdm
-
-    return iter(tqdm(items, desc=text, unit=unit, mininterval=1.0, disable=None))

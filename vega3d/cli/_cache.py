@@ -11,7 +11,7 @@ import warnings
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from vega3d._utils.progress import bar, tracked
+from vega3d._utils.progress import bar
 from vega3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def plan(
     rows = chain(chain.from_iterable(files), media_rows(arguments.media, defaults))
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     planner = JobPlanner(settings, identity, rank, world, marks=arguments.marks)
-    planned = [job for row in tracked(planner.of(rows), text, "row") for job in row]
+    planned: list[Problem | EncodeJob] = []
+    with bar(text, "row") as progress:
+        for number, needed in enumerate(planner.of(rows), 1):
+            planned += needed
+            progress(number, 0, False)
     problems = [problem for problem in planned if isinstance(problem, Problem)]
     return problems, [job for job in planned if isinstance(job, EncodeJob)]
 
@@ -130,13 +134,12 @@ def check(store: FeatureStore, *, media: bool) -> tuple[list[Damage], int]:
     from vega3d.cache import maintenance
     from vega3d.store.feature_store import Damage
 
-    damages, sound = [], 0
-    for result in tracked(maintenance.check(store, media=media), "reading", "run"):
-        if isinstance(result, Damage):
-            damages.append(result)
-        else:
-            sound += 1
-    return damages, sound
+    damages, read = [], 0
+    with bar("reading", "run") as progress:
+        for read, result in enumerate(maintenance.check(store, media=media), 1):
+            damages += [result] if isinstance(result, Damage) else []
+            progress(read, 0, False)
+    return damages, read - len(damages)
 
 
 def report_problems(problems: list[Problem]) -> int:

@@ -111,11 +111,12 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     from vega3d.registry import backbone_record
-    from vega3d.store import FeatureFormat, FeatureStore, manifest
+    from vega3d.store import FeatureFormat, FeatureStore
+    from vega3d.store.format import MANIFEST
 
     _cache.require_media(arguments)
     form = FeatureFormat(arguments.grid, arguments.precision, arguments.cells)
-    store = FeatureStore(arguments.store) if manifest.exists(Path(arguments.store)) else None
+    store = FeatureStore(arguments.store) if Path(arguments.store, MANIFEST).exists() else None
     settings = _cache.config(arguments, store)
     backbone = _cache.load_generator(arguments, settings)
     fingerprint, record = backbone.fingerprint(), backbone_record(backbone.spec.config)

@@ -124,11 +124,15 @@ def family_of(host: Any) -> HostFamily:
     return family
 
 
-def family_of_processor(processor: Any) -> HostFamily:
-    """Find the family of a host's processor in transformers' own table; Qwen2-VL's for any other class."""
-    kind = type(processor).__name__
-    types = (name for name in registry.names("hosts") if PROCESSOR_MAPPING_NAMES.get(name) == kind)
-    family: HostFamily = registry.resolve("hosts", next(types, "qwen2_vl"))()
+def family_of_processor(processor: Any, model_type: str | None = None) -> HostFamily:
+    """Find the family of a host's processor: that of ``model_type``, or of the processor's class.
+
+    Classes stand in transformers' own table. Any other class is taken for Qwen2-VL's.
+    """
+    known, kind = registry.names("hosts"), type(processor).__name__
+    types = (name for name in known if PROCESSOR_MAPPING_NAMES.get(name) == kind)
+    named = model_type if model_type in known else next(types, "qwen2_vl")
+    family: HostFamily = registry.resolve("hosts", named)()
     return family
 
 

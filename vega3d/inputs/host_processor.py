@@ -32,7 +32,7 @@ from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 
 from vega3d.errors import DependencyError, HostError, MediaError, UnknownKeywordError
-from vega3d.hosts.base import HostFamily, family_of_processor
+from vega3d.hosts.base import HostFamily
 from vega3d.hosts.keywords import reject_unknown
 from vega3d.inputs.clip import require_one_size
 from vega3d.inputs.messages import Limits
@@ -233,11 +233,11 @@ def take_template_keywords(host: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: kwargs.pop(name) for name in list(kwargs) if name in names}
 
 
-def sized(host: Any, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:
+def sized(host: Any, family: HostFamily, images: Sequence[Limits], videos: Sequence[Limits]) -> Any:
     """The host's processor, or a shallow copy of it that honours these limits, one entry a medium."""
     if not any(images) and not any(videos):
         return host
-    host, family = copy.copy(host), family_of_processor(host)
+    host = copy.copy(host)
     if any(images):
         host.image_processor = Sized(host.image_processor, images, family)
     if any(videos):

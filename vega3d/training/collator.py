@@ -21,11 +21,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from vega3d import registry
 from vega3d.data.annotations import Row, row_of
 from vega3d.data.conversations import Allowed, messages_of
 from vega3d.errors import ConfigError, InputError
-from vega3d.hosts import HostFamily, family_of_processor
+from vega3d.hosts import HostFamily
 from vega3d.processing import Vega3DProcessor
 from vega3d.training.config import Overlong
 
@@ -59,10 +58,7 @@ class Collator:
         self.allowed = Allowed(urls=allow_urls)
         self.processor, self.max_length, self.overlong = processor, max_length, overlong
         self.sampling = dict(sampling or {})
-        self.turn_tokens = family_of_processor(processor.processor).turn_tokens
-        model_type = processor.config.host.model_type  # of a wrapped host; unknown before it is loaded
-        if model_type in registry.names("hosts"):
-            self.turn_tokens = registry.resolve("hosts", model_type).turn_tokens
+        self.turn_tokens = processor.family.turn_tokens
 
     def __call__(self, rows: Sequence[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right.
