@@ -54,9 +54,6 @@ def _no_log(text: str) -> None:
     del text
 
 
-# ---------------------------------------------------------------- use
-
-
 @dataclass(frozen=True)
 class Answer:
     """An answer, with the encoding and the frames that it was made from.
