@@ -58,7 +58,6 @@ class Collator:
         self.allowed = Allowed(urls=allow_urls)
         self.processor, self.max_length, self.overlong = processor, max_length, overlong
         self.sampling = dict(sampling or {})
-        self.turn_tokens = processor.family.turn_tokens
 
     def __call__(self, rows: Sequence[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right.
@@ -91,7 +90,9 @@ class Collator:
                 **self.sampling,
             )
         )
-        batch["labels"] = assistant_labels(batch["input_ids"], self.processor.tokenizer, self.turn_tokens)
+        batch["labels"] = assistant_labels(
+            batch["input_ids"], self.processor.tokenizer, self.processor.family.turn_tokens
+        )
         return batch
 
     def cut(self, batch: dict[str, Any], rows: Sequence[Row]) -> None:
