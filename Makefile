@@ -57,7 +57,7 @@ tests: $(READY)
 
 check-full: test ## also the long forms of the tests
 	$(BIN)/python -m pytest -m full -n $(WORKERS) --dist worksteal
-	$(MAKE) exact resolve
+	$(MAKE) exact resolve docs
 
 exact: $(READY) ## the bit-equality tests under every instruction set and number of threads
 	$(BIN)/python -m tests.exact_matrix -n $(WORKERS) --dist worksteal

@@ -203,7 +203,10 @@ class Vega3DAdapter(Pretrained, HostSurface):
         Args:
             input_ids: (B, L).
             attention_mask: (B, L).
-            pixel_values, pixel_values_videos, image_grid_thw, video_grid_thw: see ``encode``.
+            pixel_values: see ``encode``.
+            pixel_values_videos: see ``encode``.
+            image_grid_thw: see ``encode``.
+            video_grid_thw: see ``encode``.
             mm_token_type_ids: (B, L); derived from ``input_ids`` if missing.
             second_per_grid_ts: seconds of one time step of each video (Qwen2.5-VL).
             generative_clips: see ``encode``.

@@ -122,7 +122,8 @@ class Vega3DProcessor:
             fps: sampling rate of files, or the rate of given frames, in 1/s; one for all, or one a video.
             image_groups: lists of indices of images that form one clip; other images are clips of their own.
             clips: the same as a name (or None) for each image; instead of ``image_groups``.
-            padding, return_tensors: as for the host's processor.
+            padding: as for the host's processor.
+            return_tensors: as for the host's processor.
             kwargs: of the host's processor; and ``nframes``, ``min_frames``, ``max_frames``, ``min_pixels``,
                 ``max_pixels``, ``video_start``, ``video_end`` for all media.
 
@@ -165,7 +166,8 @@ class Vega3DProcessor:
             add_generation_prompt: end with the start of the assistant's turn.
             tokenize: False gives the rendered text.
             return_dict: False gives ``input_ids`` alone.
-            padding, return_tensors: as for the host's processor.
+            padding: as for the host's processor.
+            return_tensors: as for the host's processor.
             padding_side: ``left`` or ``right``. None takes ``left`` if an answer is to be generated, because
                 padding between question and answer changes the answer; otherwise the tokenizer's own.
             processor_kwargs: of the host's processor; the same may be given directly.
