@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests import media
+from vega3d._utils.progress import no_progress
 from vega3d.cli.main import main
 
 LIMIT = 60.0  # seconds: generous, for a machine under load
@@ -189,8 +190,10 @@ def test_a_store_goes_on_after_sigterm(
     store = tmp_path / "store"
     command = ["cache", "build", str(store), "--backbone", "pico", "--set", "pixels=2304", "--device", "cpu"]
     with monkeypatch.context() as patch:
-        bar = contextlib.nullcontext(terminate_once(2))  # the first is before the first batch
-        patch.setattr("vega3d.cli._cache.bar", lambda *_: bar)
+        shown = {"computing": terminate_once(2)}  # the first is before the first batch
+        patch.setattr(
+            "vega3d.cli._cache.bar", lambda text, _: contextlib.nullcontext(shown.get(text, no_progress))
+        )
         assert main([*command, "--media", *files]) == 143
     assert not list(store.glob(".*"))
     capsys.readouterr()
