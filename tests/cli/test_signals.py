@@ -23,6 +23,13 @@ from vega3d._utils.progress import no_progress
 from vega3d.cli.main import main
 
 LIMIT = 60.0  # seconds: generous, for a machine under load
+# The shell of a job in the background ignores SIGINT, and what it starts inherits that.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from vega3d.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
 Started = tuple[subprocess.Popen[str], list[psutil.Process]]
 
 
@@ -51,7 +58,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Started]]:
     def begin() -> Started:
         command = ["rooms", "make", "--scenes", "5000", "--size", "64", "--frames", "8"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "vega3d.cli.main", *command, "--workers", "2", "--out", str(tmp_path)],
+            [sys.executable, "-c", COMMAND, *command, "--workers", "2", "--out", str(tmp_path)],
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a group of its own, as a scheduler gives a job
