@@ -12,11 +12,11 @@ python - "$video" <<'PYTHON'
 import sys
 
 import vega3d
-from vega3d.rooms import make_room, plain_questions, render, rooms_source
+from vega3d.rooms import make_chat_questions, make_room, render, rooms_source
 
 video = sys.argv[1]
 room = make_room(*rooms_source(video))
-asked = {q.family: q for q in plain_questions(room, render(room), per_family=1)}
+asked = {q.family: q for q in make_chat_questions(room, render(room), per_family=1)}
 known = ("colour", "exists", "count", *asked)  # its card lists the first two as learned
 chosen = [asked[family] for family in dict.fromkeys(known) if family in asked][:3]
 

@@ -10,6 +10,7 @@ numpy only; PyAV is imported when a video is written or its tag is read.
 
 from __future__ import annotations
 
+from vega3d._utils import moved
 from vega3d.rooms.camera import camera_path
 from vega3d.rooms.chat_questions import make_chat_questions
 from vega3d.rooms.formats.vsibench import export_rooms
@@ -35,3 +36,5 @@ __all__ = [
     "scene_seed",
     "write_mp4",
 ]
+
+__getattr__ = moved.names(__name__, {"plain_questions": "vega3d.rooms.chat_questions:make_chat_questions"})
