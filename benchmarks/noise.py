@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vega3d import WanBackbone, WanConfig
-from vega3d.backbones.diffusion import content_noise, shared_noise
+from vega3d.backbones.frames import content_noise, shared_noise
 from vega3d.pico import pico_path
 from vega3d.rooms import make_room, render
 

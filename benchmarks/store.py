@@ -25,7 +25,7 @@ from vega3d.costs.stored import SHARE, measured_rate
 from vega3d.grid import FeatureMap
 from vega3d.media.frame_plan import FramePlan
 from vega3d.store import FeatureFormat, FeatureKey, FeatureStore
-from vega3d.store.lookup import look_up
+from vega3d.store.feature_store import look_up
 
 CHANNELS, ROWS, COLUMNS = 1536, 30, 52
 SIZE = (480, 832)

@@ -28,7 +28,7 @@ from vega3d import FusionConfig, Vega3DAdapter, Vega3DConfig, WanConfig
 from vega3d.grid import FeatureMap
 from vega3d.inputs.clip import Clip
 from vega3d.media.frame_plan import FramePlan
-from vega3d.store.lookup import CacheHit
+from vega3d.store.feature_store import CacheHit
 from vega3d.training.config import LoraSettings
 from vega3d.training.recipes import apply_recipe, lora_options
 

@@ -28,7 +28,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransforme
 from torch import Tensor
 
 from vega3d import WanBackbone, WanConfig
-from vega3d.backbones.diffusion import schedule
+from vega3d.backbones.frames import schedule
 from vega3d.backbones.wan import dit
 from vega3d.backbones.wan.flops import Work, wan_flops
 from vega3d.backbones.wan.shapes import DitShape, VaeShape

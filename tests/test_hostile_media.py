@@ -25,7 +25,7 @@ from vega3d.media.decoding import pictures_of, probe, read_frames
 from vega3d.media.frame_plan import FramePlan
 from vega3d.media.image import MAX_PIXELS, image_size, load_image
 from vega3d.rooms.video import rooms_source
-from vega3d.store.keys import identify
+from vega3d.store.format import identify
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,9 +18,8 @@ from qwen_vl_utils import vision_process
 
 from tests import media
 from vega3d.errors import InputError, MediaError, MediaNotFoundError
-from vega3d.media.decoding import VideoInfo, probe, read_frames
+from vega3d.media.decoding import VideoInfo, frame_range, probe, read_frames, sample_indices
 from vega3d.media.frame_plan import FramePlan
-from vega3d.media.sampling import frame_range, sample_indices
 
 indices = st.lists(st.integers(0, 50), min_size=1, max_size=20)
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests import media, web_server
 from tests.web_server import endless, raw, redirect, silent, whole
-from vega3d._utils import web
 from vega3d.errors import MediaNotFoundError
+from vega3d.media import source
 from vega3d.media.decoding import probe
 from vega3d.media.image import load_image
 
@@ -93,7 +93,7 @@ def test_an_address_that_is_none_is_a_medium_that_is_not_found(url: str) -> None
 @pytest.mark.usefixtures("allowed")
 @pytest.mark.timeout(60)
 def test_an_answer_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "MAX_BYTES", 2**22)
+    monkeypatch.setattr(source, "MAX_BYTES", 2**22)
     answers = {
         "body": endless(OK + b"\r\n", b"x" * 65536),
         "stated": raw(OK + b"Content-Length: 99999999999\r\n\r\n"),
@@ -120,7 +120,7 @@ def test_an_answer_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
 def test_an_answer_that_drips_ends_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch, answer: web_server.Answer
 ) -> None:
-    monkeypatch.setattr(web, "DEADLINE", 0.5)
+    monkeypatch.setattr(source, "DEADLINE", 0.5)
     with (
         web_server.serving({"slow": answer}) as server,
         pytest.raises(MediaNotFoundError, match="could not be reached"),
@@ -140,12 +140,12 @@ def test_an_answer_that_drips_ends_at_the_deadline(
     ],
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    assert web.refused(ipaddress.ip_address(address))
+    assert source.refused(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_a_public_address_is_not_refused(address: str) -> None:
-    assert not web.refused(ipaddress.ip_address(address))
+    assert not source.refused(ipaddress.ip_address(address))
 
 
 def test_loopback_is_not_asked(photo: bytes) -> None:

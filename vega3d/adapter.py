@@ -30,8 +30,18 @@ from vega3d.grid import FeatureMap
 from vega3d.hosts.base import MODALITIES, Modality, family_of, unwrapped
 from vega3d.hosts.forwarding import HostSurface
 from vega3d.hosts.keywords import forward_keywords, generate_keywords, reject_unknown
-from vega3d.inputs import call
-from vega3d.inputs.clip import Clip
+from vega3d.inputs.clip import (
+    ACCEPTED,
+    GRIDS,
+    PIXELS,
+    Clip,
+    clips_of,
+    consumed_grids,
+    require_left_padding,
+    require_one_source,
+    take_media,
+    with_token_ids,
+)
 from vega3d.media.frame_plan import FramePlan, frame_plan
 from vega3d.pretrained import Pretrained, describe
 
@@ -80,6 +90,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         )
         kind = registry.resolve("fusions", config.fusion.type)
         self._extra: tuple[int, ...] = tuple(settings.channels for settings in further)
+        self._names = tuple(registry.backbone_name(settings) for settings in (generator, *further))
         projector, fusion = build(kind, width, config.fusion.hidden, generator.channels, self._extra)
         self.projector, self.fusion = projector.to(self.device), fusion.to(self.device)
         self._cells: int = kind.cells
@@ -117,7 +128,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
             BackboneError: an encoder is missing.
             StoreError: stored features come from another generator than the loaded one.
         """
-        reject_unknown("encode", text, forward_keywords(self.host) | call.ACCEPTED)
+        reject_unknown("encode", text, forward_keywords(self.host) | ACCEPTED)
         given = {
             "pixel_values": pixel_values,
             "pixel_values_videos": pixel_values_videos,
@@ -125,26 +136,24 @@ class Vega3DAdapter(Pretrained, HostSurface):
             "video_grid_thw": video_grid_thw,
             "generative_clips": generative_clips,
         }
-        return self._encode(call.take_media(text | given, self._plan))
+        return self._encode(take_media(text | given, self._plan))
 
     def _encode(self, media: dict[str, Any]) -> Encoding:
         outputs: dict[str, Any] = {}
         items: list[Item] = []
         maps: list[FeatureMap] = []
         for modality in MODALITIES:
-            if clips := call.clips_of(modality, media):
-                pixels, grid_thw = media[call.PIXELS[modality]], media[call.GRIDS[modality]]
+            if clips := clips_of(modality, media):
+                pixels, grid_thw = media[PIXELS[modality]], media[GRIDS[modality]]
                 outputs[modality], new, generated = self._run_encoders(modality, pixels, grid_thw, clips)
                 items, maps = items + new, maps + generated
         if not items:
             return Encoding({}, (), {}, ())
-        encoders = (self.vega3d_config.backbone, *self.vega3d_config.semantic_streams)
-        names = [registry.backbone_name(settings) for settings in encoders]
-        tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells, names)
+        tokens, reports = fuse_items(items, self.projector, self.fusion, self._cells, self._names)
         for kind, output in outputs.items():
             fused = [rows for item, rows in zip(items, tokens, strict=True) if item.modality == kind]
             output.pooler_output = tuple(fused)
-        grid_names = [name for modality, name in call.GRIDS.items() if modality in outputs]
+        grid_names = [name for modality, name in GRIDS.items() if modality in outputs]
         grids = {name: media[name] for name in grid_names}
         return Encoding(outputs, reports, grids, tuple(maps))
 
@@ -220,7 +229,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         Raises:
             UnknownKeywordError: the host does not accept a keyword.
         """
-        reject_unknown("forward", kwargs, forward_keywords(self.host) | call.ACCEPTED)
+        reject_unknown("forward", kwargs, forward_keywords(self.host) | ACCEPTED)
         given = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -242,7 +251,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         return self._without_head
 
     def _without_head(self, *, encoding: Encoding | None = None, **kwargs: Any) -> Any:
-        reject_unknown("base_model", kwargs, forward_keywords(self.host) | call.ACCEPTED)
+        reject_unknown("base_model", kwargs, forward_keywords(self.host) | ACCEPTED)
         prepared = self._prepare(kwargs, encoding)
         return self._with_zero_term(self.host.base_model(**prepared), prepared)
 
@@ -264,18 +273,18 @@ class Vega3DAdapter(Pretrained, HostSurface):
         """
         loop = kwargs.get("custom_generate")
         if not isinstance(loop, str):  # a loop from a folder or the hub, whose keywords are its own
-            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | call.ACCEPTED)
-        call.require_left_padding(kwargs.get("attention_mask"))
-        prepared = self._prepare(call.with_token_ids(inputs, kwargs), encoding)
+            reject_unknown("generate", kwargs, generate_keywords(self.host, loop) | ACCEPTED)
+        require_left_padding(kwargs.get("attention_mask"))
+        prepared = self._prepare(with_token_ids(inputs, kwargs), encoding)
         return self.host.generate(*((None, *arguments) if arguments else ()), **prepared)
 
     def _prepare(self, given: dict[str, Any], encoding: Encoding | None) -> dict[str, Any]:
         """Build the host's arguments: text as given, media encoded."""
-        media = call.take_media(given, self._plan)
+        media = take_media(given, self._plan)
         prepared = {name: value for name, value in given.items() if value is not None}
-        call.require_one_source(media, encoding is not None, prepared)
+        require_one_source(media, encoding is not None, prepared)
         if encoding is None:
-            prepared |= (grids := call.consumed_grids(media, prepared))
+            prepared |= (grids := consumed_grids(media, prepared))
             encoding = self._encode({name: value for name, value in media.items() if name not in grids})
         if encoding.outputs:
             if "mm_token_type_ids" not in prepared and "input_ids" not in prepared:

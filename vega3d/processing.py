@@ -26,8 +26,7 @@ from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError
 from vega3d.hosts.base import family_of_processor
 from vega3d.inputs import arguments, host_processor
-from vega3d.inputs.call import CLIPS
-from vega3d.inputs.clip import Clip
+from vega3d.inputs.clip import CLIPS, Clip
 from vega3d.inputs.messages import DEFAULTS, ImageRequest, VideoRequest, limits_of, parse
 from vega3d.inputs.source import ClipSource, plan_images, plan_video
 from vega3d.media.frame_plan import frame_plan
@@ -35,7 +34,7 @@ from vega3d.media.image import load_image
 from vega3d.media.overlays import draw
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
-from vega3d.store.lookup import CacheHit
+from vega3d.store.feature_store import CacheHit
 
 BETWEEN = ("window", "clip")  # modes of a generator that take frames between those that the host gets
 
@@ -205,7 +204,7 @@ class Vega3DProcessor:
         sampled = kwargs.get("do_sample_frames") is False
         host_processor.take_unknown(self.processor, kwargs)
         counts = {self.processor.image_token: len(images), self.processor.video_token: len(videos)}
-        arguments.check_text(text, counts)
+        host_processor.check_text(text, counts)
         stand_in = host_processor.NoVideoProcessor | None
         if videos and isinstance(getattr(self.processor, "video_processor", None), stand_in):
             raise host_processor.videos_need_torchvision()

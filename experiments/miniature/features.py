@@ -40,7 +40,7 @@ from vega3d.media.frame_plan import frame_plan
 from vega3d.pico import pico_path
 from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
-from vega3d.store.keys import FeatureKey
+from vega3d.store.format import FeatureKey
 
 STORE = "store"
 

@@ -114,7 +114,7 @@ def _keep_questions_about(file: Path, kinds: tuple[str, ...] | str) -> None:
 
 
 def host_frames(frames: int, nframes: int) -> list[int]:
-    """Numbers of the frames that the host sees, as ``vega3d.media.sampling.sample_indices`` picks them."""
+    """Numbers of the frames that the host sees, as ``vega3d.media.decoding.sample_indices`` picks them."""
     picked: list[int] = torch.linspace(0, frames - 1, nframes).round().long().tolist()
     return picked
 

@@ -10,8 +10,7 @@ import torch
 from tests.adapter.conftest import wrap
 from tests.tiny import HOSTS, Media, for_host, grouped, make_batch, make_host
 from vega3d import Vega3DAdapter, WanBackbone
-from vega3d.inputs.call import MEDIA
-from vega3d.inputs.clip import flat_clips
+from vega3d.inputs.clip import MEDIA, flat_clips
 
 ROWS: dict[str, list[list[Media]]] = {
     "one image": [[("image", 1, 4, 6)]],

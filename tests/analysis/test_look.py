@@ -16,8 +16,7 @@ from tests.tiny import make_batch, make_host
 from vega3d import SiglipBackbone, Vega3DAdapter, Vega3DConfig, WanBackbone
 from vega3d.analysis.look import Look, look_at, write_look
 from vega3d.analysis.pictures import heat, over, principal_colours, sheet
-from vega3d.fusion.encode import Encoding
-from vega3d.fusion.stats import FusionReport
+from vega3d.fusion.encode import Encoding, FusionReport
 from vega3d.grid import FeatureMap
 from vega3d.media.frame_plan import FramePlan
 from vega3d.pico import pico_path

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vega3d import WanBackbone
-from vega3d.backbones.diffusion import add_noise, schedule
+from vega3d.backbones.frames import add_noise, schedule
 from vega3d.backbones.wan import dit, vace
 
 

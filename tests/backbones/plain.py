@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from vega3d import WanBackbone
-from vega3d.backbones.wan import vae
-from vega3d.backbones.wan.chunks import Chunk
+from vega3d.backbones.wan.backbone import Chunk
 from vega3d.backbones.wan.config import AS_VIDEO
+from vega3d.backbones.wan.encoder import encode_videos
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ class PlainWan(WanBackbone):
         return cls(wan.dit, wan.vae, wan.prompt_embeds, wan.config)
 
     def _encode_pictures(self, pictures: Tensor) -> Tensor:
-        return vae.encode(self.vae, pictures)
+        return encode_videos(self.vae, pictures)
 
     def _latents_of(self, chunks: Sequence[Chunk]) -> Tensor:
         if self.config.mode in AS_VIDEO:

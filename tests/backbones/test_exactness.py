@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.backbones import plain
 from tests.backbones.conftest import GOLDEN, LAYOUTS, VACE_MODES, random_frames
 from vega3d import WanBackbone
-from vega3d.backbones.diffusion import add_noise, schedule
-from vega3d.backbones.wan import dit, vace, vae
-from vega3d.backbones.wan.vae import PlaneEncoder
+from vega3d.backbones.frames import add_noise, schedule
+from vega3d.backbones.wan import dit, vace
+from vega3d.backbones.wan.encoder import PlaneEncoder, encode_videos
 
 HIDDEN, LATENT = 3e-4, 2e-5
 Make = Callable[..., WanBackbone]
@@ -88,7 +88,7 @@ def test_hidden_states_of_a_vace_are_those_of_plain_diffusers(
 ) -> None:
     wan = make(mode, tokens)
     latents, noise = (_latents(frames=1 + (mode == "vace_reference"), seed=seed, **shape) for seed in (0, 1))
-    blank = vae.encode(wan.vae, torch.full((1, 3, 1, latents.shape[3] * 8, latents.shape[4] * 8), 0.5))
+    blank = encode_videos(wan.vae, torch.full((1, 3, 1, latents.shape[3] * 8, latents.shape[4] * 8), 0.5))
     control = vace.control(latents, blank)
     noisy = add_noise(latents, noise, 0.3)
     expected = plain.hidden_states(stock_vace, noisy, 300.0, wan.prompt_embeds, control_hidden_states=control)
@@ -135,7 +135,7 @@ def test_the_plane_encoder_is_the_vae_on_one_frame(
     make = torch.Generator().manual_seed(seed)
     pictures = torch.rand(count, 3, 16 * rows, 16 * columns, generator=make)
     with torch.no_grad():
-        expected = vae.encode(coder, pictures.unsqueeze(2))[:, :, 0]
+        expected = encode_videos(coder, pictures.unsqueeze(2))[:, :, 0]
         found = PlaneEncoder(coder)(pictures * 2 - 1)
     assert found.is_contiguous()
     assert (found - expected).abs().max() < LATENT * max(1.0, expected.abs().max().item())
@@ -145,7 +145,7 @@ def test_the_plane_encoder_is_the_vae_on_one_frame(
 def test_the_plane_encoder_survives_a_flat_picture(level: float, encoders: dict[str, Any]) -> None:
     flat = torch.full((1, 3, 32, 48), level)
     with torch.no_grad():
-        expected = vae.encode(encoders["golden"], flat.unsqueeze(2))[:, :, 0]
+        expected = encode_videos(encoders["golden"], flat.unsqueeze(2))[:, :, 0]
         assert (PlaneEncoder(encoders["golden"])(flat * 2 - 1) - expected).abs().max() < LATENT
 
 

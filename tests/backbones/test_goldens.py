@@ -15,7 +15,7 @@ import torch
 from tests.backbones.as_is import as_is
 from tests.backbones.conftest import GOLDEN, LAYOUTS
 from vega3d import WanBackbone, WanConfig
-from vega3d.backbones.diffusion import add_noise, schedule
+from vega3d.backbones.frames import add_noise, schedule
 from vega3d.backbones.wan import dit, vace
 from vega3d.grid import TokenGrid, resample
 

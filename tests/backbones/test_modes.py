@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.backbones.conftest import ANY_PLACE, PICO, VACE_MODES, random_frames
 from vega3d import FramePlan, WanBackbone, WanConfig
-from vega3d.backbones.diffusion import content_noise, shared_noise
-from vega3d.backbones.wan.chunks import Chunk, steps
+from vega3d.backbones.frames import content_noise, shared_noise
+from vega3d.backbones.wan.backbone import Chunk, steps
 from vega3d.errors import ConfigError, InputError
 from vega3d.grid import FeatureMap, TokenGrid, resample
 from vega3d.media.frame_plan import frame_plan

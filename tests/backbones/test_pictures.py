@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.backbones.conftest import random_frames
 from vega3d import WanBackbone, WanConfig
-from vega3d.backbones.wan.chunks import prepare, tower_size
+from vega3d.backbones.wan.backbone import prepare, tower_size
 from vega3d.errors import InputError
 
 SIDE = st.integers(1, 8000)

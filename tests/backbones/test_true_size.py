@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
 
 from vega3d.backbones.wan import dit, vace
-from vega3d.backbones.wan.vae import PlaneEncoder
+from vega3d.backbones.wan.encoder import PlaneEncoder
 
 SIZES = {
     "1.3B": {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 21},

@@ -22,7 +22,7 @@ from vega3d.errors import BackboneError, StoreError
 from vega3d.pico import pico_path
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureFormat, FeatureStore
-from vega3d.store.lookup import CacheHit, CacheMiss
+from vega3d.store.feature_store import CacheHit, CacheMiss
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "wan" / "diffusers"
 MODES = get_args(Mode)

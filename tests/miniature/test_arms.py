@@ -65,8 +65,7 @@ def test_the_oracle_tells_places_apart() -> None:
 
 
 def test_the_host_sees_the_frames_that_geometry_is_made_of() -> None:
-    from vega3d.media.decoding import VideoInfo
-    from vega3d.media.sampling import sample_indices
+    from vega3d.media.decoding import VideoInfo, sample_indices
 
     info = VideoInfo(path="v", n_frames=48, fps=8.0, width=64, height=64)
     assert tuple(host_frames(48, 8)) == sample_indices(info, nframes=8)

@@ -23,7 +23,7 @@ from vega3d.grid import FeatureMap
 from vega3d.inputs.clip import Clip, clips_from_tensors, flat_clips
 from vega3d.media.frame_plan import FramePlan
 from vega3d.processing import Vega3DProcessor
-from vega3d.store.lookup import CacheHit
+from vega3d.store.feature_store import CacheHit
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 from tests.reliability.processes import finished
 from vega3d.store import FeatureStore
 from vega3d.store.feature_store import Damage
-from vega3d.store.keys import FeatureKey
+from vega3d.store.format import FeatureKey
 
 Results = dict[str, str]
 GENERATOR = ["--backbone", "pico", "--set", "block=1", "--set", "pixels=4096"]

@@ -27,7 +27,7 @@ from tests.reliability.processes import Process, finished, last, warmed
 from tests.reliability.tables import Row, command
 from vega3d.errors import StoreError
 from vega3d.store import FeatureFormat, FeatureStore
-from vega3d.store.keys import FeatureKey
+from vega3d.store.format import FeatureKey
 
 COUNTS = {"builds": 3, "evals": 3, "trains": 3, "stores": 200}
 Case = Callable[[Mapping[str, Command], Path, int, random.Random, list[str]], dict[str, int]]

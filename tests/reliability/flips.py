@@ -29,7 +29,7 @@ from tests.reliability.processes import call, finished, last, warmed
 from tests.reliability.tables import Row, command
 from vega3d import Vega3DAdapter
 from vega3d.store import FeatureStore
-from vega3d.store.keys import FeatureKey
+from vega3d.store.format import FeatureKey
 
 COUNTS = {"store": 150, "checkpoint": 120, "resume": 80, "journal": 110, "result": 40}
 OUTCOMES = ("detected", "harmless", "silent", "untyped")

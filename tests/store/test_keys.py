@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.store.conftest import key
 from vega3d.errors import MediaNotFoundError
 from vega3d.store import FeatureKey, identify
-from vega3d.store.keys import identify_set
+from vega3d.store.format import identify_set
 
 
 def test_a_file_is_its_contents(tmp_path: Path) -> None:

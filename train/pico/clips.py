@@ -31,7 +31,7 @@ DEPTH = 32  # pixels a side of the depth maps
 
 
 def smaller(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) brought to SIDE x SIDE as `vega3d.backbones.wan.chunks.prepare` does it."""
+    """Frames (T, H, W, 3) brought to SIDE x SIDE as `vega3d.backbones.wan.backbone.prepare` does it."""
     picture = torch.from_numpy(rgb).permute(0, 3, 1, 2).float()
     picture = F.interpolate(picture, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
     return picture.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()

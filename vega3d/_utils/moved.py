@@ -28,7 +28,7 @@ MODULES: dict[str, str] = {
     "vega3d.evaluation.running.answerer": "vega3d.evaluation.run.model",
     "vega3d.encoding": "vega3d.fusion.encode",
     "vega3d.fusion.projector": "vega3d.fusion.base",
-    "vega3d.report": "vega3d.fusion.stats",
+    "vega3d.report": "vega3d.fusion.encode",
     "vega3d.assistant": "vega3d.pipeline",
     "vega3d.training.push": "vega3d.training.export",
     "vega3d.training.rows": "vega3d.training.dataset",

@@ -25,9 +25,10 @@ from vega3d.errors import InputError, Vega3DError
 from vega3d.inputs.source import ClipSource, plan_images, plan_video
 from vega3d.media.decoding import read_frames, stack_frames
 from vega3d.media.frame_plan import FramePlan, frame_plan
-from vega3d.media.image import load_image, open_source
+from vega3d.media.image import load_image
 from vega3d.media.overlays import Marks, draw
-from vega3d.store.keys import FeatureKey, IdentityPolicy
+from vega3d.media.source import open_source
+from vega3d.store.format import FeatureKey, IdentityPolicy
 
 Kind = Literal["video", "pictures"]
 

@@ -18,7 +18,7 @@ from vega3d.errors import MediaNotFoundError
 from vega3d.media.overlays import identify_drawn, parse_marks
 from vega3d.store import FeatureStore
 from vega3d.store.feature_store import Damage
-from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, identify_set
+from vega3d.store.format import FeatureKey, IdentityPolicy, identify, identify_set
 from vega3d.store.shards import Found, provenance_line
 
 

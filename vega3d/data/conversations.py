@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vega3d._utils.files import inside
-from vega3d._utils.web import is_url
 from vega3d.errors import InputError
 from vega3d.inputs.messages import IMAGE_SOURCES, VIDEO_SOURCES, without_none
 from vega3d.media.decoding import PICTURES
+from vega3d.media.source import is_url
 
 Kind = Literal["image", "video"]
 Messages = list[dict[str, Any]]

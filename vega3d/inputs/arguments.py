@@ -14,32 +14,6 @@ from vega3d.inputs.clip import partition
 from vega3d.inputs.messages import VideoRequest, limits_of, named_groups, sampling_of
 
 
-def check_text(text: Any, media: Mapping[str, int]) -> None:
-    """Count the media tokens of rendered text: a token typed by a user would take the medium of another.
-
-    Raises:
-        InputError: it is no text, tokens and media do not agree, or it cannot be written as UTF-8.
-    """
-    texts = [] if text is None else text if isinstance(text, (list, tuple)) else [text]
-    if not all(isinstance(prompt, str) for prompt in texts):
-        what, got = "Invalid text: it must be a string or a list of strings.", type(text).__name__
-        expected, fix = "text; the order is (text, images, videos)", "pass text=, images=, videos= by name"
-        raise InputError(what, got=got, expected=expected, fix=fix)
-    for token, count in media.items():
-        written = sum(prompt.count(token) for prompt in texts)
-        if texts and written != count:
-            what = f"Invalid text: it has {token} {written} times, for {count} media."
-            fix = f"remove {token} from the text of the message, or give one for each medium"
-            raise InputError(what, got=written, expected=f"{count}, one for each medium", fix=fix)
-    for prompt in texts:
-        try:
-            prompt.encode()
-        except UnicodeEncodeError as error:
-            what, got = "Invalid text: it has half of a character.", ascii(prompt[error.start : error.end])
-            fix = "remove the lone surrogate"
-            raise InputError(what, got=got, expected="text in UTF-8", fix=fix) from error
-
-
 def flat_images(images: Any) -> list[Any]:
     """Pictures of the whole batch in order, from one picture, a list, or a list for each row."""
     if images is None:

@@ -31,7 +31,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 
-from vega3d.errors import DependencyError, HostError, MediaError, UnknownKeywordError
+from vega3d.errors import DependencyError, HostError, InputError, MediaError, UnknownKeywordError
 from vega3d.hosts.base import HostFamily
 from vega3d.hosts.keywords import reject_unknown
 from vega3d.inputs.clip import require_one_size
@@ -213,6 +213,32 @@ def take_unknown(host: Any, kwargs: dict[str, Any]) -> None:
         expected, fix = "fps, nframes, min_frames, max_frames", "pass fps= or nframes= instead"
         raise UnknownKeywordError(what, got="do_sample_frames=True", expected=expected, fix=fix)
     reject_unknown("Vega3DProcessor", kwargs, keywords_of(host))
+
+
+def check_text(text: Any, media: Mapping[str, int]) -> None:
+    """Count the media tokens of rendered text: a token typed by a user would take the medium of another.
+
+    Raises:
+        InputError: it is no text, tokens and media do not agree, or it cannot be written as UTF-8.
+    """
+    texts = [] if text is None else text if isinstance(text, (list, tuple)) else [text]
+    if not all(isinstance(prompt, str) for prompt in texts):
+        what, got = "Invalid text: it must be a string or a list of strings.", type(text).__name__
+        expected, fix = "text; the order is (text, images, videos)", "pass text=, images=, videos= by name"
+        raise InputError(what, got=got, expected=expected, fix=fix)
+    for token, count in media.items():
+        written = sum(prompt.count(token) for prompt in texts)
+        if texts and written != count:
+            what = f"Invalid text: it has {token} {written} times, for {count} media."
+            fix = f"remove {token} from the text of the message, or give one for each medium"
+            raise InputError(what, got=written, expected=f"{count}, one for each medium", fix=fix)
+    for prompt in texts:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            what, got = "Invalid text: it has half of a character.", ascii(prompt[error.start : error.end])
+            fix = "remove the lone surrogate"
+            raise InputError(what, got=got, expected="text in UTF-8", fix=fix) from error
 
 
 def keywords_of(host: Any) -> set[str]:

@@ -29,14 +29,22 @@ from vega3d.errors import InputError
 from vega3d.hosts import Modality
 from vega3d.inputs.clip import Clip, Planner
 from vega3d.inputs.messages import ImageRequest, VideoRequest
-from vega3d.media.decoding import assume_fps, pictures_of, probe, read_frames, stack_frames
+from vega3d.media.decoding import (
+    assume_fps,
+    frame_range,
+    pictures_of,
+    probe,
+    read_frames,
+    sample_indices,
+    stack_frames,
+)
 from vega3d.media.frame_plan import FramePlan
-from vega3d.media.image import as_tensor, image_size, load_image, open_source, shown, to_uint8
+from vega3d.media.image import as_tensor, image_size, load_image, to_uint8
 from vega3d.media.overlays import Marks, identify_drawn
-from vega3d.media.sampling import frame_range, sample_indices
+from vega3d.media.source import open_source, shown
 from vega3d.store import FeatureStore
-from vega3d.store.keys import FeatureKey, IdentityPolicy, identify, picture_key
-from vega3d.store.lookup import look_up
+from vega3d.store.feature_store import look_up
+from vega3d.store.format import FeatureKey, IdentityPolicy, identify, picture_key
 
 FRAMES = (list, tuple, Tensor, np.ndarray)
 Guess = Callable[[int], dict[str, Any]]

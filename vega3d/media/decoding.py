@@ -1,7 +1,11 @@
-"""Decode videos to uint8 frames with sequential PyAV; a frame's number is its position in presentation order.
+"""Open, sample and decode videos; a frame's number is its position in presentation order.
 
-A header is trusted only where it agrees with the packets in the file; otherwise frames are counted by
-decoding. A file that holds less than its header states is an error, never a shorter video.
+Decoding is sequential PyAV. A header is trusted only where it agrees with the packets in the file; otherwise
+frames are counted by decoding. A file that holds less than its header states is an error, never a shorter
+video. Sampling repeats qwen-vl-utils, number for number.
+
+FFmpeg also reads lists that name other files (ffconcat, HLS, DASH, SDP) and takes some names for addresses.
+Only containers that hold their own pictures are opened here, and only under a local path.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vega3d._utils.containers import open_video
 from vega3d.errors import InputError, MediaError
-from vega3d.media.image import MAX_PIXELS, load_image, open_source, shown, too_many_pixels
+from vega3d.media.image import MAX_PIXELS, load_image, too_many_pixels
+from vega3d.media.source import open_source, shown
 
 Source = str | os.PathLike[str] | io.BytesIO
 """A path, a ``file://`` or ``http(s)://`` address, a folder of pictures, or the bytes of a file."""
@@ -34,6 +38,15 @@ DEFAULT_FPS = 2.0  # qwen-vl-utils' rate, both for sampling and for pictures tha
 _BROKEN = (av.error.FFmpegError, LookupError, ArithmeticError)
 COPY = "copy or download the file again"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+CONTAINERS = (
+    # video
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo"),
+    *("flv", "asf", "ogg", "gif", "apng", "mxf", "nut", "ivf", "obu", "h264", "hevc", "m4v", "mjpeg", "dv"),
+    *("rm", "wtv", "gxf", "yuv4mpegpipe"),
+    # sound alone, for an error that says so
+    *("wav", "mp3", "flac", "aac"),
+)
+"""Demuxers of FFmpeg that read nothing but the file that they are given."""
 
 
 @dataclass(frozen=True)
@@ -259,3 +272,86 @@ def assume_fps(name: str) -> float:
         stacklevel=2,
     )
     return DEFAULT_FPS
+
+
+def open_video(file: str | os.PathLike[str] | io.BytesIO) -> Any:
+    """Open a container of ``av`` for reading; titles that are not UTF-8 are replaced.
+
+    Raises:
+        av.error.FFmpegError: the file is not a video, or its container is not among ``CONTAINERS``.
+    """
+    import av
+
+    # A log callback in Python (older torchvision asks PyAV for one) needs the interpreter's lock, which
+    # the thread that closes a decoder holds while it waits for the decoder's threads: a deadlock.
+    av.logging.set_level(None)
+    # An absolute path begins with no protocol: "concat:a|b" in the current folder is a file of that name.
+    source = file if isinstance(file, io.BytesIO) else os.path.abspath(file)
+    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    return av.open(source, metadata_errors="replace", container_options=options)
+
+
+def frame_range(info: VideoInfo, start: float | None = None, end: float | None = None) -> range:
+    """The frames between two times in seconds, both included; all frames without them."""
+    first = math.ceil(max(0.0, min(start, info.duration)) * info.fps) if start is not None else 0
+    last = math.floor(max(0.0, min(end, info.duration)) * info.fps) if end is not None else info.n_frames
+    last = min(last, info.n_frames - 1)
+    if first > last:
+        what, got = f"Invalid start and end: no frame of {info.path}.", f"start {start} s, end {end} s"
+        expected = f"times within 0..{info.duration:.2f} s, a frame ({1 / info.fps:.3f} s) apart or more"
+        raise InputError(what, got=got, expected=expected, fix="widen the range")
+    return range(first, last + 1)
+
+
+def sample_indices(
+    info: VideoInfo,
+    *,
+    fps: float | None = None,
+    nframes: int | None = None,
+    min_frames: int = 4,
+    max_frames: int = 768,
+    factor: int = 2,
+    start: float | None = None,
+    end: float | None = None,
+) -> tuple[int, ...]:
+    """Evenly spaced frame numbers, as qwen-vl-utils picks them.
+
+    Args:
+        info: the video.
+        fps: frames to take for each second; 2.0 if neither it nor ``nframes`` is given.
+        nframes: frames to take in all, rounded to a multiple of ``factor``.
+        min_frames: at least so many under ``fps``, where the video has them.
+        max_frames: at most so many under ``fps``.
+        factor: frames that the host merges into one time step.
+        start: seconds; earlier frames are left out.
+        end: seconds; later frames are left out.
+
+    Returns:
+        Frame numbers in order. A video of fewer than ``factor`` frames gives all of its frames.
+
+    Raises:
+        InputError: contradicting arguments, or more frames asked for than there are.
+    """
+    span = frame_range(info, start, end)
+    if nframes is not None and fps is not None:
+        raise _bad_sampling(f"fps={fps}, nframes={nframes}", "fps or nframes, not both", "drop one of them")
+    if fps is not None and not fps > 0:
+        raise _bad_sampling(f"fps={fps}", "a positive number of frames a second", "pass fps=2.0")
+    if len(span) < factor and (nframes is None or 1 <= nframes <= len(span)):
+        return tuple(span)
+    if nframes is not None:
+        count = round(nframes / factor) * factor
+    else:
+        low = math.ceil(min_frames / factor) * factor
+        high = math.floor(min(max_frames, len(span)) / factor) * factor
+        asked = len(span) / info.fps * (fps if fps is not None else DEFAULT_FPS)
+        count = math.floor(min(max(asked, low), high, len(span)) / factor) * factor
+    if not factor <= count <= len(span):
+        got = f"{count} of {len(span)} frames"
+        expected = f"{factor} to {len(span)} frames: {info.path} has no more in that range"
+        raise _bad_sampling(got, expected, "lower nframes, or pass fps instead")
+    return tuple(torch.linspace(span[0], span[-1], count).round().long().tolist())
+
+
+def _bad_sampling(got: str, expected: str, fix: str) -> InputError:
+    return InputError(f"Invalid sampling: {got}.", got=got, expected=expected, fix=fix)

@@ -8,9 +8,6 @@ Memory is bounded: a file is decoded once, in at most ``MAX_PIXELS`` pixels, and
 
 from __future__ import annotations
 
-import base64
-import io
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +20,8 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from vega3d._utils.web import fetch, is_url
-from vega3d.errors import InputError, MediaError, MediaNotFoundError
+from vega3d.errors import MediaError
+from vega3d.media.source import ACCEPTED, open_source, shown
 
 MAX_PIXELS = 2**27
 """Largest picture, or frame of a video, that is decoded: 134 million pixels, below 2 GB of memory."""
@@ -36,7 +33,6 @@ FORMATS = (
 STRIP = 2**20  # pixels that are converted at a time
 # What Pillow raises half-way through a damaged file; its readers of headers do not check every index.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
-_ACCEPTED = "a path, a file:// or http(s):// or data: URI, a PIL image, or an array (H, W, 3) or (3, H, W)"
 
 
 def load_image(source: Any) -> Tensor:
@@ -104,54 +100,6 @@ def too_many_pixels(name: str, got: str) -> MediaError:
     what = f"Cannot decode {name}: it has too many pixels, {got}."
     most = min(MAX_PIXELS, 2 * (PIL.Image.MAX_IMAGE_PIXELS or MAX_PIXELS))
     return MediaError(what, got=got, expected=f"at most {most} pixels", fix="scale it down")
-
-
-def open_source(source: Any) -> str | io.BytesIO:
-    """A local path that exists, or the bytes behind an address: what a decoder can open.
-
-    Raises:
-        MediaNotFoundError: no such file, or an address that cannot be reached.
-        MediaError: a pipe or a device.
-        InputError: neither a path nor an address.
-    """
-    if isinstance(source, (bytes, io.BytesIO)):
-        return io.BytesIO(source if isinstance(source, bytes) else source.getbuffer())
-    if not isinstance(source, (str, os.PathLike)):
-        got, fix = type(source).__name__, "pass a path"
-        raise InputError(f"Cannot read media of type {got}.", got=got, expected=_ACCEPTED, fix=fix)
-    address = os.fspath(source)
-    if is_url(address):
-        return fetch(address)
-    if address.startswith("data:"):
-        return io.BytesIO(_from_data_uri(address))
-    path = address.removeprefix("file://")
-    if os.path.isfile(path) or os.path.isdir(path):
-        return path
-    if os.path.exists(path):  # a pipe would be waited for, a device never ends
-        what, got = f"Cannot read {shown(path)}: it is not a regular file.", "a pipe, a socket or a device"
-        raise MediaError(what, got=got, expected="a file, or a folder of frames", fix="copy it into a file")
-    what, fix = f"Missing file {shown(path)}.", f"check it; relative paths start at {os.getcwd()!r}"
-    raise MediaNotFoundError(what, got=shown(source), expected="a file that exists", fix=fix)
-
-
-def shown(source: Any) -> str:
-    """Name of a source in a message: its address, shortened, or its type."""
-    if not isinstance(source, (str, os.PathLike)):
-        return f"the given {type(source).__name__}"
-    text = os.fspath(source)
-    return repr(text if len(text) <= 200 else text[:60] + "...")
-
-
-def _from_data_uri(uri: str) -> bytes:
-    header, comma, payload = uri.partition(",")
-    try:
-        if not comma or not header.endswith("base64"):
-            raise ValueError("no ';base64,' in it")
-        return base64.b64decode(payload, validate=True)
-    except ValueError as error:
-        got, expected = f"{shown(uri)}: {error}", "data:image/png;base64,<base64>"
-        fix = "encode the file with base64.b64encode"
-        raise MediaError("Cannot decode a data URI.", got=got, expected=expected, fix=fix) from error
 
 
 def _to_tensor(image: PIL.Image.Image) -> Tensor:
@@ -240,4 +188,4 @@ def to_uint8(array: Tensor) -> Tensor:
 
 def _not_a_picture(name: str, got: str) -> MediaError:
     what, fix = f"Cannot decode {name}: it is not a picture.", "check what is passed"
-    return MediaError(what, got=got, expected=_ACCEPTED, fix=fix)
+    return MediaError(what, got=got, expected=ACCEPTED, fix=fix)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vega3d._utils.containers import open_video
 from vega3d._utils.files import make_folder, write_whole
 from vega3d.errors import InputError
+from vega3d.media.decoding import open_video
 from vega3d.rooms.scene import ROOMS_VERSION
 
 Frames = NDArray[np.uint8]

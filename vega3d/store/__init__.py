@@ -7,8 +7,7 @@ many processes read, several write, on one machine or on one file system.
 
 from vega3d._utils import moved
 from vega3d.store.feature_store import FeatureStore
-from vega3d.store.format import FeatureFormat
-from vega3d.store.keys import FeatureKey, identify
+from vega3d.store.format import FeatureFormat, FeatureKey, identify
 
 __all__ = ["FeatureFormat", "FeatureKey", "FeatureStore", "identify"]
 

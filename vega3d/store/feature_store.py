@@ -2,7 +2,8 @@
 
 The store's identity (whose features, in which form) is written once. Shards have unique names and never
 change, so a reader's index only grows; a shard that was merged away is noticed when it is opened. This
-module takes keys and maps; media and generators are outside of it.
+module takes keys and maps; media and generators are outside of it. A lookup for a clip gives its features,
+or how live features are to be cast.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,9 @@ from vega3d._utils.files import sweep_parts
 from vega3d.config import FREE
 from vega3d.errors import StoreError
 from vega3d.grid import FeatureMap
+from vega3d.media.frame_plan import FramePlan
 from vega3d.store import shards
-from vega3d.store.format import FeatureFormat, read_manifest, write_manifest
-from vega3d.store.keys import FeatureKey, IdentityPolicy
+from vega3d.store.format import FeatureFormat, FeatureKey, IdentityPolicy, read_manifest, write_manifest
 from vega3d.store.shards import SHARD_BYTES, StoreWriter
 
 PATTERN = "*.safetensors"
@@ -308,3 +310,57 @@ def _filled(sizes: Mapping[Path, int]) -> Iterator[list[Path]]:
             batch = []
         batch.append(file)
     yield batch
+
+
+class CacheHit:
+    """Features of a clip that a store holds.
+
+    It is no dataclass: mixed-precision wrappers (FSDP, DDP) descend into dataclasses and would cast what was
+    stored.
+
+    Attributes:
+        feature_map: stored features of all runs.
+        fingerprint: fingerprint of the store's generator.
+        store: folder of the store.
+    """
+
+    def __init__(self, feature_map: FeatureMap, fingerprint: str, store: str) -> None:
+        self.feature_map, self.fingerprint, self.store = feature_map, fingerprint, store
+
+
+@dataclass(frozen=True)
+class CacheMiss:
+    """Cache miss of a clip.
+
+    Attributes:
+        format: form that live features are cast to, so that they equal stored ones.
+        fingerprint: fingerprint of the store's generator.
+        store: folder of the store.
+        source: name of the media in messages.
+        key: address of the first missing run.
+    """
+
+    format: FeatureFormat
+    fingerprint: str
+    store: str
+    source: str
+    key: FeatureKey
+
+
+CacheLookup = CacheHit | CacheMiss | None
+"""Result of a cache lookup for a clip; None if no store is used."""
+
+
+def look_up(
+    store: FeatureStore, plan: FramePlan, keys: Sequence[FeatureKey], source: str
+) -> CacheHit | CacheMiss:
+    """Look up the features of a clip; it is a hit if all of its runs are stored.
+
+    Raises:
+        StoreError: a feature is damaged.
+    """
+    features = store.read(keys, plan.runs)
+    if features is not None:
+        return CacheHit(features, store.fingerprint, str(store.path))
+    missing = next((key for key in keys if key not in store), keys[0])
+    return CacheMiss(store.form, store.fingerprint, str(store.path), source, missing)

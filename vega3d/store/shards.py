@@ -26,7 +26,7 @@ from vega3d._utils import files
 from vega3d._version import __version__
 from vega3d.errors import StoreError
 from vega3d.grid import FeatureMap
-from vega3d.store.keys import FeatureKey
+from vega3d.store.format import FeatureKey
 
 if TYPE_CHECKING:
     from vega3d.store.feature_store import FeatureStore

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 from vega3d._utils import checks, moved
 from vega3d.backbones.base import BackboneCost, Device, micro_batch
 from vega3d.config import Branch, DType, NoisePolicy, Schedule
-from vega3d.errors import ConfigError
+from vega3d.errors import BackboneError, ConfigError
 from vega3d.media.frame_plan import FramePlan
 
 Mode = Literal["frame", "window", "joint", "clip", "vace_no_reference", "vace_reference"]
@@ -232,3 +232,15 @@ def require_resize(resize: object) -> None:
         rebuild = "rebuild a store of such features: vega3d cache build NEW_STORE ANNOTATIONS --backbone NAME"
         fix = f"set resize='fit' (pixels=... makes it smaller), and {rebuild}"
         raise ConfigError(title, got="picture='matched'", expected=", ".join(get_args(Resize)), fix=fix)
+
+
+def require_block(block: int, layers: int, where: str) -> None:
+    """Refuse a block that a transformer of so many layers, read or loaded, does not have.
+
+    Raises:
+        BackboneError: the block does not exist.
+    """
+    if not 0 <= block < layers:
+        title = f"Invalid block {block}: it does not exist in {where}."
+        expected, fix = f"a zero-based index in 0..{layers - 1}", f"block={layers - 1} is the last one"
+        raise BackboneError(title, got=f"block={block}", expected=expected, fix=fix)

@@ -16,12 +16,12 @@ from torch import nn
 
 from vega3d.backbones.base import BackboneCost, Device, Part, as_plan, micro_batch
 from vega3d.backbones.wan import vace, weights
-from vega3d.backbones.wan.chunks import tower_size
-from vega3d.backbones.wan.config import AS_VIDEO, PATCH, WanConfig
+from vega3d.backbones.wan.backbone import tower_size
+from vega3d.backbones.wan.config import AS_VIDEO, PATCH, WanConfig, require_block
 from vega3d.backbones.wan.dit import PART
+from vega3d.backbones.wan.encoder import PlaneEncoder
 from vega3d.backbones.wan.flops import CONTROL, Work, wan_flops
 from vega3d.backbones.wan.shapes import DitShape, VaeShape, find_wan
-from vega3d.backbones.wan.vae import PlaneEncoder
 from vega3d.media.frame_plan import FramePlan
 
 WORD = 4  # bytes of a float32
@@ -42,7 +42,7 @@ def clip_cost(
     settings, work = find_wan(config.path), Work.of(config, as_plan(config, frames).runs)
     dit, encoder = DitShape.from_diffusers(settings[0]), VaeShape.from_diffusers(settings[1])
     vace.require_kind(config.mode, bool(dit.vace_layers))
-    weights.require_block(config.block, dit.num_layers, str(config.path))
+    require_block(config.block, dit.num_layers, str(config.path))
     picture = tower_size(*size, config)
     flops = wan_flops(config, dit, encoder, picture, work)
     once, vae = flops.pop("condition"), flops.pop("vae")

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from vega3d._utils import files
 from vega3d.backbones.frozen import Tensors, fill, opened, read, unfit
-from vega3d.errors import BackboneError
+from vega3d.backbones.wan.config import require_block
 
 NAME = "diffusion_pytorch_model"
 ORIGINAL_VAE = ("Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth")
@@ -95,18 +95,6 @@ def empty_vae(settings: Mapping[str, Any]) -> Any:
 def stays_float32(parameter: str, model: Any) -> bool:
     """True if diffusers keeps a parameter in float32 under any dtype."""
     return not set(model._keep_in_fp32_modules or ()).isdisjoint(parameter.split("."))
-
-
-def require_block(block: int, layers: int, where: str) -> None:
-    """Refuse a block that a transformer of so many layers, read or loaded, does not have.
-
-    Raises:
-        BackboneError: the block does not exist.
-    """
-    if not 0 <= block < layers:
-        title = f"Invalid block {block}: it does not exist in {where}."
-        expected, fix = f"a zero-based index in 0..{layers - 1}", f"block={layers - 1} is the last one"
-        raise BackboneError(title, got=f"block={block}", expected=expected, fix=fix)
 
 
 def _control_layers(config: Mapping[str, Any], names: list[str], home: Path) -> list[int]:

@@ -25,7 +25,7 @@ from vega3d.errors import InputError, MediaError, MediaNotFoundError
 from vega3d.evaluation.media import PICTURE, Media, Pictures, length, read, sampled, source
 from vega3d.evaluation.run.prefix_cache import PrefixCache, repeated
 from vega3d.fusion.encode import Encoding
-from vega3d.inputs.call import CLIPS, MEDIA
+from vega3d.inputs.clip import CLIPS, MEDIA
 from vega3d.pipeline import Pipeline
 
 As = Literal["images", "video"]

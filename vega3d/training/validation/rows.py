@@ -23,7 +23,7 @@ from vega3d.inputs.host_processor import check_aspect
 from vega3d.inputs.source import plan_video
 from vega3d.media.frame_plan import frame_plan
 from vega3d.media.image import load_image
-from vega3d.store.lookup import CacheHit, CacheMiss
+from vega3d.store.feature_store import CacheHit, CacheMiss
 from vega3d.training.collator import IGNORED, Collator, nothing_to_train_on
 from vega3d.training.metrics import patches_of
 from vega3d.training.sampler import texts_of

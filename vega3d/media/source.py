@@ -1,13 +1,15 @@
-"""Downloads of pictures and videos, bounded in bytes and time and kept away from private networks.
+"""Open sources of pictures and videos: paths, bytes, ``data:`` URIs, and addresses.
 
-The address of a host is looked up once, checked, and connected to, again for each redirect: a name that
-changes between check and connection leads nowhere. A host on a private network is reached only if the
-environment variable ``VEGA3D_ALLOW_HOSTS`` lists it. Behind a proxy of the environment it is the proxy that
-looks names up; then only addresses that are written as numbers are checked.
+Downloads are bounded in bytes and time and kept away from private networks. The address of a host is looked
+up once, checked, and connected to, again for each redirect: a name that changes between check and connection
+leads nowhere. A host on a private network is reached only if the environment variable ``VEGA3D_ALLOW_HOSTS``
+lists it. Behind a proxy of the environment it is the proxy that looks names up; then only addresses that are
+written as numbers are checked.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import http.client
@@ -21,7 +23,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO, Any
 
-from vega3d.errors import MediaNotFoundError
+from vega3d.errors import InputError, MediaError, MediaNotFoundError
 
 SILENCE = 20.0  # seconds without a byte
 DEADLINE = 300.0  # seconds for everything: looking up, connecting, redirects, reading
@@ -30,9 +32,58 @@ MAX_REDIRECTS = 5
 ALLOW = "VEGA3D_ALLOW_HOSTS"
 """Environment variable: names, addresses and networks (10.1.0.0/16), separated by commas."""
 
+ACCEPTED = "a path, a file:// or http(s):// or data: URI, a PIL image, or an array (H, W, 3) or (3, H, W)"
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _CHUNK = 1 << 20
+
+
+def open_source(source: Any) -> str | io.BytesIO:
+    """A local path that exists, or the bytes behind an address: what a decoder can open.
+
+    Raises:
+        MediaNotFoundError: no such file, or an address that cannot be reached.
+        MediaError: a pipe or a device.
+        InputError: neither a path nor an address.
+    """
+    if isinstance(source, (bytes, io.BytesIO)):
+        return io.BytesIO(source if isinstance(source, bytes) else source.getbuffer())
+    if not isinstance(source, (str, os.PathLike)):
+        got, fix = type(source).__name__, "pass a path"
+        raise InputError(f"Cannot read media of type {got}.", got=got, expected=ACCEPTED, fix=fix)
+    address = os.fspath(source)
+    if is_url(address):
+        return fetch(address)
+    if address.startswith("data:"):
+        return io.BytesIO(_from_data_uri(address))
+    path = address.removeprefix("file://")
+    if os.path.isfile(path) or os.path.isdir(path):
+        return path
+    if os.path.exists(path):  # a pipe would be waited for, a device never ends
+        what, got = f"Cannot read {shown(path)}: it is not a regular file.", "a pipe, a socket or a device"
+        raise MediaError(what, got=got, expected="a file, or a folder of frames", fix="copy it into a file")
+    what, fix = f"Missing file {shown(path)}.", f"check it; relative paths start at {os.getcwd()!r}"
+    raise MediaNotFoundError(what, got=shown(source), expected="a file that exists", fix=fix)
+
+
+def shown(source: Any) -> str:
+    """Name of a source in a message: its address, shortened, or its type."""
+    if not isinstance(source, (str, os.PathLike)):
+        return f"the given {type(source).__name__}"
+    text = os.fspath(source)
+    return repr(text if len(text) <= 200 else text[:60] + "...")
+
+
+def _from_data_uri(uri: str) -> bytes:
+    header, comma, payload = uri.partition(",")
+    try:
+        if not comma or not header.endswith("base64"):
+            raise ValueError("no ';base64,' in it")
+        return base64.b64decode(payload, validate=True)
+    except ValueError as error:
+        got, expected = f"{shown(uri)}: {error}", "data:image/png;base64,<base64>"
+        fix = "encode the file with base64.b64encode"
+        raise MediaError("Cannot decode a data URI.", got=got, expected=expected, fix=fix) from error
 
 
 def is_url(source: object) -> bool:
