@@ -36,8 +36,6 @@ from vega3d.registry import backbone_record
 from vega3d.store import FeatureStore
 from vega3d.store.feature_store import CacheHit
 
-BETWEEN = ("window", "clip")  # modes of a generator that take frames between those that the host gets
-
 
 class Vega3DProcessor:
     """The host's processor, with the generator's pictures and frames in its output.
@@ -210,7 +208,7 @@ class Vega3DProcessor:
             raise host_processor.videos_need_torchvision()
         pictures = [load_image(request.source) for request in images]
         drawn = [draw(picture, request.marks) for picture, request in zip(pictures, images, strict=True)]
-        host_processor.check_pictures(pictures, groups)
+        host_processor.check_pictures(self.family, pictures, groups)
         sources = self._plan_videos(videos, sampled)
         clips = [source.clip("video", (index,), self.store) for index, source in enumerate(sources)]
         pairs = zip(sources, clips, strict=True)
@@ -229,16 +227,17 @@ class Vega3DProcessor:
 
     def _plan_videos(self, requests: Sequence[VideoRequest], sampled: bool) -> list[ClipSource]:
         """Plan videos; warn once if one of them was resized before."""
-        guess = partial(host_processor.assumed_metadata, self.processor, sampled=sampled)
+        guess = partial(host_processor.assumed_metadata, self.processor, self.family, sampled=sampled)
         plan, merged = partial(frame_plan, self.config.backbone), host_processor.frames_merged(self.processor)
         sources = [plan_video(request, plan, merged, guess) for request in requests]
         for number, source in enumerate(sources):
-            host_processor.check_aspect(source.size[1], source.size[0], f"Video {number}")
+            host_processor.check_aspect(self.family, source.size[1], source.size[0], f"Video {number}")
         resized = [source.size for source in sources if source.given is not None]
         if resized and not self._warned_of_size:
             self._warned_of_size = True
-            (height, width), mode = resized[0], getattr(self.config.backbone, "mode", "frame")
-            lacking = f" Mode {mode!r} finds these frames only, none in between." if mode in BETWEEN else ""
+            (height, width), apart = resized[0], (0, 100)  # does the plan of two frames have others, too?
+            is_lacking = len(plan(apart).generative) > len(apart)
+            lacking = " Frames in between, which its settings ask for, are missing." if is_lacking else ""
             warnings.warn(
                 f"Frames came as floating point in 0..255, {width}x{height}: qwen-vl-utils has resized them,"
                 f" and the generator gets them at that size.{lacking} To give it frames at their own size,"

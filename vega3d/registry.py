@@ -23,7 +23,7 @@ Kind = Literal["hosts", "backbones", "fusions", "benchmarks"]
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "hosts": {
-        "qwen2_vl": "vega3d.hosts.qwen:QwenVL",
+        "qwen2_vl": "vega3d.hosts.qwen:Qwen2VL",
         "qwen2_5_vl": "vega3d.hosts.qwen:QwenVL",
         "qwen3_vl": "vega3d.hosts.qwen:Qwen3VL",
     },

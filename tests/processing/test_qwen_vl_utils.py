@@ -272,9 +272,14 @@ def test_frames_without_a_rate_warn_of_the_rate_that_the_host_s_processor_assume
 def test_a_mode_that_needs_frames_in_between_says_that_there_are_none() -> None:
     config = Vega3DConfig(backbone=WanConfig(mode="window"))
     processor = Vega3DProcessor(processors.host_processor(), config)
-    with pytest.warns(UserWarning, match="Mode 'window'"):
+    with pytest.warns(UserWarning, match="Frames in between, which its settings ask for"):
         batch = card(processor, [user(video(FRAMES[:4]), "?")], "pairs")
     assert batch["generative_clips"][0].plan.generative == (0, 1, 2, 3)
+
+
+def test_a_mode_of_single_frames_misses_none_in_between(qwen: Vega3DProcessor) -> None:
+    with pytest.warns(UserWarning, match="at that size. To give it"):
+        card(qwen, [user(video(FRAMES[:4]), "?")], "pairs")
 
 
 # ---------------------------------------------------------------- the whole script

@@ -20,14 +20,11 @@ import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 
 # isort: split
 from torch import nn
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vega3d.backbones.base import Part
 from vega3d.costs.setup import Setup
 from vega3d.errors import InputError
 from vega3d.hosts.base import family_of
-
-MIN_PIXELS = {"video": 128 * 28 * 28, "images": 4 * 28 * 28}  # defaults of the processors
 
 
 def host_parts(host: Any) -> tuple[Part, Part]:
@@ -85,16 +82,17 @@ def host_clip(host: Any, setup: Setup, frames: int) -> HostClip:
     Raises:
         InputError: the host's processor refuses a picture of that shape.
     """
-    vision, (width, height) = host.config.vision_config, setup.size
-    merge, lowest = int(vision.spatial_merge_size), min(MIN_PIXELS[setup.medium], setup.max_pixels)
+    family, vision, (width, height) = family_of(host), host.config.vision_config, setup.size
+    lowest = family.min_pixels["video" if setup.medium == "video" else "image"]
+    merge, limits = int(vision.spatial_merge_size), (min(lowest, setup.max_pixels), setup.max_pixels)
     try:
-        sides = smart_resize(height, width, vision.patch_size * merge, lowest, setup.max_pixels)
+        sides = family.fitted_size((height, width), vision.patch_size * merge, *limits)
     except ValueError as error:
         title, got = f"Invalid picture of {width} x {height} pixels.", f"refused by the host: {error}"
-        expected = "the longer side at most 200 times the shorter one"
+        expected = f"the longer side at most {family.max_aspect:g} times the shorter one"
         fix = "name the size of the decoded video, width first"
         raise InputError(title, got=got, expected=expected, fix=fix) from error
-    together = family_of(host).temporal_patch(host.config) if setup.medium == "video" else 1
+    together = family.temporal_patch(host.config) if setup.medium == "video" else 1
     rows, columns = (side // vision.patch_size for side in sides)
     return HostClip(-(-frames // together), rows, columns, merge, setup.text)
 

@@ -20,6 +20,7 @@ import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 # isort: split
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vega3d import registry
 from vega3d.errors import HostError
@@ -42,6 +43,12 @@ class HostFamily(Protocol):
     """Special tokens around each turn; the first is followed by the role and a line break (ChatML)."""
     unquantized: tuple[str, ...] = ("visual", "lm_head")
     """Modules that stay as they are in a host in 4 bits (QLoRA)."""
+    max_aspect: float = math.inf
+    """Largest ratio of the longer side of a picture to the shorter one that the processor takes."""
+    min_pixels: Mapping[Modality, int] = {"image": 0, "video": 0}
+    """Smallest area of a picture, or of a frame of a video, after the processor's resize."""
+    needs_times: bool = True
+    """True if the host's inputs depend on the times of a video's frames."""
 
     def language_model(self, host: Any) -> nn.Module:
         """The language model without its head; recipes train or adapt it."""
@@ -72,6 +79,21 @@ class HostFamily(Protocol):
         types[input_ids == config.image_token_id] = 1
         types[input_ids == config.video_token_id] = 2
         return types
+
+    def fitted_size(self, size: tuple[int, int], factor: int, low: int, high: int) -> tuple[int, int]:
+        """Height and width of a picture after the processor's resize.
+
+        Args:
+            size: height and width before it.
+            factor: number of which both sides are multiples.
+            low: smallest area in pixels.
+            high: largest area in pixels.
+
+        Raises:
+            ValueError: the processor refuses a picture of that shape.
+        """
+        height, width = smart_resize(*size, factor, low, high)
+        return height, width
 
     def picture_size(self, size: Mapping[str, int], limits: Limits) -> dict[str, int]:
         """``size`` of the image processor under limits of one picture.
@@ -127,11 +149,11 @@ def family_of(host: Any) -> HostFamily:
 def family_of_processor(processor: Any, model_type: str | None = None) -> HostFamily:
     """Find the family of a host's processor: that of ``model_type``, or of the processor's class.
 
-    Classes stand in transformers' own table. Any other class is taken for Qwen2-VL's.
+    Classes stand in transformers' own table. Any other class is taken for Qwen2.5-VL's.
     """
     known, kind = registry.names("hosts"), type(processor).__name__
     types = (name for name in known if PROCESSOR_MAPPING_NAMES.get(name) == kind)
-    named = model_type if model_type in known else next(types, "qwen2_vl")
+    named = model_type if model_type in known else next(types, "qwen2_5_vl")
     family: HostFamily = registry.resolve("hosts", named)()
     return family
 

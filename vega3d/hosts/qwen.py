@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 class QwenVL(HostFamily):
-    """Qwen2-VL and Qwen2.5-VL."""
+    """Qwen2.5-VL."""
 
+    max_aspect = 200
+    min_pixels: Mapping[Modality, int] = {"image": 4 * 28 * 28, "video": 128 * 28 * 28}
     lora_targets = (
         r".*model\.language_model\.layers\.\d+\.(self_attn|mlp)\."
         r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -67,6 +69,12 @@ class QwenVL(HostFamily):
                 raise InputError(title, got=f"{count} frames", expected=expected, fix=fix)
             grids.append(TokenGrid(groups, rows // merge, columns // merge, cells=merge))
         return grids
+
+
+class Qwen2VL(QwenVL):
+    """Qwen2-VL, whose positions count time steps."""
+
+    needs_times = False
 
 
 class Qwen3VL(QwenVL):

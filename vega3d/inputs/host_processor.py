@@ -26,7 +26,6 @@ import vega3d._utils.torchvision  # noqa: F401  # must run before transformers i
 
 # isort: split
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 from transformers.processing_utils import ProcessorMixin
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
@@ -40,8 +39,6 @@ from vega3d.inputs.source import ClipSource
 
 TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
 PARTS = ("image_processor", "video_processor")
-MAX_ASPECT = 200  # Qwen's own limit of long side : short side
-WITHOUT_TIMES = ("Qwen2VLProcessor",)  # their inputs do not depend on when frames were
 ASSUMED_FPS = 24  # transformers' rate of frames that come without one
 RESIZED_TOKENS = (4, 16384)  # qwen-vl-utils' bounds for resized_height x resized_width
 
@@ -128,19 +125,19 @@ def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, video
     return getattr(transformers, name)
 
 
-def check_aspect(width: int, height: int, name: str) -> None:
+def check_aspect(family: HostFamily, width: int, height: int, name: str) -> None:
     """Refuse a strip as a host would, but before anything is computed, and with the name of the medium."""
     ratio = max(width, height) / min(width, height)
-    if ratio > MAX_ASPECT:
+    if ratio > family.max_aspect:
         what, got = f"Invalid size: {name} is too long and thin.", f"{width}x{height}, {ratio:.0f} : 1"
-        expected = f"at most {MAX_ASPECT} : 1, the limit of Qwen-VL"
+        expected = f"at most {family.max_aspect:g} : 1, the limit of the host"
         raise MediaError(what, got=got, expected=expected, fix="crop or pad it")
 
 
-def check_pictures(pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
+def check_pictures(family: HostFamily, pictures: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> None:
     """Refuse pictures that are strips, and pictures of one clip that differ in size."""
     for number, picture in enumerate(pictures):
-        check_aspect(picture.shape[2], picture.shape[1], f"Image {number}")
+        check_aspect(family, picture.shape[2], picture.shape[1], f"Image {number}")
     for group in groups:
         require_one_size(group, [(picture.shape[1], picture.shape[2]) for picture in pictures])
 
@@ -176,7 +173,7 @@ def video_inputs(
     return inputs
 
 
-def assumed_metadata(host: Any, count: int, sampled: bool) -> dict[str, Any]:
+def assumed_metadata(host: Any, family: HostFamily, count: int, sampled: bool) -> dict[str, Any]:
     """``VideoMetadata`` that a host's processor makes up for frames that come without a rate.
 
     Returns:
@@ -186,7 +183,7 @@ def assumed_metadata(host: Any, count: int, sampled: bool) -> dict[str, Any]:
     if host.video_processor.do_sample_frames and not sampled:
         metadata.frames_indices = list(map(int, host.video_processor.sample_frames(metadata=metadata)))
     taken = len(metadata.frames_indices)
-    if type(host).__name__ not in WITHOUT_TIMES:
+    if family.needs_times:
         warnings.warn(
             f"Frames came without a rate. The host's processor takes {taken} of {count} frames, at"
             f" {ASSUMED_FPS} a second. Pass their true times: process_vision_info(...,"
@@ -312,8 +309,8 @@ class Sized:
         factor = self._own("patch_size", call) * self._own("merge_size", call)
         low, high = (tokens * factor**2 for tokens in RESIZED_TOKENS)
         height, width = max(size[0], factor), max(size[1], factor)
-        check_aspect(width, height, "the requested size")
-        sides = smart_resize(height, width, factor, low, high)
+        check_aspect(self._family, width, height, "the requested size")
+        sides = self._family.fitted_size((height, width), factor, low, high)
         frames = medium.reshape(-1, *medium.shape[-3:])  # (N, 3, H, W)
         resized = F.interpolate(frames, size=sides, mode="bicubic", antialias=True)
         return resized.reshape(*medium.shape[:-2], *sides)

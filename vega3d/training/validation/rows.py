@@ -137,7 +137,7 @@ class RowCheck:
 
     def _by_hand(self, row: Row) -> list[tuple[Kind, Vega3DError]]:
         """Errors of every medium of a row that cannot be used, and of a missing answer."""
-        checks = [partial(_check_picture, image.source) for image in row.images]
+        checks = [partial(self._check_picture, image.source) for image in row.images]
         checks += [partial(self._check_video, video) for video in row.videos]
         errors = [error for check in checks if (error := _error_of(check))]
         if errors and not any(_answers(row)):
@@ -147,13 +147,16 @@ class RowCheck:
 
     def _check_video(self, request: Any) -> None:
         clip = plan_video(request, partial(frame_plan, self.settings))
-        check_aspect(clip.size[1], clip.size[0], clip.name)
+        self._check_aspect(*clip.size, clip.name)
         clip.decode()
 
+    def _check_picture(self, source: Any) -> None:
+        _, height, width = load_image(source).shape
+        self._check_aspect(height, width, str(source)[:200])
 
-def _check_picture(source: Any) -> None:
-    picture = load_image(source)
-    check_aspect(picture.shape[2], picture.shape[1], str(source)[:200])
+    def _check_aspect(self, height: int, width: int, name: str) -> None:
+        if self.collator is not None:
+            check_aspect(self.collator.processor.family, width, height, name)
 
 
 def _error_of(check: Callable[[], None]) -> tuple[Kind, Vega3DError] | None:
