@@ -50,16 +50,14 @@ def load_image(source: Any) -> Tensor:
         return _from_array(as_tensor(source))
     with _opened(source) as image:
         image.load()
-        if not image.width or not image.height:
-            raise _not_a_picture(shown(source), f"{image.width}x{image.height}")
         upright = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1
         return _to_tensor(image if upright else PIL.ImageOps.exif_transpose(image))
 
 
 def image_size(source: Any) -> tuple[int, int]:
     """Height and width that ``load_image`` would give; of a file only the header is read."""
-    if isinstance(source, (Tensor, np.ndarray, PIL.Image.Image)):
-        picture = load_image(source)
+    if isinstance(source, (Tensor, np.ndarray)):
+        picture = _from_array(as_tensor(source))
         return picture.shape[1], picture.shape[2]
     with _opened(source) as image:
         lying = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
@@ -72,6 +70,8 @@ def _opened(source: Any) -> Iterator[PIL.Image.Image]:
     file, name = None if isinstance(source, PIL.Image.Image) else open_source(source), shown(source)
     try:
         if file is None:
+            if not source.width or not source.height:
+                raise _not_a_picture(name, f"{source.width}x{source.height}")
             yield source
             return
         with PIL.Image.open(file, formats=formats()) as image:
