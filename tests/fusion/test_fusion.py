@@ -194,8 +194,22 @@ def test_a_fusion_that_takes_the_width_alone_is_made_as_before() -> None:
 
 
 def test_a_fusion_that_takes_no_streams_is_refused_where_there_are_some() -> None:
-    with pytest.raises(ConfigError, match=r"fusion Plain: .*further streams(?s:.)*takes_streams = True"):
+    with pytest.raises(ConfigError, match=r"fusion Plain: .*further streams(?s:.)*supports_streams = True"):
         build(Plain, WIDTH, None, CHANNELS, [4])
+
+
+def test_a_fusion_of_0_1_still_supports_streams_and_weighs_them() -> None:
+    with pytest.warns(DeprecationWarning, match=r"takes_streams is now .*supports_streams"):
+
+        class Older(Plain):
+            takes_streams = True
+
+    assert Older.supports_streams
+    assert not Plain.supports_streams
+    fusion, rows = Older(WIDTH), torch.randn(2, 3, WIDTH)
+    with pytest.warns(DeprecationWarning, match=r"arbitrate is now .*gate_weights"):
+        weights = fusion.arbitrate(rows[0], [rows[1]])
+    assert torch.equal(weights, fusion.gate_weights(rows[0], [rows[1]]))
 
 
 def test_the_released_vsi_scale_starts_at_a_fifth() -> None:

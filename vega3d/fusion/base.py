@@ -18,11 +18,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from vega3d._utils import moved
 from vega3d.errors import ConfigError
 
 Norm = Literal["layer", "rms", "none"]
@@ -128,8 +129,14 @@ class Fusion(nn.Module, ABC):
     cells: ClassVar[int] = 1
     """Patches on one side of a token that the projector takes separately."""
 
-    takes_streams: ClassVar[bool] = False
+    supports_streams: ClassVar[bool] = False
     """True if the fusion supports further streams: takes ``streams``, returns ``weights`` and ``terms``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "takes_streams" in vars(cls):
+            moved.warn(f"{cls.__name__}.takes_streams", f"{cls.__name__}.supports_streams")
+            cls.supports_streams = vars(cls)["takes_streams"]
 
     def __init__(self, width: int, streams: Sequence[nn.Module] = ()) -> None:
         super().__init__()
@@ -159,7 +166,7 @@ class Fusion(nn.Module, ABC):
         pairs = zip(self._further(), context.streams, strict=True)
         return [self.norm_generative(generative), *(stream.norm(tokens) for stream, tokens in pairs)]
 
-    def arbitrate(self, semantic: Tensor, streams: Sequence[Tensor]) -> Tensor:
+    def gate_weights(self, semantic: Tensor, streams: Sequence[Tensor]) -> Tensor:
         """Weights (n, 1 + K) of host and K streams, from the normalised (n, D) of all of them."""
         if len(streams) == 1:
             gate = self.token_gate(streams[0], semantic)
@@ -168,6 +175,11 @@ class Fusion(nn.Module, ABC):
         pairs = zip(gates, streams, strict=True)
         logits = [gate(torch.cat([tokens, semantic], dim=-1)) for gate, tokens in pairs]
         return torch.softmax(-torch.cat([torch.zeros_like(logits[0]), *logits], dim=-1), dim=-1)
+
+    def arbitrate(self, semantic: Tensor, streams: Sequence[Tensor]) -> Tensor:
+        """Name of ``gate_weights`` in version 0.1."""
+        moved.warn("Fusion.arbitrate", "Fusion.gate_weights")
+        return self.gate_weights(semantic, streams)
 
     def _further(self) -> list[Stream]:
         return [stream for stream in self.streams if isinstance(stream, Stream)]
@@ -205,9 +217,9 @@ def build(
     projector = kind.projector(channels, width, hidden)
     if not extra:
         return projector, kind(width)
-    if not kind.takes_streams:
+    if not kind.supports_streams:
         title, got = f"Invalid fusion {kind.__name__}: no further streams.", f"{len(extra)} semantic_streams"
-        expected = "a fusion with takes_streams = True, such as gated_residual"
+        expected = "a fusion with supports_streams = True, such as gated_residual"
         fix = "leave semantic_streams empty, or take streams in __init__ and return weights and terms"
         raise ConfigError(title, got=got, expected=expected, fix=fix)
     return projector, kind(width, [kind.projector(count, width, hidden) for count in extra])

@@ -18,7 +18,7 @@ from vega3d.fusion.base import Fused, Fusion, FusionContext, Projector, total, w
 class GatedResidual(Fusion):
     """S + sum of w_k G_k, with the weights of eq. 7 of arXiv 2603.19235."""
 
-    takes_streams: ClassVar[bool] = True
+    supports_streams: ClassVar[bool] = True
 
     @classmethod
     def projector(cls, channels: int, width: int, hidden: int | None) -> Projector:
@@ -27,6 +27,6 @@ class GatedResidual(Fusion):
 
     def fuse(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
         """Add every stream, weighted by one number for each token."""
-        weights = self.arbitrate(self.norm_semantic(semantic), self.normalise(generative, context))
+        weights = self.gate_weights(self.norm_semantic(semantic), self.normalise(generative, context))
         terms = weighted(weights, (generative, *context.streams))  # K of (n, D)
         return Fused(semantic + total(terms), weights[:, 0], weights, terms)

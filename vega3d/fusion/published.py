@@ -20,7 +20,7 @@ from vega3d.fusion.base import Fused, Fusion, FusionContext, Projector, total, w
 class Paper(Fusion):
     """(1 - g) G + g S (arXiv 2603.19235, eq. 8); only the gate takes normalised streams."""
 
-    takes_streams: ClassVar[bool] = True
+    supports_streams: ClassVar[bool] = True
 
     @classmethod
     def projector(cls, channels: int, width: int, hidden: int | None) -> Projector:
@@ -29,7 +29,7 @@ class Paper(Fusion):
 
     def fuse(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
         """Replace each token by a convex mix of all streams."""
-        weights = self.arbitrate(self.norm_semantic(semantic), self.normalise(generative, context))
+        weights = self.gate_weights(self.norm_semantic(semantic), self.normalise(generative, context))
         terms = weighted(weights, (generative, *context.streams))  # K of (n, D)
         return Fused(total(terms) + weights[:, :1] * semantic, weights[:, 0], weights, terms)
 
@@ -40,7 +40,7 @@ class Released3D(Paper):
     def fuse(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
         """Replace each token by a convex mix of all normalised streams."""
         normed, streams = self.norm_semantic(semantic), self.normalise(generative, context)
-        weights = self.arbitrate(normed, streams)
+        weights = self.gate_weights(normed, streams)
         terms = weighted(weights, streams)  # K of (n, D)
         return Fused(total(terms) + weights[:, :1] * normed, weights[:, 0], weights, terms)
 
@@ -52,7 +52,7 @@ class ReleasedVSI(Fusion):
     """
 
     cells: ClassVar[int] = 2
-    takes_streams: ClassVar[bool] = True
+    supports_streams: ClassVar[bool] = True
 
     def __init__(self, width: int, streams: Sequence[nn.Module] = ()) -> None:
         super().__init__(width, streams)
@@ -65,7 +65,7 @@ class ReleasedVSI(Fusion):
 
     def fuse(self, semantic: Tensor, generative: Tensor, context: FusionContext) -> Fused:
         """Move each token towards the mix of all streams by the learned scale."""
-        weights = self.arbitrate(self.norm_semantic(semantic), self.normalise(generative, context))
+        weights = self.gate_weights(self.norm_semantic(semantic), self.normalise(generative, context))
         terms = weighted(weights, (generative, *context.streams))  # K of (n, D)
         mix = total(terms) + weights[:, :1] * semantic
         scaled = tuple(self.scale.detach() * term.detach() for term in terms)  # for the report alone
