@@ -1,4 +1,4 @@
-"""What each stored form costs in bytes and in error.
+"""Cost of each stored form in bytes and in error.
 
 Bytes are those of Wan2.1 1.3B (1536 channels) for a frame of 832 x 480 under ``whole``. The error is that of
 a host's tokens: the features that reach them through the store against those that reach them directly, as

@@ -1,4 +1,4 @@
-"""What a stored feature costs to read: against computing it, and against reading the same bytes plainly.
+"""Cost of reading a stored feature: against computing it, and against reading the same bytes plainly.
 
 The store has features of true size (1536 channels on 30 x 52 cells, what Wan2.1 1.3B gives for a picture of
 832 x 480), random numbers in bfloat16. Computing cannot be done at true size everywhere, so its time is
@@ -44,7 +44,7 @@ def make(path: Path, form: FeatureFormat, frames: int) -> FeatureStore:
 
 
 def read_clip(store: FeatureStore, first: int) -> None:
-    """What a data worker does for a clip."""
+    """The work of a data worker for a clip."""
     plan = FramePlan.per_frame(range(first, first + CLIP))
     keys = [FeatureKey("sha256:00", (number,), SIZE) for number in plan.generative]
     look_up(store, plan, keys, "a video")

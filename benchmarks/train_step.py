@@ -77,7 +77,7 @@ def batch_of(frames: int, side: int, device: torch.device) -> dict[str, Any]:
 
 
 def features_of(frames: int, side: int, channels: int) -> dict[str, Any]:
-    """What a processor with a store adds to a batch; 6.25 cells for each token, as 30 x 52 for 14 x 18."""
+    """Clips as a processor with a store makes them; 6.25 cells for each token, as 30 x 52 for 14 x 18."""
     cells = int(2.5 * side)
     features = torch.randn(channels, frames, cells, cells, generator=torch.Generator().manual_seed(1))
     stored = CacheHit(FeatureMap(features.bfloat16(), tuple((at,) for at in range(frames))), "any", "memory")

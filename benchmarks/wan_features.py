@@ -1,4 +1,4 @@
-"""What a generative feature costs: the published way against ours, in one process, interleaved.
+"""Cost of a generative feature: the published way against ours, in one process, interleaved.
 
 Two paths, both with random weights (cost does not depend on them):
 
@@ -50,7 +50,7 @@ class Clock:
         self.unit = "ms" if self.cuda else "CPU-s"
 
     def __call__(self, run: Run) -> float:
-        """What one run takes."""
+        """Time of one run."""
         if not self.cuda:
             start = time.process_time()
             run()

@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class Hub:
-    """What was pushed: files by repository and name.
+    """Pushed files by repository and name.
 
     Attributes:
         address: what ``HF_ENDPOINT`` has to say.

@@ -1,4 +1,4 @@
-"""What a model costs, from its configuration: held to published totals, torch's counters and real runs."""
+"""Cost of a model, from its configuration: held to published totals, torch's counters and real runs."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _answers(
     videos: Sequence[Path],
     swap: bool,
 ) -> list[str]:
-    """What is said of each twin; the donor of a twin is the other one, its neighbour."""
+    """The answer to each twin; the donor of a twin is the other one, its neighbour."""
     store = _store(folder, arm, settings, encoders, videos)
     torch.manual_seed(0)
     answerer = EvalModel(vega3d.load(str(model), "none", store=store), settings.nframes, "video")

@@ -172,7 +172,7 @@ def mean_of(questions: Sequence[Sequence[str]], scores: Scores) -> dict[str, Any
 def contrast(
     questions: Sequence[Sequence[str]], scores: Mapping[str, Scores], pair: tuple[str, str], draws: int
 ) -> dict[str, Any]:
-    """What ``pair[0]`` has over ``pair[1]``, in points: the plan's interval, p and standard error."""
+    """The lead of ``pair[0]`` over ``pair[1]``, in points: the plan's interval, p and standard error."""
     merged = load_benchmark("vsibench").groups
     arm, over = pair
     one, two = rows_of(questions, scores[over]), rows_of(questions, scores[arm])
@@ -249,7 +249,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def verdict(contrasts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the plan says about the run, one sentence each."""
+    """Statements of the plan about the run, one sentence each."""
     by_pair = {(one["arm"], one["over"]): one for one in contrasts}
     words = []
     check = by_pair.get(("oracle", "host_twice"))

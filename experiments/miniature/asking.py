@@ -74,7 +74,7 @@ def asked_of(questions: Path, kind: str) -> list[list[str]]:
 
 
 def blind_of(questions: Path, kind: str) -> dict[str, dict[str, float | None]]:
-    """What answers that look at nothing reach on a set, by kind: ``vega3d.evaluation.run.baselines``."""
+    """Scores of answers that look at nothing on a set, by kind: ``vega3d.evaluation.run.baselines``."""
     protocol = protocol_of(kind)
     return baselines(protocol, _read(protocol, questions))
 

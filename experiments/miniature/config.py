@@ -116,7 +116,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Probes:
-    """What frozen features know, before any language model is involved.
+    """Settings of probes of frozen features, before any language model is involved.
 
     Attributes:
         train: rooms of the training set that probes learn from; they are tested on the primary set.

@@ -55,7 +55,7 @@ def given(name: str, settings: Encoders) -> Path | None:
 
 
 def is_trained(name: str, settings: Encoders) -> bool:
-    """Whether an encoder has to be trained here."""
+    """True if an encoder has to be trained here."""
     return name != "untrained" and given(name, settings) is None
 
 

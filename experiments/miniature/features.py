@@ -134,7 +134,7 @@ def jobs_of(config: Any, settings: Settings, rooms: Path, sets: dict[str, Any]) 
 
 
 def _oracle(path: Path, settings: Settings, rooms: Path, sets: dict[str, Any]) -> FeatureStore:
-    """Where each token's surface lies, from the renderer."""
+    """The place of each token's surface, from the renderer."""
     frames = host_frames(settings.rooms.frames, settings.nframes)
     place: dict[str, tuple[str, int]] = {}
     made = {name: load_geometry(rooms / name) for name in sets}

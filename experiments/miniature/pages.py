@@ -105,7 +105,7 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def ames_words(ames: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Whether swapping the twins' features flips the answer, said either way."""
+    """A sentence on swapped features of the twins: the answer flips, or it does not."""
     return [
         f"Ames pairs, {ARMS[arm].title}: the answer "
         + ("never flips" if not found["flipped"] else f"flips in {100 * found['flipped']:.0f} % of the pairs")

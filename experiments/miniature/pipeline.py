@@ -44,7 +44,7 @@ def run(settings: Settings, out: Path, *, until: str | None = None, say: Say = S
 
 
 class _Run:
-    """What stages know of each other: results by stage, folders by name."""
+    """The state that stages share: results by stage, folders by name."""
 
     def __init__(self, settings: Settings, out: Path, say: Say) -> None:
         self.settings, self.out, self.say = settings, out, say

@@ -42,7 +42,7 @@ class Spread:
 
     @classmethod
     def expected(cls, questions: str) -> Spread:
-        """What the plan for these questions expects: assumed for VSI-Bench's, measured for those of where."""
+        """The plan's expectation: assumed for VSI-Bench's questions, measured for those of where."""
         return cls(rooms=13.6, seeds=0.7) if questions == "where" else cls.planned()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What frozen features know of depth and of places, before any language model is involved.
+"""Probes of frozen features for depth and places, before any language model is involved.
 
 By the method of ``train/pico/probe.py``, whose regressions are used as they are: R2 over what the position
 alone says, the penalty by cross-validation over rooms, errors by a bootstrap over rooms, and an MLP beside
@@ -149,5 +149,5 @@ def sweep(encoder: Path, settings: Settings, rooms: Path, sets: dict[str, Any]) 
 
 
 def sweep_settings(settings: Settings) -> dict[str, Any]:
-    """What decides a sweep, for its hash."""
+    """Settings that decide a sweep, for its hash."""
     return {"probes": dataclasses.asdict(settings.probes), "pixels": settings.features.pixels}

@@ -120,7 +120,7 @@ def host_frames(frames: int, nframes: int) -> list[int]:
 
 
 def geometry(rooms: list[Room], world: Rooms, nframes: int) -> dict[str, NDArray[np.float32]]:
-    """Where things lie in each cell of the host's frames, from the renderer.
+    """Places of things in each cell of the host's frames, from the renderer.
 
     Returns:
         ``depth`` (R, T, 8, 8): mean log depth. ``points`` (R, T, 8, 8, 3): mean place in metres, in the axes
@@ -154,7 +154,7 @@ def _cells(fine: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def load_geometry(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """What ``geometry`` made for a set's folder."""
+    """The result of ``geometry`` for a set's folder."""
     made: dict[str, NDArray[np.float32]] = load_file(folder / "geometry.safetensors")
     return made
 

@@ -1,4 +1,4 @@
-"""Where features come from that are no transformer's: the VAE, the host itself, the renderer, another clip.
+"""Sources of features that are no transformer's: the VAE, the host itself, the renderer, another clip.
 
 One plug-in backbone, ``miniature``, names them all, so that stores, checkpoints and the evaluator treat an
 arm like any generator. Two kinds see pictures (``latents``, ``host``) and are computed like one. Two do not

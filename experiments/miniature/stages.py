@@ -36,7 +36,7 @@ class Stages:
         self.out, self.say = Path(out), say
 
     def run(self, name: str, inputs: Mapping[str, Any], make: Callable[[Path], Made]) -> Made:
-        """What a stage made: read if it is there for these inputs, else made now.
+        """The result of a stage: read if it is there for these inputs, else made now.
 
         Args:
             name: of the stage and, under ``out``, of its folder.

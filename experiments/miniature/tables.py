@@ -67,13 +67,13 @@ def types_table(
 
 
 def swapped_table(swapped: Sequence[Mapping[str, Any]]) -> str:
-    """What an arm loses with another clip's features."""
+    """The loss of an arm with another clip's features."""
     rows = [[ARMS[one["arm"]].title, *_gap(one), f"{one['p']:.4f}"] for one in swapped]
     return markdown(["arm", "points over itself with another clip's", "95 %", "p"], rows)
 
 
 def watch_table(watch: Mapping[str, Mapping[str, float]]) -> str:
-    """What the fusion did at the end of tuning, where it learned at all."""
+    """The fusion at the end of tuning, where it learned at all."""
     rows = [
         [ARMS[arm].title, *(f"{found[name]:.3f}" if name in found else UNKNOWN for name in WATCHED)]
         for arm, found in _in_order(watch)
@@ -93,7 +93,7 @@ def probes_table(probes: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def host_table(host: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """What the host answers of pico's own questions, as shipped and cut down, in percent."""
+    """The host's score on pico's own questions, as shipped and cut down, in percent."""
     before, after = (host.get(name, {}) for name in ("before", "after"))
     rows = [
         [
@@ -108,7 +108,7 @@ def host_table(host: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
 
 
 def cost_table(cost: Mapping[str, Mapping[str, Any]]) -> str:
-    """What each arm cost; seconds are of the attempt that ended a stage."""
+    """The cost of each arm; seconds are of the attempt that ended a stage."""
     rows = [
         [
             ARMS[arm].title,

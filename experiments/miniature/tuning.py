@@ -116,7 +116,7 @@ def final_of(folder: Path) -> Path:
 
 
 def _last(history: list[dict[str, Any]]) -> dict[str, float]:
-    """What the fusion did at the end, as far as it is a number."""
+    """The fusion at the end, as far as it is a number."""
     found = [{k: v for k, v in entry.items() if k.startswith("fusion/")} for entry in history]
     last = next((entry for entry in reversed(found) if entry), {})
     return {name: value for name, value in last.items() if math.isfinite(value)}

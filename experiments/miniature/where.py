@@ -37,7 +37,7 @@ VSI = "vsibench"
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What one frame shows.
+    """The content of one frame.
 
     Attributes:
         moment: which frame.

@@ -1,4 +1,4 @@
-"""What is saved is read back to the bit; what does not fit is refused by name, and nothing is lost."""
+"""A checkpoint is read back to the bit; one that does not fit is refused by name, and nothing is lost."""
 
 from __future__ import annotations
 

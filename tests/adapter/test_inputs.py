@@ -1,4 +1,4 @@
-"""What does not fit together is refused by a typed error that names it."""
+"""Inputs that do not fit together are refused by a typed error that names them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CELL = 28  # pixels that one token of Qwen2.5-VL covers on a side
 
 
 class HostConfig:
-    """What ``QwenVL.grids`` reads of a host's configuration."""
+    """The part of a host's configuration that ``QwenVL.grids`` reads."""
 
     class vision_config:
         spatial_merge_size = 2

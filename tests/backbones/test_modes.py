@@ -1,4 +1,4 @@
-"""What each mode encodes together, what it reads off, and which frames a step describes."""
+"""Each mode: frames encoded together, latents read off, frames that a step describes."""
 
 from __future__ import annotations
 

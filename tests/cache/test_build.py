@@ -1,4 +1,4 @@
-"""What a store serves is what the generator computes, in every mode and form."""
+"""A store serves what the generator computes, in every mode and form."""
 
 from __future__ import annotations
 

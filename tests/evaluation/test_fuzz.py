@@ -74,7 +74,7 @@ def check(task: str, given_samples: list[Any]) -> dict[str, Any]:
 
 
 def aggregates(result: dict[str, Any]) -> dict[tuple[str, ...], Any]:
-    """What a result says about all samples together."""
+    """The part of a result about all samples together."""
     return {path: value for path, value in leaves(result) if not {"per_sample", "extract_number"} & {*path}}
 
 

@@ -17,7 +17,7 @@ NEEDS_TOKENIZER |= {"tokenized_prediction", "tokenized_answers"}
 
 
 def differences(expected: Any, got: Any, tolerance: float, absent: set[str], where: str = "") -> list[str]:
-    """Where two JSON values differ; a name in ``absent`` has to be null or missing in ``got``."""
+    """Places where two JSON values differ; a name in ``absent`` has to be null or missing in ``got``."""
     if isinstance(expected, dict):
         found = []
         for name, value in expected.items():

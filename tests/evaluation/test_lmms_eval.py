@@ -221,7 +221,7 @@ def eval_run(protocol: str, data: Path, out: Path, limit: int) -> tuple[list[Any
 
 
 def score_in(row: dict[str, Any]) -> float:
-    """What lmms-eval's vsibench writes beside an answer."""
+    """Fields that lmms-eval's vsibench writes beside an answer."""
     return float(row["accuracy"] if "accuracy" in row else row["MRA:.5:.95:.05"])
 
 

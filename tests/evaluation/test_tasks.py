@@ -1,4 +1,4 @@
-"""What is particular to one benchmark: prompts, sets, types, refinement, and open cases."""
+"""Particulars of each benchmark: prompts, sets, types, refinement, and open cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the arms differ in, and what they must not differ in."""
+"""Differences of the arms, and settings that all share."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def started(out: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str], Path]:
-    """What the killed run said, what the one after it said, and their folder."""
+    """Output of the killed run, output of the one after it, and their folder."""
     out = tmp_path_factory.mktemp("miniature")
     first, before = started(out), []
     assert first.stdout is not None

@@ -40,7 +40,7 @@ def prompt(host: Any, messages: list[dict[str, Any]]) -> str:
 
 
 def by_host(host: Any, text: list[str], **media: Any) -> Any:
-    """What the host's own processor returns, told all that it would otherwise guess."""
+    """The output of the host's own processor, given all that it would otherwise guess."""
     if "videos" in media:
         media |= {"do_sample_frames": False, "cap_pixels_per_frame": True}
     return host(text=text, padding=True, return_tensors="pt", **media)

@@ -1,4 +1,4 @@
-"""What the generator gets: the decoded pixels of the same pictures and frames, their plans and groups."""
+"""The generator's side: the decoded pixels of the same pictures and frames, their plans and groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processor returns goes into a wrapped model as it is."""
+"""The processor's output goes into a wrapped model as it is."""
 
 from __future__ import annotations
 

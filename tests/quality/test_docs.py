@@ -1,4 +1,4 @@
-"""What the documentation shows runs: Python blocks are executed, commands are parsed.
+"""Examples of the documentation run: Python blocks are executed, commands are parsed.
 
 A block after ``<!-- not run: reason -->`` is only compiled; the reason has to be given.
 """

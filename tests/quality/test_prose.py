@@ -22,6 +22,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = sorted((ROOT / "vega3d").rglob("*.py"))
+FOLDERS = ("vega3d", "tests", "train", "eval", "experiments", "examples", "benchmarks")
+EVERY = sorted(
+    path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if "goldens" not in path.parts
+)
 
 LONGEST, MEDIAN, README_LINES = 30, 18, 100
 LEFT_OUT = re.compile(
@@ -103,7 +107,7 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
             yield value.value.strip()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
+@pytest.mark.parametrize("path", EVERY, ids=name)
 def test_a_docstring_opens_with_a_verb_or_a_noun(path: Path) -> None:
     assert not [text.splitlines()[0] for text in docstrings(parsed(path)) if RIDDLE.match(text)]
 

@@ -1,4 +1,4 @@
-"""What a run trained, exported or merged, answers as the trained model does."""
+"""A trained model, exported or merged, answers as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run trained can be pushed to a hub and loaded from it by anybody, by the hub's real client."""
+"""A trained model can be pushed to a hub and loaded from it by anybody, by the hub's real client."""
 
 from __future__ import annotations
 

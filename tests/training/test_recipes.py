@@ -1,4 +1,4 @@
-"""What lies in configs/ and train/ runs, and says what it needs."""
+"""Configs and recipes run, and say what they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where features come from, and what stands in a batch, change nothing but the speed."""
+"""The source of features, and the rest of a batch, change nothing but the speed."""
 
 from __future__ import annotations
 

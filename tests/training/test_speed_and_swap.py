@@ -1,4 +1,4 @@
-"""What stands beside the loss: how fast it goes, and whether the branch is used at all."""
+"""Figures logged beside the loss: speed, and whether the branch is used at all."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def planted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What one pass over a config with all of these faults says."""
+    """The report of one pass over a config with all of these faults."""
     folder = tmp_path_factory.mktemp("planted")
     (folder / "bad.jsonl").write_text(json.dumps(row("What?", "a")) + "\n{not json\n")
     (folder / "train.json").write_text(json.dumps(plant(folder)))

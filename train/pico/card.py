@@ -92,7 +92,7 @@ def table(types: Types) -> str:
 
 
 def weak(results: dict[str, Any]) -> str:
-    """What is not above blind guessing, said plainly."""
+    """A plain list of what is not above blind guessing."""
     lines = []
     for key, name in (
         ("overall", "over all these families"),

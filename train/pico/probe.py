@@ -1,4 +1,4 @@
-"""What do frozen features of a video transformer know of depth and of the camera's way?
+"""Probe frozen features of a video transformer for depth and for the camera's way.
 
     python -m train.pico.clips --cache CLIPS --split test --clips 1000
     python -m train.pico.probe --cache CLIPS --wan WAN --out trained.json      # WAN: vae/ and transformer/

@@ -33,7 +33,7 @@ TOGETHER = 4  # clips a batch
 
 @torch.no_grad()
 def answers(model: Any, packer: Packer, cache: Cache, first: int, end: int) -> list[Said]:
-    """What the model says about the cached rooms ``first`` to ``end``, lists left out."""
+    """Answers of the model about the cached rooms ``first`` to ``end``, lists left out."""
     said: list[Said] = []
     for start in range(first, end, TOGETHER):
         chosen = range(start, min(end, start + TOGETHER))

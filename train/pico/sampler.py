@@ -1,4 +1,4 @@
-"""What the pico host is asked in training, and when: batches drawn from the cache by the clock.
+"""Batches of the pico host's training: questions drawn from the cache by the clock.
 
 Decision: a host that does not see cannot reason, so the run begins with pictures alone (the helper loss
 teaches what stands where), goes on with short questions of looking, and asks ever more questions of measure

@@ -1,4 +1,4 @@
-"""What lmms-eval will find in vega3d, tested without it: messages, documents, scores and the two models.
+"""The parts for lmms-eval, tested without it: messages, documents, scores and the two models.
 
 That lmms-eval itself takes all of this is tested in `tests/evaluation/test_lmms_eval.py`.
 """

@@ -35,7 +35,7 @@ AutoModelForImageTextToText.register(SomebodysConfig, SomebodysVL)
 
 
 class SomebodysFamily(HostFamily):
-    """What vega3d asks about it."""
+    """Its description for vega3d."""
 
     lora_targets = r".*language_model\.layers\.\d+\.self_attn\.(q_proj|v_proj)"
 
