@@ -11,11 +11,10 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -55,8 +54,7 @@ def names(module: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
     return __getattr__
 
 
-@dataclass(frozen=True)
-class Renames:
+class Renames(NamedTuple):  # a dataclass would make `vega3d --help` a tenth slower
     """Fields of a dataclass as version 0.1 named them.
 
     Attributes:
@@ -67,7 +65,7 @@ class Renames:
 
     renamed: Mapping[str, str]
     gone: Collection[str] = ()
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = {}
 
 
 def fields(renames: Renames) -> Callable[[type[T]], type[T]]:

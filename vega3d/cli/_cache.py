@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
-import platform
 import sys
 import warnings
 from itertools import chain
@@ -78,6 +76,8 @@ def config(arguments: argparse.Namespace, store: FeatureStore | None = None) -> 
 
 
 def _named_config(model: str | None, backbone: str | None, settings: list[str]) -> Vega3DConfig:
+    from dataclasses import replace
+
     from vega3d.checkpoint import load
     from vega3d.config import Vega3DConfig
     from vega3d.costs.setup import with_settings
@@ -90,7 +90,7 @@ def _named_config(model: str | None, backbone: str | None, settings: list[str]) 
     config = Vega3DConfig() if model in (None, PICO) else load(model).config
     if backbone is not None or model in (None, PICO):
         config = with_backbone(config, backbone or PICO)
-    return dataclasses.replace(config, backbone=with_settings(config.backbone, settings))
+    return replace(config, backbone=with_settings(config.backbone, settings))
 
 
 def stored_config(store: FeatureStore, path: str | None = None) -> Vega3DConfig:
@@ -118,6 +118,8 @@ def load_generator(arguments: argparse.Namespace, config: Vega3DConfig) -> Any:
 
 def compute(store: FeatureStore, backbone: Any, jobs: list[EncodeJob]) -> Report:
     """Store what is not there yet, with progress and with the device that computed it."""
+    import platform
+
     import torch
 
     from vega3d.cache import build

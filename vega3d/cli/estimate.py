@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
 
 from vega3d.cli._command import Commands
 
@@ -50,6 +49,8 @@ def add_parser(commands: Commands) -> None:
 
 def _estimate(arguments: argparse.Namespace) -> None:
     """Estimate, print."""
+    from dataclasses import fields
+
     from vega3d.config import FusionConfig
     from vega3d.costs import Setup, estimate
     from vega3d.costs.setup import size_of, with_settings
