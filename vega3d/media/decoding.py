@@ -280,8 +280,6 @@ def open_video(file: str | os.PathLike[str] | io.BytesIO) -> Any:
     Raises:
         av.error.FFmpegError: the file is not a video, or its container is not among ``CONTAINERS``.
     """
-    import av
-
     # A log callback in Python (older torchvision asks PyAV for one) needs the interpreter's lock, which
     # the thread that closes a decoder holds while it waits for the decoder's threads: a deadlock.
     av.logging.set_level(None)

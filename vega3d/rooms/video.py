@@ -1,7 +1,7 @@
 """Rooms as mp4 files: H.264 written atomically, and a tag by which a rooms video is recognised.
 
-Decision: PyAV is imported inside the functions, so that `vega3d.rooms` needs numpy alone. Decoding for
-models is not done here (that is vega3d.media.frame_plan's affair); only the container's tag is read.
+PyAV is imported inside the functions, so that `vega3d.rooms` needs numpy alone. Of a video only the tag of
+its container is read; `vega3d.media.decoding` reads frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from vega3d._utils.files import make_folder, write_whole
 from vega3d.errors import InputError
-from vega3d.media.decoding import open_video
 from vega3d.rooms.scene import ROOMS_VERSION
 
 Frames = NDArray[np.uint8]
@@ -50,6 +49,8 @@ def write_mp4(
 def rooms_source(path: str | Path) -> tuple[int, int] | None:
     """(seed, version) that `make_room` takes to make the room of a rooms video, or None for other files."""
     import av
+
+    from vega3d.media.decoding import open_video
 
     try:
         with open_video(path) as container:
