@@ -15,6 +15,11 @@ def test_importing_vega3d_loads_no_torch_transformers_or_diffusers() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_importing_rooms_loads_neither_torch_nor_a_decoder() -> None:
+    code = "import sys, vega3d.rooms; sys.exit(any(m in sys.modules for m in ('torch', 'av')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_every_public_name_resolves() -> None:
     assert all(getattr(vega3d, name) is not None for name in vega3d.__all__)
 
