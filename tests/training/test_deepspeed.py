@@ -8,6 +8,8 @@ DDP computes under autocast from float32 weights, DeepSpeed from bfloat16 ones w
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.training.conftest import config, row
 from tests.training.test_processes import FLOAT, ROOT, launch
 from tests.training.test_trainer import tensors
 from vega3d import Vega3DAdapter
+from vega3d.training.arguments import report_locks
 from vega3d.training.config import TrainConfig
 from vega3d.training.export import export
 from vega3d.training.finetune import load_parts, train
@@ -106,6 +109,26 @@ def test_stage_2_with_lora_goes_on_as_if_it_had_not_been_killed(runs: Path) -> N
     assert all(torch.equal(one, again[name]) for name, one in expected.items())
 
 
+def test_the_lock_of_a_killed_compilation_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    lock = tmp_path / "cpu_adam" / "lock"
+    lock.parent.mkdir()
+    lock.touch()
+    os.utime(lock, (0, 0))
+    report_locks()
+    assert re.search(rf"{lock}.* hours ago.*with cpu_adam waits[\s\S]*Delete it", capsys.readouterr().err)
+
+
+def test_without_a_lock_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    report_locks()
+    assert capsys.readouterr().err == ""
+
+
 def test_stage_3_trains_all_weights_in_bfloat16_alone(pictures: Path, tmp_path: Path) -> None:
     """One process, as a single GPU with offload has; here its gathered weights are parts of one buffer."""
     settings = settings_of(pictures, tmp_path / "run", "full", "3", max_steps=2, save_steps=2, bf16=True)
@@ -135,6 +158,7 @@ def test_stage_3_writes_what_loads_as_the_trained_model(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)  # 140 steps of one or two processes, and the compilation of an operator
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("recipe", ["lora", "full"])
 def test_every_stage_trains_as_one_process_does(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
@@ -18,7 +21,9 @@ from transformers.integrations.integration_utils import (
     get_available_reporting_integrations,
 )
 
+from vega3d._utils.durations import in_time
 from vega3d._utils.packages import imported
+from vega3d._utils.progress import note
 from vega3d.errors import ConfigError, DependencyError, nearest
 from vega3d.training.config import TrainConfig
 
@@ -46,8 +51,10 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     """
     for _, fault in faults(config.trainer):
         raise fault
-    if config.trainer.get("deepspeed") is not None and config.trainer.get("use_cpu"):
-        _start_on_cpu()
+    if config.trainer.get("deepspeed") is not None:
+        report_locks()
+        if config.trainer.get("use_cpu"):
+            _start_on_cpu()
     try:
         return TrainingArguments(**{**DEFAULTS, **config.trainer, **_fixed()})
     except (TypeError, ValueError, ImportError) as error:
@@ -110,6 +117,24 @@ def _reporter_fault(name: str) -> ConfigError | DependencyError | None:
     expected = f"installed: {', '.join(sorted(installed - {'all', 'none'})) or 'none'}"
     fix = f"pip install {_PACKAGES.get(name, name)}, or leave trainer.report_to out"
     return DependencyError(title, got=f"trainer.report_to={name}", expected=expected, fix=fix)
+
+
+def report_locks() -> None:
+    """Name the locks of compilations of torch's extensions, such as DeepSpeed's Adam for offloaded states.
+
+    torch writes a lock before it compiles and waits for ever, silently, where there is one. A process that is
+    killed while it compiles leaves its lock behind.
+    """
+    from torch.utils.cpp_extension import get_default_build_root  # imports setuptools
+
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    for lock in sorted(root.glob("**/lock")):
+        with contextlib.suppress(FileNotFoundError):  # that compilation has ended
+            age = in_time(time.time() - lock.stat().st_mtime)
+            note(
+                f"Lock {lock}, made {age} ago: training with {lock.parent.name} waits until it is gone."
+                " Delete it if no process compiles; a killed process leaves its lock behind."
+            )
 
 
 def _start_on_cpu() -> None:
