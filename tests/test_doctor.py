@@ -78,7 +78,7 @@ def test_torchvision_has_to_be_the_one_that_belongs_to_torch(
     assert fix is None or fix in str(found.fix)
 
 
-def test_without_torchvision_only_videos_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchvision_nothing_of_vega3d_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "_version", {"torch": "2.13.0"}.get)
     found = one(libraries.torchvision())
     assert found.status == "note"

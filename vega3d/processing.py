@@ -83,7 +83,8 @@ class Vega3DProcessor:
         Args:
             path: the host's folder or hub id.
             config: settings of the wrapped model.
-            image_only: True loads no video processor; None does so only without torchvision.
+            image_only: True uses no torchvision: pictures are resized by Pillow, videos by torch; None does
+                so only where torchvision is missing.
             store: stored features of the generator.
             kwargs: ``revision``, ``cache_dir``, ``token``, … of transformers.
         """
@@ -132,7 +133,7 @@ class Vega3DProcessor:
         Raises:
             MediaNotFoundError, MediaError: a medium is missing, damaged, or cannot be used.
             InputError, UnknownKeywordError: arguments do not fit together, or one is unknown.
-            DependencyError: there is a video, and torchvision is missing.
+            DependencyError: there is a video, torchvision is missing, and the host's pixels need it.
         """
         defaults = {key: kwargs.pop(key) for key in DEFAULTS if key in kwargs}
         sources = arguments.flat_images(images)
@@ -203,9 +204,8 @@ class Vega3DProcessor:
         host_processor.take_unknown(self.processor, kwargs)
         counts = {self.processor.image_token: len(images), self.processor.video_token: len(videos)}
         host_processor.check_text(text, counts)
-        stand_in = host_processor.NoVideoProcessor | None
-        if videos and isinstance(getattr(self.processor, "video_processor", None), stand_in):
-            raise host_processor.videos_need_torchvision()
+        if videos:
+            host_processor.require_video_processor(self.processor)
         pictures = [load_image(request.source) for request in images]
         drawn = [draw(picture, request.marks) for picture, request in zip(pictures, images, strict=True)]
         host_processor.check_pictures(self.family, pictures, groups)
@@ -283,7 +283,7 @@ class Vega3DProcessor:
 
     @property
     def video_processor(self) -> Any:
-        """The host's video processor; without torchvision a placeholder that refuses videos."""
+        """The host's video processor; without torchvision one that makes the same pixels with torch."""
         return self.processor.video_processor
 
     @property

@@ -1,4 +1,4 @@
-"""A processor without its video processor: images work, videos say what to install."""
+"""A processor without torchvision: images by Pillow, videos by torch."""
 
 from __future__ import annotations
 
@@ -60,7 +60,12 @@ def test_limits_of_single_images_work(saved: Path) -> None:
     assert batch["image_grid_thw"][1].tolist() == [1, 6, 6]
 
 
-def test_a_video_names_the_install_command_and_the_way_around(saved: Path, clip: str) -> None:
+def test_a_processor_whose_pixels_are_not_known_names_the_install_command_and_the_way_around(
+    saved: Path, clip: str
+) -> None:
+    record = json.loads((saved / "processor_config.json").read_text())
+    record["video_processor"]["video_processor_type"] = "AnotherVideoProcessor"
+    (saved / "processor_config.json").write_text(json.dumps(record))
     loaded = Vega3DProcessor.from_pretrained(saved, image_only=True)
     with pytest.raises(
         DependencyError, match=r'pip install --no-deps "torchvision==0\.\d+[\s\S]*"clip": "a"'

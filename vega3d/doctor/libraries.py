@@ -67,7 +67,7 @@ def torchvision() -> Iterator[Check]:
         return  # `required` reports it
     fix = f"pip install --no-deps 'torchvision=={_partner(torch)}.*'"
     if installed is None:
-        what = "missing: pictures work, videos have to be given as frames declared one clip"
+        what = "not installed; vega3d does not need it, scripts that use qwen-vl-utils do"
         yield Check("torchvision", what, "note", fix)
         return
     needed = [Requirement(text) for text in requires("torchvision") or ()]

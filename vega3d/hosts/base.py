@@ -49,6 +49,10 @@ class HostFamily(Protocol):
     """Smallest area of a picture, or of a frame of a video, after the processor's resize."""
     needs_times: bool = True
     """True if the host's inputs depend on the times of a video's frames."""
+    video_processor: str | None = None
+    """Class of transformers whose video pixels torch makes without torchvision; None if it cannot."""
+    video_defaults: Mapping[str, Any] = {}
+    """Settings of that class that the host's files may leave out."""
 
     def language_model(self, host: Any) -> nn.Module:
         """The language model without its head; recipes train or adapt it."""
@@ -117,6 +121,23 @@ class HostFamily(Protocol):
         if limits.total_pixels is not None:
             high = max(min(high, limits.total_pixels * merged // frames), int(low * 1.05))
         return {"size": {"shortest_edge": low, "longest_edge": high}}
+
+    def fitted_video(
+        self, shape: tuple[int, int, int], factor: int, merged: int, area: tuple[int, int], tokens: int | None
+    ) -> tuple[int, int]:
+        """Height and width of a video's frames after the processor's resize; here as for a picture.
+
+        Args:
+            shape: number of frames, height and width before it.
+            factor: number of which both sides are multiples.
+            merged: number of frames that share one time step.
+            area: smallest and largest area of the processor's ``size``.
+            tokens: its ``max_video_tokens``; None if ``cap_pixels_per_frame`` is off.
+        """
+        low, high = area
+        if tokens is not None:  # 90 % of the context is for the video; each frame gets an even share of it
+            high = max(min(high, int(tokens * factor**2 * 0.9) * merged // shape[0]), int(low * 1.05))
+        return self.fitted_size(shape[1:], factor, low, high)
 
 
 def family_of(host: Any) -> HostFamily:

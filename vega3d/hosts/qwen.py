@@ -12,6 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+import vega3d._utils.torchvision  # noqa: F401  (before transformers)
+
+# isort: split
+from transformers.image_utils import (
+    IMAGENET_STANDARD_MEAN,
+    IMAGENET_STANDARD_STD,
+    OPENAI_CLIP_MEAN,
+    OPENAI_CLIP_STD,
+)
+
 from vega3d.errors import InputError
 from vega3d.grid import TokenGrid
 from vega3d.hosts.base import HostFamily, Modality
@@ -19,11 +29,22 @@ from vega3d.hosts.base import HostFamily, Modality
 if TYPE_CHECKING:
     from vega3d.inputs.messages import Limits
 
+VIDEO_DEFAULTS: Mapping[str, Any] = {
+    "size": {"shortest_edge": 128 * 28 * 28, "longest_edge": 768 * 28 * 28},
+    "image_mean": OPENAI_CLIP_MEAN,
+    "image_std": OPENAI_CLIP_STD,
+    "do_sample_frames": False,
+    "patch_size": 14,
+    "max_video_tokens": 128_000,
+}
+
 
 class QwenVL(HostFamily):
     """Qwen2.5-VL."""
 
     max_aspect = 200
+    video_processor = "Qwen2VLVideoProcessor"
+    video_defaults = VIDEO_DEFAULTS
     min_pixels: Mapping[Modality, int] = {"image": 4 * 28 * 28, "video": 128 * 28 * 28}
     lora_targets = (
         r".*model\.language_model\.layers\.\d+\.(self_attn|mlp)\."
@@ -80,6 +101,16 @@ class Qwen2VL(QwenVL):
 class Qwen3VL(QwenVL):
     """Qwen3-VL, whose video processor's ``size`` bounds all frames of a clip together."""
 
+    video_processor = "Qwen3VLVideoProcessor"
+    video_defaults: Mapping[str, Any] = {
+        "size": {"shortest_edge": 128 * 32 * 32, "longest_edge": 768 * 32 * 32},
+        "image_mean": IMAGENET_STANDARD_MEAN,
+        "image_std": IMAGENET_STANDARD_STD,
+        "do_sample_frames": True,
+        "patch_size": 16,
+        "max_video_tokens": 768,
+    }
+
     def video_size(self, size: Mapping[str, int], limits: Limits, frames: int, merged: int) -> dict[str, Any]:
         """Keywords of the video processor: areas of one frame, multiplied out to the clip."""
         low = limits.min_pixels * frames if limits.min_pixels else size["shortest_edge"]
@@ -88,6 +119,20 @@ class Qwen3VL(QwenVL):
             high = max(min(high, limits.total_pixels * merged), int(low * 1.05))
         bounds = {"shortest_edge": min(low, high), "longest_edge": high}
         return {"size": bounds, "cap_pixels_per_frame": False}
+
+    def fitted_video(
+        self, shape: tuple[int, int, int], factor: int, merged: int, area: tuple[int, int], tokens: int | None
+    ) -> tuple[int, int]:
+        """Height and width of a video's frames; ``area`` bounds all of them together."""
+        from transformers.models.qwen3_vl.video_processing_qwen3_vl import (
+            smart_resize,
+        )  # needs no torchvision
+
+        (frames, height, width), (low, high) = shape, area
+        if tokens is not None:
+            high = frames * max(min(tokens * factor**2, high // frames), int(low * 1.05))
+        rows, columns = smart_resize(frames, height, width, merged, factor, low, high)
+        return rows, columns
 
 
 def _groups(frames: int, patch: int) -> tuple[tuple[int, ...], ...]:

@@ -2,8 +2,7 @@
 
 A host's processor takes one size for all media of a call, while users set limits for each medium. So where
 limits are given, its image or video processor is called once for each medium with that medium's size, and the
-results are joined. Without torchvision there is no video processor. A stand-in keeps its settings on disk and
-refuses videos with an error that names the package to install.
+results are joined. Without torchvision, torch makes the same video pixels (``inputs.torch_videos``).
 
 The times of a video's frames are never left to a default of the host.
 """
@@ -28,15 +27,15 @@ import vega3d._utils.torchvision  # noqa: F401  # must run before transformers i
 # isort: split
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature
 from transformers.processing_utils import ProcessorMixin
-from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 
-from vega3d.errors import DependencyError, HostError, InputError, MediaError, UnknownKeywordError
-from vega3d.hosts.base import HostFamily
+from vega3d.errors import HostError, InputError, MediaError, UnknownKeywordError
+from vega3d.hosts.base import HostFamily, family_of_processor
 from vega3d.hosts.keywords import reject_unknown
 from vega3d.inputs.clip import require_one_size
 from vega3d.inputs.messages import Limits
 from vega3d.inputs.source import ClipSource
+from vega3d.inputs.torch_videos import TorchVideoProcessor, videos_need_torchvision
 
 TEMPLATE_KEYWORDS = ("chat_template", "tools", "documents", "continue_final_message")
 PARTS = ("image_processor", "video_processor")
@@ -53,44 +52,13 @@ def torchvision_usable() -> bool:
     return True
 
 
-def videos_need_torchvision() -> DependencyError:
-    """The error for a video in an environment without torchvision: names the matching release."""
-    minor = int(torch.__version__.split(".")[1]) + 15  # torch 2.n belongs to torchvision 0.(n + 15)
-    what = "Missing torchvision: the host's video processor needs it, and it does not load."
-    got, image = f"torch {torch.__version__} alone", '{"type": "image", "image": frame, "clip": "a"}'
-    fix = f'pip install --no-deps "torchvision==0.{minor}.*"; or pass images of one clip: {image}'
-    return DependencyError(what, got=got, expected=f"torchvision 0.{minor}", fix=fix)
-
-
-class NoVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]  # transformers is untyped here
-    """Stand-in for the host's video processor; keeps its settings, refuses videos."""
-
-    merge_size = 2
-    temporal_patch_size = 2
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__()
-        self.settings = settings
-
-    def __call__(self, videos: Any, **kwargs: Any) -> BatchFeature:
-        """Refuse.
-
-        Raises:
-            DependencyError: always.
-        """
-        raise videos_need_torchvision()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as they were read, so that saving loses nothing."""
-        return copy.deepcopy(self.settings)
-
-
 def load_host_processor(path: str, image_only: bool | None = None, **kwargs: Any) -> Any:
     """The processor of a host, from a folder or hub id.
 
     Args:
         path: folder or hub id.
-        image_only: True builds it without its video processor; None does so only without torchvision.
+        image_only: True uses no torchvision: pictures are resized by Pillow, videos by torch; None does so
+            only where torchvision is missing.
         kwargs: ``revision``, ``cache_dir``, ``token``, ``local_files_only``, … of transformers.
 
     Raises:
@@ -103,20 +71,21 @@ def load_host_processor(path: str, image_only: bool | None = None, **kwargs: Any
     record, _ = ProcessorMixin.get_processor_dict(path, **kwargs)
     tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
     images = AutoImageProcessor.from_pretrained(path, backend="pil", **kwargs)
-    videos = NoVideoProcessor.from_pretrained(path, **kwargs)
+    settings, _ = TorchVideoProcessor.get_video_processor_dict(path, **kwargs)
     template = record.get("chat_template") or tokenizer.chat_template
-    kind = _processor_class(path, record, tokenizer, videos)
+    kind = _processor_class(path, record, tokenizer, settings)
     processor = kind.__new__(kind)  # its own check of its parts looks for classes of torchvision
+    videos = TorchVideoProcessor(family_of_processor(processor), settings)
     processor.check_argument_for_proper_class = lambda name, part: None
     processor.__init__(images, tokenizer, videos, chat_template=template)
     del processor.check_argument_for_proper_class
     return processor
 
 
-def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, videos: NoVideoProcessor) -> Any:
+def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, videos: Mapping[str, Any]) -> Any:
     import transformers
 
-    stated = (record, tokenizer.init_kwargs, videos.settings)
+    stated = (record, tokenizer.init_kwargs, videos)
     name = next((entry["processor_class"] for entry in stated if entry.get("processor_class")), None)
     if name is None or not hasattr(transformers, name):
         what = f"Missing processor class: the files of {path!r} name none of transformers."
@@ -124,6 +93,17 @@ def _processor_class(path: str, record: Mapping[str, Any], tokenizer: Any, video
         fix = "pass the folder of a Qwen-VL, or build its processor yourself and pass that"
         raise HostError(what, got=name, expected=expected, fix=fix)
     return getattr(transformers, name)
+
+
+def require_video_processor(host: Any) -> None:
+    """Refuse videos of a host whose video processor is neither there nor known here.
+
+    Raises:
+        DependencyError: names the package to install.
+    """
+    part = getattr(host, "video_processor", None)
+    if part is None or (isinstance(part, TorchVideoProcessor) and not part.is_known):
+        raise videos_need_torchvision()
 
 
 def check_aspect(family: HostFamily, width: int, height: int, name: str) -> None:
