@@ -142,6 +142,11 @@ def test_a_video_of_one_frame_gives_that_frame() -> None:
     assert sample_indices(info, nframes=1) == (0,)
 
 
+def test_a_single_frame_is_the_one_in_the_middle() -> None:
+    assert sample_indices(VideoInfo("clip.mp4", 9, 10.0, 64, 48), nframes=1) == (4,)
+    assert sample_indices(VideoInfo("clip.mp4", 9, 10.0, 64, 48), nframes=2, factor=4) == (2, 6)
+
+
 def test_asking_for_more_frames_than_there_are_says_how_many_there_are() -> None:
     with pytest.raises(InputError, match="2 to 5 frames"):
         sample_indices(VideoInfo("clip.mp4", 5, 10.0, 64, 48), nframes=8)

@@ -95,6 +95,7 @@ class Vega3DAdapter(Pretrained, HostSurface):
         self.projector, self.fusion = projector.to(self.device), fusion.to(self.device)
         self._cells: int = kind.cells
         self.backbone, self.streams = backbone, tuple(streams)
+        self.trained = False
         self.train(bool(host.training))  # a host in eval mode stays in it
 
     # ---------------------------------------------------------------- encoding
@@ -299,7 +300,9 @@ class Vega3DAdapter(Pretrained, HostSurface):
 
     def _with_zero_term(self, outputs: Any, prepared: dict[str, Any]) -> Any:
         """In training without media, make outputs give every new parameter a gradient of zero."""
-        if not (self.training and torch.is_grad_enabled()) or "mm_encoder_outputs" in prepared:
+        is_step = self.training and torch.is_grad_enabled()
+        self.trained |= is_step
+        if not is_step or "mm_encoder_outputs" in prepared:
             return outputs
         channels = self.vega3d_config.backbone.channels
         zero = zero_term(self.projector, self.fusion, channels, self._cells, self._extra)
@@ -321,6 +324,9 @@ class Vega3DAdapter(Pretrained, HostSurface):
         raise InputError(title, got=got, expected=expected, fix=fix)
 
     # ---------------------------------------------------------------- the frozen encoders
+
+    trained: bool
+    """True once projector and fusion come from a checkpoint, or have taken part in a training step."""
 
     backbone: Backbone | None
     """The frozen generator, outside the module tree; None if none is loaded."""

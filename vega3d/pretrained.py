@@ -15,12 +15,14 @@ from typing import Any, Literal, Self
 from accelerate.utils import align_module_device, has_offloaded_params
 from torch import Tensor, nn
 
-from vega3d import checkpoint
+from vega3d import checkpoint, registry
 from vega3d.backbones import Backbone
 from vega3d.checkpoint.host_digest import changed_weights, host_digest
 from vega3d.checkpoint.lora import carried_lora, without_peft
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
+from vega3d.hosts.loading import DType
+from vega3d.pico import PICO, PICO_DIR
 
 
 class Pretrained(nn.Module):
@@ -28,6 +30,24 @@ class Pretrained(nn.Module):
 
     vega3d_config: Vega3DConfig
     host: Any
+    trained: bool
+
+    def __repr__(self) -> str:
+        config = self.vega3d_config
+        host, generator = config.host, registry.backbone_record(config.backbone)
+        new = "trained" if self.trained else "untrained, so far the host's own answers"
+        extra = {"streams": ", ".join(map(registry.backbone_name, config.semantic_streams))}
+        rows = {
+            "host": f"{_shown(host.path)} ({host.model_type}, width {host.hidden_size})",
+            "generator": f"{generator['type']} {_shown(generator.get('path'))}",
+            "mode": str(generator.get("mode", "frame")),
+            **{name: value for name, value in extra.items() if value},
+            "fusion": f"{config.fusion.type} ({new})",
+            "runs on": f"{self.device}, {str(self.dtype).removeprefix('torch.')}",
+        }
+        return (
+            "\n".join([f"{type(self).__name__}(", *(f"  {name}: {row}" for name, row in rows.items())]) + ")"
+        )
 
     @classmethod
     def wrap(cls, host: nn.Module, config: Vega3DConfig | None = None) -> Self:
@@ -49,8 +69,12 @@ class Pretrained(nn.Module):
         revision: str | None = None,
         *,
         streams: Sequence[Backbone] | Literal["auto"] = "auto",
+        dtype: DType = "auto",
+        device_map: Any = None,
+        attn_implementation: str | None = None,
+        quantization_config: Any = None,
     ) -> Self:
-        """Load projector and fusion from a folder or the hub.
+        """Load projector and fusion from a folder or the hub, and the host with transformers' options.
 
         Args:
             path: folder written by ``save_pretrained``, or hub id.
@@ -58,15 +82,24 @@ class Pretrained(nn.Module):
             backbone: ``auto`` loads the one that the checkpoint names; None leaves it out.
             revision: hub revision of ``path``.
             streams: the same for semantic streams; ``()`` leaves them out.
+            dtype: precision of the host; ``auto`` is the one in which it was saved. Projector and fusion keep
+                their own.
+            device_map: devices of the host's parts, as for transformers. A host that is loaded with it, or
+                quantized, is not moved afterwards.
+            attn_implementation: attention of the host.
+            quantization_config: transformers' settings of a quantized host.
 
         Raises:
+            ConfigError: options of a host beside a host that is loaded already.
             CheckpointError: a file is missing, damaged, too new, or was trained on another host; the host has
                 no weights (device ``meta``).
         """
         from vega3d import pipeline
 
         source = pipeline.saved(path, revision, given=host is not None)
-        return pipeline.assemble(source, cls, host=host, backbone=backbone, streams=streams)  # type: ignore[type-var]
+        options = {"dtype": dtype, "device_map": device_map, "attention": attn_implementation}
+        options |= {"host": host, "backbone": backbone, "streams": streams}
+        return pipeline.assemble(source, cls, quantization=quantization_config, **options)  # type: ignore[type-var]
 
     def save_pretrained(
         self,
@@ -77,6 +110,7 @@ class Pretrained(nn.Module):
     ) -> None:
         """Write settings, projector, fusion, and the LoRA that the host carries to the folder ``path``.
 
+        The host's processor is copied from its files; one that is in the folder already is kept.
         A host that was trained itself (``export``, ``merge``) is copied from the folder that it was loaded
         from. Any other host is named; its weights in memory, and those of the backbone, are not written. If
         they are not those of its files (trained, or merged with LoRA), a warning says so.
@@ -141,6 +175,12 @@ class Pretrained(nn.Module):
                 with align_module_device(module, "cpu"):
                     tensors |= {f"{name}.{key}": value.clone() for key, value in module.state_dict().items()}
         return tensors
+
+
+def _shown(path: str | None) -> str:
+    """The name of a model for people."""
+    shipped = path is not None and Path(path).parent == PICO_DIR
+    return PICO if shipped else path or "built in memory"
 
 
 def describe(host: Any, width: int) -> HostConfig:

@@ -22,6 +22,7 @@ import vega3d._utils.torchvision  # noqa: F401  # must run before transformers i
 # isort: split
 from transformers import BatchFeature
 
+from vega3d import checkpoint
 from vega3d.config import Vega3DConfig
 from vega3d.errors import HostError
 from vega3d.hosts.base import family_of_processor
@@ -81,14 +82,20 @@ class Vega3DProcessor:
         """Load the host's processor and wrap it.
 
         Args:
-            path: the host's folder or hub id.
-            config: settings of the wrapped model.
+            path: ``pico``, or a folder or hub id of a checkpoint or of a host.
+            config: settings of the wrapped model; None takes those of the checkpoint.
             image_only: True uses no torchvision: pictures are resized by Pillow, videos by torch; None does
                 so only where torchvision is missing.
             store: stored features of the generator.
             kwargs: ``revision``, ``cache_dir``, ``token``, … of transformers.
+
+        Raises:
+            CheckpointError: a checkpoint is damaged, or neither holds nor names a processor.
         """
-        return cls(host_processor.load_host_processor(str(path), image_only, **kwargs), config, store)
+        source, revision, settings = checkpoint.find_processor(path, kwargs.pop("revision", None))
+        kwargs |= {} if revision is None else {"revision": revision}
+        processor = host_processor.load_host_processor(source, image_only, **kwargs)
+        return cls(processor, settings if config is None else config, store)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the host's processor files; the host's own class can read them too."""
@@ -304,5 +311,13 @@ class Vega3DProcessor:
         """Call the tokenizer's ``decode``."""
         return str(self.processor.decode(*args, **kwargs))
 
+    def post_process_image_text_to_text(
+        self, generated_outputs: Any, skip_special_tokens: bool = True, **kwargs: Any
+    ) -> list[str]:
+        """Decode generated tokens; transformers' pipelines call it."""
+        return self.batch_decode(generated_outputs, skip_special_tokens=skip_special_tokens, **kwargs)
+
     def __repr__(self) -> str:
-        return f"Vega3DProcessor({type(self.processor).__name__}, {self.config})"
+        backbone, store = backbone_record(self.config.backbone), self.store
+        mode = f"{backbone['type']}, mode {backbone.get('mode', 'frame')}"
+        return f"Vega3DProcessor({type(self.processor).__name__}, {mode}, store {store and store.path})"

@@ -12,6 +12,9 @@ import pytest
 from tests import media
 from vega3d.training.config import TrainConfig
 
+PICO_PROCESSOR = ("chat_template.jinja", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
+"""Files of pico's processor, which a checkpoint holds too."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def extensions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

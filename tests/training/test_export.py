@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests import tiny
-from tests.training.conftest import config
+from tests.training.conftest import PICO_PROCESSOR, config
 from vega3d import Vega3DAdapter
 from vega3d.cli.main import main
 from vega3d.errors import CheckpointError, ConfigError
@@ -77,7 +77,8 @@ def test_nothing_of_a_runs_own_state_is_exported(annotations: Path, tmp_path: Pa
     export(tmp_path / "run" / "checkpoint-2", tmp_path / "out")
     names = sorted(str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*.*"))
     lora = ["lora/adapter_config.json", "lora/adapter_model.safetensors"]
-    assert names == ["README.md", *lora, "vega3d_config.json", "vega3d_model.safetensors"]
+    own = ["README.md", *lora, "vega3d_config.json", "vega3d_model.safetensors"]
+    assert names == sorted([*own, *PICO_PROCESSOR])
 
 
 def test_merging_equals_pefts_own(annotations: Path, tmp_path: Path) -> None:

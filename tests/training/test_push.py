@@ -11,7 +11,7 @@ from huggingface_hub import close_session, constants
 from torch import Tensor
 
 from tests import hub_server
-from tests.training.conftest import config
+from tests.training.conftest import PICO_PROCESSOR, config
 from vega3d import Vega3DAdapter
 from vega3d._utils.files import read_json
 from vega3d.cli.main import main
@@ -71,7 +71,8 @@ def test_nothing_of_the_runs_own_state_and_no_path_is_pushed(trained: Path, hub:
     push(trained, "me/rooms")
     lora = ["lora/adapter_config.json", "lora/adapter_model.safetensors"]
     pushed = hub.repos["me/rooms"]
-    assert sorted(pushed) == ["README.md", *lora, "vega3d_config.json", "vega3d_model.safetensors"]
+    own = ["README.md", *lora, "vega3d_config.json", "vega3d_model.safetensors"]
+    assert sorted(pushed) == sorted([*own, *PICO_PROCESSOR])
     text = b"".join(content for name, content in pushed.items() if not name.endswith(".safetensors"))
     assert str(PICO_DIR).encode() not in text
     assert str(trained.parent).encode() not in text
@@ -92,7 +93,8 @@ def test_lora_of_an_earlier_push_goes_with_the_next_one(
     settings = {"max_steps": 1, "save_strategy": "no"}
     align = train(config(annotations, tmp_path, "align", model=MODEL, trainer=settings))
     push(align, "me/rooms")
-    assert sorted(hub.repos["me/rooms"]) == ["README.md", "vega3d_config.json", "vega3d_model.safetensors"]
+    own = ["README.md", "vega3d_config.json", "vega3d_model.safetensors"]
+    assert sorted(hub.repos["me/rooms"]) == sorted([*own, *PICO_PROCESSOR])
     assert same(trained_tensors("me/rooms"), trained_tensors(align))
 
 

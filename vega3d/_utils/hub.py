@@ -3,13 +3,70 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from vega3d.errors import Vega3DError
+
+PATIENCE = 3.0  # seconds to wait for a connection to the hub
+
+
+def is_offline() -> bool:
+    """True if the hub cannot be reached: offline mode, or no connection within a few seconds.
+
+    The hub's own client tries a request for more than 20 seconds before it gives up.
+    """
+    if constants.is_offline_mode():
+        return True
+    endpoint = urlsplit(constants.ENDPOINT)
+    if {endpoint.scheme, "all"} & set(getproxies()):
+        return False  # the proxy connects
+    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
+    try:
+        socket.create_connection((str(endpoint.hostname), port), PATIENCE).close()
+    except OSError:
+        return True
+    return False
+
+
+def require_repository(
+    path: str | os.PathLike[str], *, error: type[Vega3DError], what: str, expected: str
+) -> None:
+    """Refuse a name that is neither a folder nor a repository of the hub; offline, of its cache.
+
+    Args:
+        path: folder or hub id.
+        error: raised if it is neither.
+        what: kind of model for the error, for example ``model``.
+        expected: names that would be accepted, for the error.
+    """
+    if Path(path).is_dir():
+        return
+    is_unreachable = is_offline()
+    try:
+        if is_unreachable:
+            snapshot_download(str(path), local_files_only=True)
+        else:
+            HfApi().repo_info(str(path))
+    except (HFValidationError, RepositoryNotFoundError, LocalEntryNotFoundError) as problem:
+        got = "no such folder, and no such repository on the hub"
+        if is_unreachable and not isinstance(problem, HFValidationError):
+            got = "no such folder, no such repository in the hub's cache, and the hub cannot be reached"
+        fix = "check the spelling; offline, download it first and pass the folder"
+        raise error(f"Unknown {what} {str(path)!r}.", got=got, expected=expected, fix=fix) from problem
+    except HfHubHTTPError:  # the hub has a problem of its own: loading says which
+        return
 
 
 def find_folder(
@@ -34,7 +91,8 @@ def find_folder(
     if Path(path).is_dir():
         return Path(path)
     try:
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=list(patterns)))
+        options = {"allow_patterns": list(patterns), "local_files_only": is_offline()}
+        return Path(snapshot_download(str(path), revision=revision, **options))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
         got = f"no such folder, and the hub answered: {type(problem).__name__}"
         fix = "check the spelling; offline, download it first and pass the folder"

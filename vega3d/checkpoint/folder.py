@@ -2,7 +2,7 @@
 
 This package alone has our file names. Hosts and backbones are named by id and revision, never
 copied; a host that was trained itself lies in ``host/``. Each file is written beside its place and renamed
-into it, the settings last. They hold a checksum of every file that belongs to the checkpoint, so a process
+into it, the settings last. They hold a checksum of every trained file, so a process
 that is killed between two files leaves an error and no mixture.
 
 The format has a version of its own: a file of the same version may hold no unknown key, one of a newer minor
@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from filecmp import cmp
 from functools import partial
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from vega3d._utils import files, hub
 from vega3d.checkpoint.lora import ADAPTER_CONFIG, ADAPTER_FILE, Lora
+from vega3d.checkpoint.processor import MAIN_FILES, PROCESSOR_FILES, copy_processor, has_processor
 from vega3d.checkpoint.record import (
     CARD_FILE,
     CHECKSUM,
@@ -44,6 +45,7 @@ from vega3d.checkpoint.record import (
 from vega3d.checkpoint.tensors import read_tensors, require_real, write_tensors
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
+from vega3d.pico import PICO, pico_path
 
 LORA_FOLDER = "lora"
 
@@ -55,6 +57,7 @@ def save(
     *,
     lora: Lora | None = None,
     host: Path | None = None,
+    processor: Path | None = None,
 ) -> None:
     """Write one checkpoint folder, atomically file by file, the settings last.
 
@@ -64,6 +67,7 @@ def save(
         tensors: of projector and fusion.
         lora: of the host; it names the host of ``config``.
         host: folder of a trained host that belongs to the checkpoint; copied to ``host/`` unless that is it.
+        processor: folder whose processor is copied; None takes the host's. One that is in ``path`` is kept.
 
     Raises:
         CheckpointError: ``path`` is a file, the folder cannot be written (a full disk, no permission), it
@@ -84,6 +88,8 @@ def save(
             names += [f"{LORA_FOLDER}/{name}" for name in (ADAPTER_FILE, ADAPTER_CONFIG)]
         if host is not None:
             names += [file.relative_to(folder).as_posix() for file in _files(folder / HOST_FOLDER)]
+        if config.host.path != str((folder / HOST_FOLDER).absolute()):  # that one has its processor in it
+            copy_processor(config.host, folder, processor)
         write_settings(folder, config, names)
         if lora is None and (folder / LORA_FOLDER).is_dir():
             rmtree(folder / LORA_FOLDER)
@@ -158,13 +164,48 @@ def load(path: str | os.PathLike[str], revision: str | None = None) -> Saved:
     Raises:
         CheckpointError: a file is missing, damaged, a pickle, or of a newer major format.
     """
-    patterns = [CONFIG_FILE, WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"]
-    what, expected = "checkpoint", "a folder written by save_pretrained, or the id of one on the hub"
-    folder = hub.find_folder(path, revision, patterns, error=CheckpointError, what=what, expected=expected)
+    patterns = [WEIGHTS_FILE, f"{LORA_FOLDER}/*.json", f"{LORA_FOLDER}/*.safetensors"]
+    folder = _folder_of(path, revision, patterns)
     config, sums = read_settings(folder)
     saved = Saved(folder, config, read_tensors(folder / WEIGHTS_FILE, FOLDER), sums)
     saved.require_files(WEIGHTS_FILE)
     return saved
+
+
+def _folder_of(path: str | os.PathLike[str], revision: str | None, patterns: Sequence[str]) -> Path:
+    """The folder of a checkpoint; of one on the hub its settings, processor and ``patterns``."""
+    patterns = [CONFIG_FILE, *PROCESSOR_FILES, *patterns]
+    what, expected = "checkpoint", "a folder written by save_pretrained, or the id of one on the hub"
+    return hub.find_folder(path, revision, patterns, error=CheckpointError, what=what, expected=expected)
+
+
+def find_processor(
+    path: str | os.PathLike[str], revision: str | None = None
+) -> tuple[str, str | None, Vega3DConfig | None]:
+    """The processor files that a name stands for.
+
+    Args:
+        path: ``pico``, a folder or hub id of a checkpoint, or of a plain host.
+        revision: hub revision of ``path``.
+
+    Returns:
+        Path or hub id of the files, its revision, and the settings of the checkpoint; None for a plain host.
+
+    Raises:
+        CheckpointError: a checkpoint names no host and holds no processor, or is damaged.
+    """
+    if str(path) == PICO:
+        return str(pico_path("host")), None, None
+    if not is_ours(path):
+        return str(path), revision, None
+    folder = _folder_of(path, revision, [])
+    config, _ = read_settings(folder)
+    if has_processor(folder):
+        return str(folder), None, config
+    if config.host.path is None:
+        title, fix = f"Missing processor in {path}.", "save the host's processor to it: save_pretrained"
+        raise CheckpointError(title, got="a host built in memory", expected=MAIN_FILES[0], fix=fix)
+    return config.host.path, config.host.revision, config
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
@@ -172,7 +213,7 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
     if Path(path).is_dir():
         return (Path(path) / CONFIG_FILE).exists()
     try:
-        hf_hub_download(str(path), CONFIG_FILE)
+        hf_hub_download(str(path), CONFIG_FILE, local_files_only=hub.is_offline())
     except (EntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
         return False  # a host, or nothing that can be reached: loading it raises the error
     return True

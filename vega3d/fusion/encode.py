@@ -25,8 +25,10 @@ from vega3d.hosts.base import Modality
 from vega3d.inputs.clip import Clip
 from vega3d.store.feature_store import CacheHit, CacheLookup, CacheMiss
 
+SHOWN = 8  # reports in the text of an encoding
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Encoding:
     """Fused media of one batch, ready for any number of ``forward`` or ``generate`` calls.
 
@@ -41,6 +43,11 @@ class Encoding:
     reports: tuple[FusionReport, ...]
     grids: dict[str, Tensor]
     maps: tuple[FeatureMap, ...]
+
+    def __repr__(self) -> str:
+        more = len(self.reports) - SHOWN
+        lines = [f"Encoding({len(self.reports)} media", *(f"  {report!r}" for report in self.reports[:SHOWN])]
+        return "\n".join([*lines, *([f"  and {more} more"] if more > 0 else [])]) + ")"
 
     def fresh(self) -> dict[str, Any]:
         """Copy the outputs for one call, because beam search expands them in place."""
@@ -208,7 +215,7 @@ def zero_term(
     return zero
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StreamReport:
     """Effect of one stream on one image or video.
 
@@ -222,8 +229,14 @@ class StreamReport:
     weight: Tensor
     contribution: Tensor
 
+    def __repr__(self) -> str:
+        means = (
+            f"weight {self.weight.float().mean():.3f}, contribution {self.contribution.float().mean():.3f}"
+        )
+        return f"{self.name} ({means})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class FusionReport:
     """Effect of the fusion on one image or video.
 
@@ -238,6 +251,12 @@ class FusionReport:
     gate: Tensor
     contribution: Tensor
     streams: tuple[StreamReport, ...] = ()
+
+    def __repr__(self) -> str:
+        size, gate = " x ".join(map(str, self.gate.shape)), self.gate.float().mean()
+        streams = ", ".join(map(repr, self.streams))
+        change = f"contribution {self.contribution.float().mean():.3f}"
+        return f"FusionReport({self.modality}, {size} tokens, gate {gate:.3f}, {change}; {streams})"
 
 
 @torch.no_grad()

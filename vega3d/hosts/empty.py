@@ -19,7 +19,7 @@ import transformers
 from transformers import AutoConfig, Qwen2_5_VLConfig
 
 from vega3d import registry
-from vega3d._utils import files
+from vega3d._utils import files, hub
 from vega3d.errors import HostError, nearest
 from vega3d.hosts.base import family_of
 
@@ -42,7 +42,8 @@ def find_host(name: str) -> Any:
         if name.lower() in (short, shape["id"].lower()):
             return _qwen(shape, published["vision"])
     try:
-        return AutoConfig.from_pretrained(name)
+        is_there = Path(name).is_dir()
+        return AutoConfig.from_pretrained(name, local_files_only=not is_there and hub.is_offline())
     except (OSError, ValueError) as error:
         close = nearest(name.lower(), known)
         got, expected = str(error).splitlines()[0], f"one of {', '.join(known)}, or a folder or hub id"

@@ -6,7 +6,7 @@ example, the Trainer normalises the loss differently.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -40,12 +40,41 @@ class HostSurface(nn.Module):
     get_output_embeddings = Forwarded("The host's output head.")
     enable_input_require_grads = Forwarded("Let gradients pass the embeddings; for reentrant checkpointing.")
     prepare_inputs_for_generation = Forwarded("Call the host's ``prepare_inputs_for_generation``.")
+    can_generate = Forwarded("True, because hosts generate text; transformers' pipelines ask.")
+    hf_device_map = Forwarded("Devices of the host's parts; only of a host loaded with a device map.")
+    hf_quantizer = Forwarded("Quantizer of the host; only of a quantized one, as are the next four.")
+    is_quantized = Forwarded("True for a quantized host.")
+    quantization_method = Forwarded("Method of a quantized host.")
+    is_loaded_in_4bit = Forwarded("True for a host in 4 bits.")
+    is_loaded_in_8bit = Forwarded("True for a host in 8 bits.")
 
     @property
     def device(self) -> torch.device:
         """Device of the host; for an offloaded host the device that accelerate computes on."""
         device: torch.device = self.host.device
         return device if device.type != "meta" else _execution_device(self.host) or device
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move the model; the host's own ``to`` comes first, which refuses for a quantized or split host."""
+        self.host.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Number of parameters of host, projector and fusion.
+
+        Args:
+            only_trainable: leave frozen ones out.
+            exclude_embeddings: leave the host's embeddings out.
+        """
+        own = [p for name, p in self.named_parameters() if not name.startswith("host.")]
+        count = sum(p.numel() for p in own if p.requires_grad or not only_trainable)
+        return count + int(self.host.num_parameters(only_trainable, exclude_embeddings))
+
+    def print_trainable_parameters(self) -> None:
+        """Print the numbers of trainable and of all parameters, in PEFT's words."""
+        trainable, total = self.num_parameters(only_trainable=True), self.num_parameters()
+        share = 100 * trainable / total
+        print(f"trainable params: {trainable:,d} || all params: {total:,d} || trainable%: {share:.4f}")
 
     @property
     def accepts_loss_kwargs(self) -> bool:

@@ -38,6 +38,7 @@ DEFAULT_FPS = 2.0  # qwen-vl-utils' rate, both for sampling and for pictures tha
 _BROKEN = (av.error.FFmpegError, LookupError, ArithmeticError)
 COPY = "copy or download the file again"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PHOTOS = (*PICTURES, ".jfif", ".tif", ".tiff", ".avif", ".heic")
 CONTAINERS = (
     # video
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo"),
@@ -244,6 +245,11 @@ def _folder(source: Source) -> Path | None:
     return Path(path) if os.path.isdir(path) else None
 
 
+def is_photo(path: str) -> bool:
+    """True for the name of a single picture."""
+    return Path(path).suffix.lower() in PHOTOS and not os.path.isdir(path)
+
+
 def pictures_of(folder: Path) -> list[Path]:
     """Files of a folder that are pictures, 2.png before 10.png."""
     files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
@@ -317,7 +323,7 @@ def sample_indices(
     Args:
         info: the video.
         fps: frames to take for each second; 2.0 if neither it nor ``nframes`` is given.
-        nframes: frames to take in all, rounded to a multiple of ``factor``.
+        nframes: frames to take in all, rounded to a multiple of ``factor`` unless it is smaller.
         min_frames: at least so many under ``fps``, where the video has them.
         max_frames: at most so many under ``fps``.
         factor: frames that the host merges into one time step.
@@ -325,7 +331,8 @@ def sample_indices(
         end: seconds; later frames are left out.
 
     Returns:
-        Frame numbers in order. A video of fewer than ``factor`` frames gives all of its frames.
+        Frame numbers in order. A video of fewer than ``factor`` frames gives all of its frames; fewer than
+        ``factor`` for ``nframes`` gives the middle of as many parts of the video.
 
     Raises:
         InputError: contradicting arguments, or more frames asked for than there are.
@@ -337,6 +344,8 @@ def sample_indices(
         raise _bad_sampling(f"fps={fps}", "a positive number of frames a second", "pass fps=2.0")
     if len(span) < factor and (nframes is None or 1 <= nframes <= len(span)):
         return tuple(span)
+    if nframes is not None and 1 <= nframes < factor:  # the host repeats the last one to a whole time step
+        return tuple(span[(2 * part + 1) * len(span) // (2 * nframes)] for part in range(nframes))
     if nframes is not None:
         count = round(nframes / factor) * factor
     else:

@@ -76,7 +76,8 @@ def _write(run: str | os.PathLike[str], folder: Path, *, merged: bool) -> Path:
         path = str(place.absolute())
         beside = HostConfig(path, None, config.host.model_type, config.host.hidden_size, host_digest(path))
         config = dataclasses.replace(config, host=beside)
-    checkpoint.save(folder, config, trained.own, lora=None if merged else lora, host=place)
+    lora = None if merged else lora
+    checkpoint.save(folder, config, trained.own, lora=lora, host=place, processor=saved.folder)
     return folder
 
 
@@ -158,7 +159,7 @@ def push(
             trained, name = saved.folder / HOST_FOLDER, str(config.host.path)
             commits.append(checkpoint.upload(name, trained, private=private, token=token))
         folder = Path(temporary) / "pushed"
-        checkpoint.save(folder, config, saved.tensors, lora=saved.lora())
+        checkpoint.save(folder, config, saved.tensors, lora=saved.lora(), processor=saved.folder)
         edited = given.folder / CARD_FILE  # a card that is not edited is made anew
         if edited.exists() and edited.read_text("utf-8") != card(given.config):
             (folder / CARD_FILE).write_bytes(edited.read_bytes())
