@@ -8,8 +8,8 @@ import json
 from vega3d.cli._command import Commands
 
 EPILOG = """examples:
-  vega3d estimate --host 7b --wan t2v-1.3b --frames 8 32 --mode all
-  vega3d estimate --host 3b --set block=29 --set noise_samples=4 --json
+  vega3d estimate 7b --wan t2v-1.3b --frames 8 32 --mode all
+  vega3d estimate 3b --set block=29 --set noise_samples=4 --json
 
 example: vega3d estimate --wan vace-1.3b --mode vace_reference --frames 16
 """
@@ -31,7 +31,8 @@ def add_parser(commands: Commands) -> None:
         "operations and stored bytes of a clip by mode. Loads no weights; needs no GPU.",
         epilog=EPILOG,
     )
-    add("--host", default="7b", metavar="NAME", help="3b, 7b, 32b, 72b, or folder or hub id")
+    add("name", nargs="?", metavar="HOST", help="3b, 7b (default), 32b, 72b, or folder or hub id")
+    add("--host", metavar="NAME", help="the same as HOST")
     add("--wan", default="t2v-1.3b", metavar="NAME", help=_WAN)
     add("--frames", type=int, nargs="+", default=[8, 16, 32], metavar="N", help=_FRAMES)
     add("--mode", dest="modes", nargs="+", default=[], metavar="MODE", help=_MODE)
@@ -57,6 +58,7 @@ def _estimate(arguments: argparse.Namespace) -> None:
     from vega3d.costs.tables import as_text
 
     options = vars(arguments) | {
+        "host": _host_of(arguments.name, arguments.host),
         "frames": tuple(arguments.frames),
         "modes": tuple(arguments.modes),
         "config": with_settings(Setup().config, arguments.set),
@@ -65,3 +67,13 @@ def _estimate(arguments: argparse.Namespace) -> None:
     }
     costs = estimate(Setup(**{field.name: options[field.name] for field in fields(Setup)}))
     print(json.dumps(costs.to_dict(), indent=2) if arguments.json else as_text(costs))
+
+
+def _host_of(name: str | None, option: str | None) -> str:
+    """The host, named by position or by ``--host``."""
+    if name is not None and option is not None:
+        from vega3d.errors import ConfigError
+
+        got, fix = f"{name} and --host {option}", "drop --host"
+        raise ConfigError("Invalid host: it is named twice.", got=got, expected="one name", fix=fix)
+    return name or option or "7b"

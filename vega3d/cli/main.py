@@ -17,10 +17,14 @@ from vega3d.cli._command import Commands
 from vega3d.cli._signals import EXIT_CODE, Terminated, terminable
 from vega3d.errors import Vega3DError
 
-COMMANDS = ("ask", "cache", "train", "checkpoint", "eval", "estimate", "doctor", "rooms", "prompt_embedding")
+COMMANDS = (
+    *("ask", "chat", "cache", "train", "checkpoint", "eval", "estimate", "doctor", "rooms"),
+    "prompt_embedding",
+)
 EPILOG = """examples:
   vega3d rooms make --scenes 1 --out out/        render a room to a video
   vega3d ask out/rooms/NAME.mp4 "How many chairs are there?"
+  vega3d chat out/rooms/NAME.mp4                 several questions, one after another
   vega3d look out/rooms/NAME.mp4 -o out/look     what the generator sees, where the gate looks
 
 Without --model the tiny shipped models answer ("pico"); they are trained on rooms only.
@@ -43,8 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
-    arguments = build_parser().parse_args(argv)
+    """Run one command; returns its exit code. Without a command it prints the help."""
+    parser, words = build_parser(), sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        parser.print_help()
+        return 0
+    arguments = parser.parse_args(words)
     try:
         with terminable(), warnings.catch_warnings():
             # Python hides these by default, but whoever runs a command wrote the settings.
