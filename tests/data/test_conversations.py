@@ -69,6 +69,19 @@ def human(words: str) -> dict[str, str]:
             [user(CLIP, {"type": "video", "video": "/data/b.mp4"})],
         ),
         (
+            {"video": "a.mp4", "image": "a.png", "question": "What?", "answer": 3},
+            [user(A, CLIP, text("What?")), {"role": "assistant", "content": [text("3")]}],
+        ),
+        (
+            {"images": ["a.png", "b.png"], "question": "<image> or <image>?", "answer": "A"},
+            [user(A, text(" or "), B, text("?")), {"role": "assistant", "content": [text("A")]}],
+        ),
+        (
+            {"question": "What is two and two?", "answer": "four", "id": 7},
+            [user(text("What is two and two?")), {"role": "assistant", "content": [text("four")]}],
+        ),
+        ({"video": "a.mp4", "question": "What?", "answer": ["3", "three"]}, [user(CLIP)]),
+        (
             {"conversations": [{"from": "system", "value": "Be brief."}, human("Hello")]},
             [{"role": "system", "content": [text("Be brief.")]}, user(text("Hello"))],
         ),
@@ -108,6 +121,8 @@ def test_addresses_and_absolute_paths_stay_as_they_are(address: str) -> None:
         {"conversations": [{"from": "robot", "value": "Hi"}]},
         {"conversations": [{"from": "human", "value": None}]},
         {"conversations": ["hello"]},
+        {},
+        {"clip": "a.mp4", "q": "What?", "a": "3"},
         {"conversations": 5},
         {"messages": "hello"},
         {"messages": [{"role": "user", "content": 5}]},

@@ -117,6 +117,14 @@ def test_a_host_that_only_this_disk_knows_is_refused(trained: Path, tmp_path: Pa
         push(merged, "me/rooms")
 
 
+def test_the_card_of_a_pushed_run_loads_it_by_its_id(trained: Path, hub: hub_server.Hub) -> None:
+    push(trained.parent / "final", "me/rooms")
+    pushed = hub.repos["me/rooms"]["README.md"].decode()
+    assert 'vega3d.load("me/rooms")' in pushed
+    assert "| recipe | lora |" in pushed
+    assert str(trained.parent) not in pushed
+
+
 def test_a_card_that_somebody_wrote_is_pushed(trained: Path, hub: hub_server.Hub, tmp_path: Path) -> None:
     exported = export(trained, tmp_path / "exported")
     (exported / "README.md").write_text("# Mine\n")

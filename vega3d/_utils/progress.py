@@ -20,9 +20,12 @@ def no_progress(done: int, total: int, skipped: bool) -> None:
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """Print a line on standard error, so that standard output holds results only."""
+    """Print a line on standard error, above a bar if one is shown; standard output holds results only."""
     if not quiet:
-        print(f"[vega3d] {text}", file=sys.stderr, flush=True)
+        from tqdm import tqdm
+
+        tqdm.write(f"[vega3d] {text}", file=sys.stderr)
+        sys.stderr.flush()
 
 
 def lines(text: str) -> Progress:

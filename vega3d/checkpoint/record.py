@@ -11,8 +11,10 @@ beside the file. This module reads and writes JSON and the model card; it does n
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +155,32 @@ def require_file(folder: Path, name: str, checksum: str) -> None:
         raise CheckpointError(title, got=f"a file of sum {digest}", expected=expected, fix=fix)
 
 
-def card(config: Vega3DConfig) -> str:
-    """The text of a card, in Markdown."""
+# ---------------------------------------------------------------- the model card
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """Content of a card that the settings do not hold.
+
+    Attributes:
+        license: of the trained tensors: an id of the hub.
+        training: Markdown from the heading ``Training`` to the end; empty for a model that no run trained.
+        name: under which others load it.
+    """
+
+    license: str = "other"
+    training: str = ""
+    name: str = "this repository or folder"
+
+
+TRAINING = "## Training\n"
+_NAME = re.compile(r'vega3d\.load\("(.*)"\)')
+_LICENSE = re.compile(r"^license: (.+)$", re.MULTILINE)
+
+
+def card(config: Vega3DConfig, facts: CardFacts | None = None) -> str:
+    """The text of a card, in Markdown; ``card_facts`` reads its facts back."""
+    facts = facts or CardFacts()
     record = with_pico(config.to_dict(), by_name=True)
     host, backbone = record["host"]["path"], record["backbone"].get("path")
     further = "".join(
@@ -163,6 +189,8 @@ def card(config: Vega3DConfig) -> str:
     base = f"\nbase_model: {host}" if host and host != PICO and not Path(host).is_dir() else ""
     return f"""---
 library_name: vega3d
+license: {facts.license}
+pipeline_tag: image-text-to-text
 tags: [vega3d, spatial-reasoning, {config.host.model_type}]{base}
 ---
 
@@ -172,11 +200,33 @@ These are the trained parts only. They belong to the host `{host or config.host.
 of `{backbone or "a backbone built in memory"}`{further}; none of them is copied here.
 
 ```python
-from vega3d import Vega3DAdapter
+import vega3d
 
-model = Vega3DAdapter.from_pretrained("this repository or folder")
+model = vega3d.load("{facts.name}")
+print(model.ask("video.mp4", "How many chairs are there?").text)
 ```
 
-Fusion: `{config.fusion.type}`. All settings: `{CONFIG_FILE}`. What it was trained on, and how well it
-does, is for its trainer to say here.
-"""
+`vega3d.Vega3DAdapter.from_pretrained` loads the model without its processor. Fusion: `{config.fusion.type}`.
+All settings: `{CONFIG_FILE}`. The licenses of the host, the generator and the training data apply, too.
+
+{facts.training or UNTRAINED}"""
+
+
+UNTRAINED = "The training and the results are for its trainer to describe here.\n"
+
+
+def card_facts(text: str) -> CardFacts:
+    """The facts of a card that ``card`` wrote; of any other text their defaults."""
+    license_id, name = _LICENSE.search(text), _NAME.search(text)
+    place = text.find(TRAINING)
+    plain = CardFacts()
+    return CardFacts(
+        license_id[1] if license_id else plain.license,
+        text[place:] if place >= 0 else plain.training,
+        name[1] if name else plain.name,
+    )
+
+
+def is_generated(text: str, config: Vega3DConfig) -> bool:
+    """True if ``card`` wrote a text for these settings; edits below the heading ``Training`` are ignored."""
+    return text == card(config, card_facts(text))

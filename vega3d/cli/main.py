@@ -18,7 +18,7 @@ from vega3d.cli._signals import EXIT_CODE, Terminated, terminable
 from vega3d.errors import Vega3DError
 
 COMMANDS = (
-    *("ask", "chat", "cache", "train", "checkpoint", "eval", "estimate", "doctor", "rooms"),
+    *("ask", "chat", "init", "cache", "train", "checkpoint", "eval", "estimate", "doctor", "rooms"),
     "prompt_embedding",
 )
 EPILOG = """examples:

@@ -81,12 +81,14 @@ class Reader:
         defaults: sampling and limits of media that do not state them: ``nframes``, ``fps``, ``max_pixels``.
         spar: how a field ``spar_info`` is understood; None refuses a row that has marks in it.
         allowed: media that a record may name.
+        needs_text: refuse a record that names media alone.
     """
 
     base: Path = Path()
     defaults: Mapping[str, Any] | None = None
     spar: SparMarks | None = None
     allowed: Allowed = LOCAL
+    needs_text: bool = False
 
     def row(self, record: Any, where: str) -> Row | InputError:
         """One record as a row, or as the error that makes it unusable.
@@ -98,7 +100,7 @@ class Reader:
         try:
             if isinstance(record, Vega3DError):
                 raise record
-            messages = messages_of(record, self.base, self.allowed)
+            messages = messages_of(record, self.base, self.allowed, needs_text=self.needs_text)
             return row_of(with_marks(messages, record, self.spar), where, self.defaults)
         except RecursionError:
             return InputError(f"Invalid row {where}: it is nested too deeply.", fix="correct the row")

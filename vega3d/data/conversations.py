@@ -1,10 +1,11 @@
 """Rows of annotation files as conversations, whatever the file calls them.
 
-Three kinds are read: ``messages`` in transformers' or qwen-vl-utils' form, also with the media in columns of
+Four kinds are read: ``messages`` in transformers' or qwen-vl-utils' form, also with the media in columns of
 their own as TRL has them; ``conversations`` with ``<image>`` and ``<video>`` as LLaVA and many others have
-them; and rows that name media alone. Each placeholder takes the next medium, and the numbers have to agree: a
-row with a picture too many would otherwise quietly ask about the wrong one. In LLaVA-NeXT's files ``<image>``
-also stands for a video; that is read so where a row has a video and no picture. No media are opened.
+them; ``question`` and ``answer``; and rows that name media alone. Each placeholder takes the next medium, and
+the numbers have to agree: a row with a picture too many would otherwise quietly ask about the wrong one. A
+question without placeholders follows its media. In LLaVA-NeXT's files ``<image>`` also stands for a video;
+that is read so where a row has a video and no picture. No media are opened.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ RATES = ("fps", "nframes", "num_frames")  # a video that states one takes no oth
 KINDS = ("text", "image", "image_url", "video")  # of an entry without a type, by its key
 MEDIA = {"image", "image_url", "video"}
 PICTURE_LIMITS = ("min_pixels", "max_pixels")
+EXPECTED_ROW = '{"video": "kitchen.mp4", "question": "How many chairs are there?", "answer": "4"}'
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -51,13 +53,14 @@ class Allowed:
 LOCAL = Allowed()
 
 
-def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
+def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL, *, needs_text: bool = False) -> Messages:
     """A row as a conversation whose media entries name their files.
 
     Args:
         record: the row; a list is taken for messages.
         base: folder that relative paths start from.
         allowed: which media the row may name.
+        needs_text: refuse a row that names media alone.
 
     Raises:
         InputError: the row is of no known kind, a role is unknown, placeholders and media do not agree, or it
@@ -77,9 +80,10 @@ def messages_of(record: Any, base: Path, allowed: Allowed = LOCAL) -> Messages:
         messages = [_filled(message, media) for message in record["messages"]]
     elif "conversations" in record:
         messages = [_turn(turn, media) for turn in _turns(record)]
+    elif _is_question(record):
+        messages = _asked(record, media)
     else:
-        entries = [{"type": kind, kind: source} for kind in media for source in media[kind]]
-        messages = [{"role": "user", "content": entries}]
+        messages = [{"role": "user", "content": _alone(record, media, needs_text)}]
     for kind, left in media.items():
         if rest := list(left):
             got, expected = f"{len(rest)} {kind}(s) without a <{kind}>", f"one <{kind}> for each {kind}"
@@ -130,6 +134,43 @@ def _media(record: Mapping[str, Any], kind: Kind) -> list[Any]:
         )
         sources += [values] if kind == "video" and values and is_frames else values
     return sources
+
+
+def _is_question(record: Mapping[str, Any]) -> bool:
+    """True for a row with a question and its answer; benchmarks also have lists under these names."""
+    question, answer = record.get("question"), record.get("answer")
+    return (
+        isinstance(question, str) and isinstance(answer, str | int | float) and not isinstance(answer, bool)
+    )
+
+
+def _asked(record: Mapping[str, Any], media: Mapping[str, Iterator[Any]]) -> Messages:
+    """The two turns of a question; without placeholders its media stand before it."""
+    question, answer = record["question"], str(record["answer"])
+    has_places = PLACEHOLDER.search(question) is not None
+    content = (
+        _content(question, media) if has_places else [*_entries(media), {"type": "text", "text": question}]
+    )
+    reply = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+    return [{"role": "user", "content": content}, reply]
+
+
+def _alone(
+    record: Mapping[str, Any], media: Mapping[str, Iterator[Any]], needs_text: bool
+) -> list[dict[str, Any]]:
+    """Entries of a row that names media and no text that is read."""
+    entries = _entries(media)
+    if entries and not needs_text:
+        return entries
+    title = "Unknown keys: the row has no media and no conversation."
+    if entries:
+        title = "Missing conversation: the row has media, and no question and answer."
+    fix = "rename the keys; the page on annotation files in the documentation has every form that is read"
+    raise _bad_row(title, f"keys {', '.join(map(str, record)) or '(none)'}", EXPECTED_ROW, fix)
+
+
+def _entries(media: Mapping[str, Iterator[Any]]) -> list[dict[str, Any]]:
+    return [{"type": kind, kind: source} for kind in media for source in media[kind]]
 
 
 def _turns(record: Mapping[str, Any]) -> list[Any]:

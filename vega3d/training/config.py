@@ -159,6 +159,25 @@ class StoreSettings:
 
 
 @dataclass(frozen=True)
+class AnswerSettings:
+    """Sample answers while a run trains, to read beside the loss.
+
+    Attributes:
+        every: steps between two samples; None writes none.
+        rows: number of rows that are asked: the first ones of ``eval_data``, or of ``data`` without it.
+        max_new_tokens: most tokens of an answer.
+    """
+
+    every: int | None = None
+    rows: int = 3
+    max_new_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        is_valid = (self.every is None or self.every >= 1) and self.rows >= 1 and self.max_new_tokens >= 1
+        _require(is_valid, "Invalid sample_answers.", self, "every, rows, max_new_tokens >= 1")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
@@ -176,6 +195,8 @@ class TrainConfig:
         sampling: of media that do not state it: ``nframes``, ``fps``, ``max_frames``, ``max_pixels``, ...
         max_length: most tokens of a conversation, media included.
         overlong: treatment of a longer one: ``error``, or ``truncate`` the end of its text.
+        sample_answers: settings of answers that are written while the run trains.
+        license: of the trained weights, for the model card: an id of the hub, such as ``apache-2.0``.
         resume: continue from the last whole checkpoint in ``trainer.output_dir`` if there is one.
         trainer: fields of ``TrainingArguments``.
     """
@@ -192,6 +213,8 @@ class TrainConfig:
     sampling: dict[str, Any] = field(default_factory=dict)
     max_length: int | None = None
     overlong: Overlong = "error"
+    sample_answers: AnswerSettings = field(default_factory=AnswerSettings)
+    license: str = "other"
     resume: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 

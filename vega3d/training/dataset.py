@@ -128,7 +128,7 @@ def open_rows(file: DataFile, sampling: Mapping[str, Any], on_error: OnError | N
         on_error: called with each row that cannot be understood, which is then left out; None raises it.
     """
     if file.file is not None:
-        return PackedRows(without_errors(_reader(file, sampling).rows(Path(file.file)), on_error))
+        return PackedRows(without_errors(reader_of(file, sampling).rows(Path(file.file)), on_error))
     table = _table(file, sampling)
     rows = TableRows(table)
     if on_error is None:
@@ -148,15 +148,15 @@ def load_stream(files: Sequence[DataFile], sampling: Mapping[str, Any], seed: in
 
 
 def _table(file: DataFile, sampling: Mapping[str, Any]) -> Table:
-    return Table(str(file.dataset), file.name, file.split, _reader(file, sampling))
+    return Table(str(file.dataset), file.name, file.split, reader_of(file, sampling))
 
 
-def _reader(file: DataFile, sampling: Mapping[str, Any]) -> Reader:
+def reader_of(file: DataFile, sampling: Mapping[str, Any]) -> Reader:
     """How records become rows; the file's own sampling goes before that of the run."""
     beside = Path() if file.file is None else Path(file.file).parent
     base = beside if file.root is None else Path(file.root)
     allowed = Allowed(file.allow_urls, file.allow_outside or file.root is None)
-    return Reader(base, {**sampling, **file.sampling}, file.spar, allowed)
+    return Reader(base, {**sampling, **file.sampling}, file.spar, allowed, needs_text=True)
 
 
 def choose_rows(

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 import vega3d._utils.torchvision  # noqa: F401  (before transformers)
 from vega3d import checkpoint
+from vega3d._utils import files
 from vega3d.checkpoint.host_digest import host_digest
-from vega3d.checkpoint.record import CARD_FILE, HOST_FOLDER, card
+from vega3d.checkpoint.record import CARD_FILE, HOST_FOLDER, card, card_facts, is_generated
 from vega3d.config import HostConfig, Vega3DConfig
 from vega3d.errors import CheckpointError
 from vega3d.hosts.loading import load_host
@@ -78,7 +79,26 @@ def _write(run: str | os.PathLike[str], folder: Path, *, merged: bool) -> Path:
         config = dataclasses.replace(config, host=beside)
     lora = None if merged else lora
     checkpoint.save(folder, config, trained.own, lora=lora, host=place, processor=saved.folder)
+    _carry_card(saved, folder)
     return folder
+
+
+def _carry_card(given: checkpoint.Saved, folder: Path, name: str | None = None) -> None:
+    """Give a folder the card of the checkpoint that it was made from; an edited card in the folder stays.
+
+    Args:
+        given: the checkpoint.
+        folder: made from it.
+        name: under which others load the folder; None keeps the name of the card.
+    """
+    source, target, config = given.folder / CARD_FILE, folder / CARD_FILE, checkpoint.load(folder).config
+    if not source.exists() or not is_generated(target.read_text("utf-8"), config):
+        return
+    text = source.read_text("utf-8")
+    if is_generated(text, given.config):  # made anew, with the host that the folder names
+        facts = card_facts(text)
+        text = card(config, dataclasses.replace(facts, name=name or facts.name))
+    files.write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 @torch.no_grad()
@@ -160,9 +180,7 @@ def push(
             commits.append(checkpoint.upload(name, trained, private=private, token=token))
         folder = Path(temporary) / "pushed"
         checkpoint.save(folder, config, saved.tensors, lora=saved.lora(), processor=saved.folder)
-        edited = given.folder / CARD_FILE  # a card that is not edited is made anew
-        if edited.exists() and edited.read_text("utf-8") != card(given.config):
-            (folder / CARD_FILE).write_bytes(edited.read_bytes())
+        _carry_card(given, folder, repo)
         commits.append(checkpoint.upload(repo, folder, private=private, token=token))
     return commits
 

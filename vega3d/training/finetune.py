@@ -25,11 +25,14 @@ from vega3d.errors import ConfigError, DependencyError
 from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.training.arguments import training_arguments
+from vega3d.training.banner import Banner
+from vega3d.training.card import write_card
 from vega3d.training.collator import Collator
 from vega3d.training.config import TrainConfig
 from vega3d.training.dataset import load_rows, train_rows
 from vega3d.training.recipes import apply_recipe
 from vega3d.training.same_run import FINAL, RunRecord, started
+from vega3d.training.sample_answers import SampleAnswers
 from vega3d.training.trainer import Vega3DTrainer
 
 
@@ -99,7 +102,7 @@ def make_trainer(
             module.to(next(adapter.host.parameters()).dtype)
     if recomputes(arguments):
         adapter.enable_input_require_grads()
-    return Vega3DTrainer(
+    trainer = Vega3DTrainer(
         new_lr=config.new_modules_lr,
         batch_by=config.batch_by,
         model=model,
@@ -108,6 +111,10 @@ def make_trainer(
         eval_dataset=load_rows(config.eval_data, config.sampling, seed) if config.eval_data else None,
         data_collator=Collator(processor, max_length=config.max_length, overlong=config.overlong),
     )
+    if config.sample_answers.every is not None:
+        rows = trainer.eval_dataset or trainer.train_dataset
+        trainer.add_callback(SampleAnswers(trainer, processor, config.sample_answers, rows))
+    return trainer
 
 
 def recomputes(arguments: TrainingArguments) -> bool:
@@ -135,10 +142,13 @@ def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
 
 
 def _trained(trainer: Vega3DTrainer, record: RunRecord) -> Path:
+    trainer.add_callback(Banner(trainer, record.config, record.checkpoint))
     trainer.add_callback(record)
     trainer.train(resume_from_checkpoint=None if record.checkpoint is None else str(record.checkpoint))
     with files.writing(record.folder / FINAL):
         trainer.save_model(str(record.folder / FINAL))
+        if trainer.args.should_save:
+            write_card(record.folder / FINAL, trainer, record.config)
     return record.folder / FINAL
 
 

@@ -37,7 +37,7 @@ ROWS = "rows of a batch, over all processes"
 CONTENTS = "contents of "
 EACH = "trainer.per_device_train_batch_size"
 
-MAY_CHANGE_SECTIONS = {"eval_data", "resume"}
+MAY_CHANGE_SECTIONS = {"eval_data", "resume", "sample_answers", "license"}
 _MAY_CHANGE = """
     output_dir max_steps num_train_epochs ignore_data_skip do_train do_eval do_predict resume_from_checkpoint
     restore_callback_states_from_checkpoint
