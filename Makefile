@@ -13,6 +13,7 @@ TORCHVISION_LOWEST ?= torchvision==0.24.1
 PIP_EXTRA ?=
 # What was tested; CONSTRAINTS= (empty) takes the newest of everything.
 CONSTRAINTS ?= constraints.txt
+PYTHONS ?= 3.12 3.13
 WORKERS ?= 2
 OUT ?= out/demo
 CONFIG ?= quick
@@ -23,8 +24,9 @@ READY := $(VENV)/.ready
 # Idle OpenMP threads that spin instead of sleeping made a training step 20 times slower on shared cores.
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
+export TORCH PIP_EXTRA  # for the tests that make environments of their own
 
-.PHONY: help setup demo demo-eval test quality tests check-full exact resolve lowest bench miniature docs clean
+.PHONY: help setup demo demo-eval test quality tests check-full exact resolve pythons lowest bench miniature docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,13 +59,21 @@ tests: $(READY)
 
 check-full: test ## also the long forms of the tests
 	$(BIN)/python -m pytest -m full -n $(WORKERS) --dist worksteal
-	$(MAKE) exact resolve docs
+	$(MAKE) exact resolve pythons docs
 
 exact: $(READY) ## the bit-equality tests under every instruction set and number of threads
 	$(BIN)/python -m tests.exact_matrix -n $(WORKERS) --dist worksteal
 
 resolve: $(READY) ## does vega3d install beside the newest of its neighbours? (installs nothing)
 	$(BIN)/pip install $(PIP_EXTRA) --quiet --dry-run --ignore-installed . gradio trl datasets lmms-eval
+	$(BIN)/pip install $(PIP_EXTRA) --quiet --dry-run --ignore-installed ".[all]" "$(TORCH)"
+
+pythons: ## run the tests on Python 3.12 and 3.13, each in an environment of its own, where an interpreter is there
+	@for version in $(PYTHONS); do \
+	  if python$$version -c "" 2>/dev/null; then \
+	    $(MAKE) tests PYTHON=python$$version VENV=$(VENV)-$$version || exit 1; \
+	  else echo "python$$version is not here: its tests were not run"; fi; \
+	done
 
 lowest: ## run the tests with the lowest version of every direct dependency, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -85,4 +95,4 @@ docs: $(READY) ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and everything that was made
-	rm -rf $(VENV) $(VENV)-lowest out site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest $(addprefix $(VENV)-,$(PYTHONS)) out site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

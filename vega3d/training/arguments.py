@@ -81,7 +81,7 @@ def _fixed() -> dict[str, Any]:
 def faults(section: dict[str, Any]) -> Iterator[tuple[str, ConfigError | DependencyError]]:
     """Names in ``trainer`` that cannot be used, each with its error.
 
-    A name is unknown or ours to set, or ``report_to`` would fail when the trainer is made.
+    A name is unknown or ours to set, or ``deepspeed`` or ``report_to`` need a package that is not installed.
     """
     known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
     for name, value in section.items():
@@ -95,6 +95,13 @@ def faults(section: dict[str, Any]) -> Iterator[tuple[str, ConfigError | Depende
         else:
             continue
         yield name, ConfigError(title, got=setting, expected=expected, fix=fix)
+    if section.get("deepspeed") is not None and importlib.util.find_spec("deepspeed") is None:
+        title, fix = (
+            "Missing package deepspeed: trainer.deepspeed needs it.",
+            "pip install 'vega3d[deepspeed]'",
+        )
+        got = f"trainer.deepspeed={section['deepspeed']}"
+        yield "deepspeed", DependencyError(title, got=got, expected="deepspeed, on Linux", fix=fix)
     given = section.get("report_to") or []
     for name in given if isinstance(given, list | tuple) else [given]:
         if fault := _reporter_fault(str(name)):
@@ -146,7 +153,7 @@ def _start_on_cpu() -> None:
     does the same work without.
     """
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    deepspeed = imported("deepspeed", "trainer.deepspeed needs")
+    deepspeed = imported("deepspeed", "trainer.deepspeed needs", "deepspeed")
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not deepspeed.comm.is_initialized():
         with socket.socket() as free:
