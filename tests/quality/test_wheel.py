@@ -80,8 +80,17 @@ def fresh(built: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Enviro
     environment = Environment(tmp_path_factory.mktemp("fresh"))
     (wheel,) = (file for file in built if file.suffix == ".whl")
     environment.install(f"vega3d[train] @ {wheel.as_uri()}", *TORCH, *CONSTRAINED)
+    for line in install_lines():
+        environment.run("python", "-m", *line, *EXTRA, cwd=environment.bin)
     environment.install("nbclient", "ipykernel", "tensorboard")
     return environment
+
+
+def install_lines() -> list[list[str]]:
+    """The lines of the README that install something beside torch and vega3d."""
+    install = next(code for code in code_of("README.md", "bash") if "pip install" in code)
+    lines = [shlex.split(line, comments=True) for line in install.splitlines()]
+    return [line for line in lines if line and not line[-1].startswith(("torch==", ".", "vega3d"))]
 
 
 def code_of(page: str, kind: str) -> list[str]:
