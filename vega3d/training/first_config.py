@@ -108,10 +108,11 @@ def _sources(rows: list[Row], kind: str) -> Iterator[tuple[str, ...]]:
 
 
 def _require_files(names: list[str], media: Path) -> None:
-    missing = [name for name in names if not (SCHEME.match(name) or Path(name).exists())]
+    paths = [name for name in names if not (SCHEME.match(name) or name.startswith("data:"))]
+    missing = [name for name in paths if not Path(name).exists()]
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        title = f"Missing media: {len(missing)} of {len(names)} files do not exist."
+        title = f"Missing media: {len(missing)} of {len(paths)} files do not exist."
         got, expected = ", ".join(missing[:SHOWN]) + more, f"paths that start from {media}"
         fix = "name the folder that the paths in the rows start from"
         raise MediaNotFoundError(title, got=got, expected=expected, fix=fix)
