@@ -14,8 +14,9 @@ from tests.adapter.conftest import SETTINGS, wrap
 from tests.adapter.siglips import make_tower
 from tests.tiny import make_batch, make_host
 from vega3d import SiglipBackbone, Vega3DAdapter, Vega3DConfig, WanBackbone
-from vega3d.analysis.look import Look, look_at, write_look
-from vega3d.analysis.pictures import heat, over, principal_colours, sheet
+from vega3d.analysis.look import CONTRIBUTION, About, Look, look_at, write_look
+from vega3d.analysis.pictures import SIDE, enlarged, heat, over, principal_colours, sheet
+from vega3d.errors import InputError
 from vega3d.fusion.encode import Encoding, FusionReport
 from vega3d.grid import FeatureMap
 from vega3d.media.frame_plan import FramePlan
@@ -40,6 +41,31 @@ def test_the_same_features_give_the_same_colours() -> None:
     )
 
 
+def test_colours_are_stable_between_runs_that_round_differently() -> None:
+    maps = RNG.normal(size=(2, 64, 4, 6)).astype(np.float32) * np.linspace(3, 0.1, 64)[:, None, None]
+    first = principal_colours(maps)
+    second = principal_colours(maps * (1 + 1e-6 * RNG.normal(size=maps.shape)))
+    assert np.abs(np.subtract(first, second, dtype=int)).max() <= 2
+
+
+def test_frames_of_a_clip_share_one_palette() -> None:
+    maps = RNG.normal(size=(3, 16, 4, 6)).astype(np.float32)
+    maps[2] = maps[0]
+    first, _, third = principal_colours(maps)
+    assert np.array_equal(first, third)
+
+
+def test_two_components_remain_distinct_for_a_reader_without_red_and_green() -> None:
+    """Simulated deuteranopia: Machado, Oliveira and Fernandes 2009, severity 1."""
+    maps = np.zeros((1, 2, 1, 9), np.float32)
+    maps[0, :, 0] = [[-3, 0, 3] * 3, [-1] * 3 + [0] * 3 + [1] * 3]
+    colours = (principal_colours(maps)[0][0] / 255.0) ** 2.2
+    seen = colours @ np.array([[0.367, 0.280, -0.012], [0.861, 0.673, 0.043], [-0.228, 0.047, 0.969]])
+    shown = 255 * np.clip(seen, 0, 1) ** (1 / 2.2)
+    distances = np.linalg.norm(shown[:, None] - shown[None], axis=-1)[~np.eye(9, dtype=bool)]
+    assert distances.min() > 15
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_few_channels_are_enough_for_a_picture(channels: int) -> None:
     assert principal_colours(np.ones((1, channels, 2, 3), np.float32))[0].shape == (2, 3, 3)
@@ -62,12 +88,22 @@ def test_a_sheet_takes_rows_of_differing_length() -> None:
 
 
 @pytest.fixture(scope="module")
-def look() -> Look:
+def seen() -> tuple[Encoding, torch.Tensor]:
     host = make_host("qwen2_5_vl")
     batch = make_batch(host, [[("video", 5, 4, 6)]])
     model = wrap(host, WanBackbone.from_pretrained(pico_path("wan"), config=SETTINGS), "paper")
     with torch.no_grad():
-        return look_at(model.encode(**batch), batch["generative_clips"][0].frames)
+        return model.encode(**batch), batch["generative_clips"][0].frames
+
+
+@pytest.fixture(scope="module")
+def look(seen: tuple[Encoding, torch.Tensor]) -> Look:
+    return look_at(*seen)
+
+
+@pytest.fixture(scope="module")
+def untrained(seen: tuple[Encoding, torch.Tensor]) -> Look:
+    return look_at(*seen, about=About(trained=False))
 
 
 def test_every_frame_has_a_picture_of_its_features(look: Look) -> None:
@@ -83,8 +119,37 @@ def test_the_gate_lies_on_the_frame_that_it_is_about() -> None:
     maps = FeatureMap(torch.randn(4, 4, 2, 3), tuple((link[0],) for link in plan.host_to_generator))
     drawn = look_at(Encoding({}, (report,), {}, (maps,)), frames, plan)
     for picture, number in zip(drawn.rows["gate"].pictures, (5, 13), strict=True):
-        under = np.full((8, 8, 3), number, np.uint8)
+        under = enlarged(np.full((8, 8, 3), number, np.uint8))
         assert np.array_equal(picture, over(under, heat(np.zeros((2, 3), np.float32), 0.0, 1.0)))
+
+
+def test_every_picture_is_drawn_with_448_pixels_or_more(look: Look) -> None:
+    assert all(min(p.shape[:2]) >= SIDE for row in look.rows.values() for p in row.pictures)
+
+
+def test_features_are_laid_smoothly_over_the_frame(look: Look) -> None:
+    picture, frame = look.rows["features"].pictures[0], look.rows["frame"].pictures[0]
+    assert picture.shape == frame.shape
+    assert np.abs(np.diff(picture[:, SIDE // 2].astype(int), axis=0)).max() < 60  # no edge of a cell
+
+
+def test_equal_values_have_equal_colours_in_every_clip() -> None:
+    bright, dark = np.array([[0.05, 0.9]], np.float32), np.array([[0.05, 0.001]], np.float32)
+    assert np.array_equal(CONTRIBUTION.colours(bright)[0, 0], CONTRIBUTION.colours(dark)[0, 0])
+    assert CONTRIBUTION.places(np.array([0.001, 1.0], np.float32)).tolist() == [0, 1]
+
+
+def test_an_untrained_gate_is_not_drawn_and_the_look_says_so(untrained: Look, tmp_path: Path) -> None:
+    written = {path.name for path in write_look(untrained, tmp_path, format="svg")}
+    assert "gate.png" not in written
+    assert "contribution.png" in written
+    for name in ("look.svg", "look.html"):
+        assert "untrained" in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_a_clip_of_stored_features_needs_its_frames(look: Look) -> None:
+    with pytest.raises(InputError, match="Missing frames"):
+        look_at(Encoding({}, (), {}, ()), torch.zeros(0, 3, 8, 8))
 
 
 def test_every_time_step_of_the_host_has_a_gate_and_a_contribution(look: Look) -> None:
@@ -132,5 +197,6 @@ def test_the_numbers_of_a_stream_are_written(look_with_streams: Look, tmp_path: 
 
 def test_a_model_without_streams_shows_none(look: Look, tmp_path: Path) -> None:
     written = {path.name for path in write_look(look, tmp_path)}
-    assert written == {"look.png", "frame.png", "features.png", "gate.png", "contribution.png", "look.json"}
+    pictures = {"look.png", "frame.png", "features.png", "gate.png", "contribution.png"}
+    assert written == pictures | {"look.html", "look.json"}
     assert "streams" not in look.numbers

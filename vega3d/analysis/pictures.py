@@ -1,6 +1,9 @@
 """Numbers as pictures: principal components of features, and heat maps over frames.
 
 Everything is numpy and PIL. A picture is (H, W, 3) uint8. This module does not depend on models.
+
+Colours are safe for readers who do not tell red from green. Heat maps vary in lightness. The first principal
+component is lightness, the second goes from blue to yellow, and only the third from green to red.
 """
 
 from __future__ import annotations
@@ -14,32 +17,60 @@ from PIL import Image, ImageDraw
 Picture = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
+SIDE = 448  # pixels of the shorter side of a drawn frame
 # Five anchors of a perceptually ordered ramp from dark blue to yellow; between them colours are mixed.
 _RAMP = np.array([[24, 15, 61], [86, 41, 131], [183, 55, 121], [252, 136, 97], [252, 253, 191]], np.float32)
 _BACKGROUND, _INK = (255, 255, 255), (30, 30, 30)
 _GAP, _TITLE = 6, 18
 
+# Ends of lightness, blue to yellow and green to red in Oklab, and the way from there to linear sRGB.
+_LOW, _HIGH = np.array([0.35, -0.18, -0.1]), np.array([0.92, 0.18, 0.1])
+_TO_CONES = np.array(
+    [[1, 1, 1], [0.2158037573, -0.0638541728, -1.291485548], [0.3963377774, -0.1055613458, -0.0894841775]]
+)
+_TO_RGB = np.array(
+    [
+        [4.0767416621, -1.2684380046, -0.0041960863],
+        [-3.3077115913, 2.6097574011, -0.7034186147],
+        [0.2309699292, -0.3413193965, 1.707614701],
+    ]
+)
+
 
 def principal_colours(maps: Values) -> list[Picture]:
-    """The first three principal components of all cells of all frames, as red, green and blue.
+    """The first three principal components of all cells of all frames: one palette for a clip.
 
     Args:
         maps: (T, C, h, w) features.
 
     Returns:
-        T pictures of (h, w, 3). Signs are fixed so that the same features give the same colours.
+        T pictures of (h, w, 3). The sign of a component is fixed by its largest weight, so that the same
+        features give the same colours in every run.
     """
     steps, channels, height, width = maps.shape
     cells = np.moveaxis(maps, 1, -1).reshape(-1, channels).astype(np.float64)  # (T * h * w, C)
     cells -= cells.mean(axis=0)
-    _, _, axes = np.linalg.svd(cells.T @ cells)
-    axes = axes[:3] * np.sign(axes[:3].sum(axis=1, keepdims=True) + 1e-30)
-    scores = cells @ axes.T  # (T * h * w, 3)
+    _, axes = np.linalg.eigh(cells.T @ cells)  # columns, the first component last
+    axes = axes[:, ::-1][:, :3]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    scores = cells @ axes  # (T * h * w, 3)
     if scores.shape[1] < 3:
         scores = np.pad(scores, ((0, 0), (0, 3 - scores.shape[1])))
     low, high = np.percentile(scores, [1, 99], axis=0)
-    scaled = np.clip((scores - low) / np.maximum(high - low, 1e-12), 0, 1) * 255
-    return list(scaled.round().astype(np.uint8).reshape(steps, height, width, 3))
+    is_flat = high - low < 1e-6 * np.abs(scores).max(initial=1e-6)
+    shares = np.where(is_flat, 0.5, (scores - low) / np.where(is_flat, 1, high - low))
+    return list(_opponent_colours(np.clip(shares, 0, 1)).reshape(steps, height, width, 3))
+
+
+def _opponent_colours(shares: NDArray[np.float64]) -> Picture:
+    """(n, 3) shares of 0..1 as (n, 3) colours: lightness, blue to yellow, green to red.
+
+    Source: B. Ottosson, "A perceptual color space for image processing" (2020).
+    """
+    cones = (_LOW + shares * (_HIGH - _LOW)) @ _TO_CONES
+    linear = np.clip(cones**3 @ _TO_RGB, 0, 1)
+    curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray((255 * curved).round(), dtype=np.uint8)
 
 
 def heat(values: Values, low: float, high: float) -> Picture:
@@ -50,11 +81,43 @@ def heat(values: Values, low: float, high: float) -> Picture:
     return np.asarray(((1 - share) * _RAMP[base] + share * _RAMP[base + 1]).round(), dtype=np.uint8)
 
 
-def over(picture: Picture, layer: Picture, opacity: float = 0.6) -> Picture:
-    """A coarse layer laid over a picture, cell by cell, so that the token grid stays visible."""
+def enlarged(picture: Picture, side: int = SIDE) -> Picture:
+    """The picture with a shorter side of ``side`` pixels."""
     height, width = picture.shape[:2]
-    large = np.asarray(Image.fromarray(layer).resize((width, height), Image.Resampling.NEAREST))
-    return np.asarray(((1 - opacity) * picture + opacity * large).round(), dtype=np.uint8)
+    scale = side / min(height, width)
+    return _resized(picture, round(height * scale), round(width * scale), Image.Resampling.LANCZOS)
+
+
+def grey(picture: Picture) -> Picture:
+    """The picture without its colours, so that those of a layer are not mixed with them."""
+    return np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
+
+
+def over(
+    picture: Picture,
+    layer: Picture,
+    opacity: float = 0.6,
+    *,
+    smooth: bool = False,
+    extent: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
+) -> Picture:
+    """A coarse layer laid over a picture.
+
+    Args:
+        picture: (H, W, 3).
+        layer: (h, w, 3).
+        opacity: of the layer, 0..1.
+        smooth: mix the colours between the centres of cells; otherwise the grid of cells stays visible.
+        extent: top, left, bottom and right of the part that the layer covers, as fractions of the picture.
+    """
+    height, width = picture.shape[:2]
+    top, left, bottom, right = (round(e * n) for e, n in zip(extent, (height, width) * 2, strict=True))
+    method = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    large = _resized(layer, max(1, bottom - top), max(1, right - left), method)
+    mixed = picture.astype(np.float32)
+    part = mixed[top:bottom, left:right]
+    part[:] = (1 - opacity) * part + opacity * large
+    return np.asarray(mixed.round(), dtype=np.uint8)
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Picture]]], width: int = 160) -> Picture:
@@ -80,3 +143,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[Picture]]], width: int = 160) -> Pi
 def _scaled(picture: Picture, width: int) -> Image.Image:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST)
+
+
+def _resized(picture: Picture, height: int, width: int, method: Image.Resampling) -> Picture:
+    return np.asarray(Image.fromarray(picture).resize((width, height), method))

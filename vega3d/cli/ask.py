@@ -49,8 +49,9 @@ def add_parser(commands: Commands) -> None:
     look = commands.add(
         _look,
         help="pictures of generative features, gate and contribution",
-        description="Draw frames beside the principal components of their generative features, and gate and "
-        "contribution of the fusion over the frames. Prints the paths of what it wrote.",
+        description="Draw frames, the principal components of their generative features, and gate and "
+        "contribution of the fusion: as one figure, and as an HTML page with a slider over frames. Prints "
+        "the paths of what it wrote.",
         epilog="example: vega3d look room.mp4 -o out/look",
     )
     ask("video", nargs="+", help=f"{_CLIP}; several, or a pattern such as 'clips/*.mp4'")
@@ -58,6 +59,10 @@ def add_parser(commands: Commands) -> None:
     look("video", help=_CLIP)
     look("question", nargs="?", help="also answer this")
     look("-o", "--out", default="out/look", metavar="DIR", help="folder (default: out/look)")
+    look("--format", default="png", choices=("png", "pdf", "svg"), help="of the figure (default: png)")
+    look(
+        "--width", type=float, default=6.9, choices=(3.3, 6.9), help="of the figure in inches (default: 6.9)"
+    )
     for add in (ask, look):
         add_model_options(add)
     ask("--max-new-tokens", type=int, default=64, metavar="N", help="default: 64")
@@ -217,12 +222,18 @@ def _record(pipeline: Pipeline, answer: Answer, clip: str) -> dict[str, Any]:
 
 def _look(arguments: argparse.Namespace) -> None:
     """Load, encode, draw, print paths."""
-    from vega3d.analysis.look import look_at, write_look
+    from vega3d.analysis.look import About, look_at, times_of, write_look
+    from vega3d.media.decoding import read_frames
 
     pipeline, _ = open_model(arguments)
-    if arguments.question:
-        seen = pipeline.ask(arguments.video, arguments.question, nframes=arguments.frames)
+    video, question = arguments.video, arguments.question or ""
+    if question:
+        seen = pipeline.ask(video, question, nframes=arguments.frames)
         print(seen.text)
     else:
-        seen = pipeline.look(arguments.video, nframes=arguments.frames)
-    print(*write_look(look_at(seen.encoding, seen.frames, seen.plan), arguments.out), sep="\n")
+        seen = pipeline.look(video, nframes=arguments.frames)
+    frames = seen.frames if len(seen.frames) else read_frames(video, seen.plan.generative)  # features stored
+    seconds = times_of(video, seen.plan)
+    about = About(Path(video).name, question, seen.text, pipeline.name, seconds, pipeline.trained)
+    look = look_at(seen.encoding, frames, seen.plan, about)
+    print(*write_look(look, arguments.out, format=arguments.format, width=arguments.width), sep="\n")
