@@ -1,11 +1,12 @@
 """Progress of long work, with the time that is left.
 
-Long work takes a ``Progress`` and calls it after each unit. ``bar`` and ``lines`` show it on standard error.
+Long work takes a ``Progress`` and calls it after each unit. ``bar`` shows it on standard error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,27 +29,17 @@ def note(text: str, *, quiet: bool = False) -> None:
         sys.stderr.flush()
 
 
-def lines(text: str) -> Progress:
-    """Print a line at each call. The time that is left does not count on units that had been done before."""
-    start, made = time.monotonic(), 0
-
-    def show(done: int, total: int, skipped: bool) -> None:
-        nonlocal made
-        made += not skipped
-        left = (time.monotonic() - start) / max(made, 1) * (total - done)
-        note(f"{text} {done}/{total}, about {left:.0f} s left")
-
-    return show
-
-
 @contextlib.contextmanager
 def bar(text: str, unit: str) -> Iterator[Progress]:
-    """Show a bar while the block runs.
+    """Show progress while the block runs: a bar on a terminal, and a line a minute in a log.
 
     Args:
         text: name of the work.
         unit: name of one unit of it.
     """
+    if not sys.stderr.isatty():
+        yield lines(text)
+        return
     from tqdm import tqdm
 
     with tqdm(desc=text, unit=unit, mininterval=1.0, smoothing=0.05) as shown:
@@ -60,3 +51,31 @@ def bar(text: str, unit: str) -> Iterator[Progress]:
             shown.update(done - shown.n)
 
         yield update
+
+
+def lines(text: str, seconds: float = 60.0) -> Progress:
+    """Print a line at the first and at the last call, and at most one in ``seconds`` between them.
+
+    The time that is left does not count units that had been done before.
+    """
+    start, made, last = time.monotonic(), 0, -math.inf
+
+    def show(done: int, total: int, skipped: bool) -> None:
+        nonlocal made, last
+        made += not skipped
+        now = time.monotonic()
+        if done != total and now - last < seconds:
+            return
+        last = now
+        left = (now - start) / max(made, 1) * (total - done)
+        note(f"{text} {done}/{total or '?'}" + (f", about {duration(left)} left" if done < total else ""))
+
+    return show
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``40 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

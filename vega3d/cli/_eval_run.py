@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
-from vega3d._utils.progress import lines, no_progress
+from vega3d._utils.progress import bar, no_progress
 from vega3d.cli._command import Commands
 from vega3d.cli.ask import load_model
 from vega3d.errors import ConfigError
@@ -89,8 +90,12 @@ def _run_task(
     how = {"batch_size": arguments.batch_size, "swap": arguments.swap_features}
     settings = settings_of(protocol, samples, model, **how)
     folder = Path(arguments.out) / protocol.name.replace("/", "-")
-    progress = no_progress if arguments.quiet else lines(f"{protocol.name}: batch")
-    finished = run_samples(protocol, samples, model, folder, settings, **how, share=share, progress=progress)
+    is_quiet = arguments.quiet or share.rank  # one bar, also for several processes
+    shown = contextlib.nullcontext(no_progress) if is_quiet else bar(protocol.name, "batch")
+    with shown as progress:
+        finished = run_samples(
+            protocol, samples, model, folder, settings, **how, share=share, progress=progress
+        )
     if finished is None:
         return 0
     _print_result(finished[0])
@@ -123,8 +128,11 @@ def _share(device: str) -> Any:
 
 
 def _print_result(result: dict[str, Any]) -> None:
+    from vega3d.evaluation.run.percent import FEWEST
+
     count, error = result["count"], result["macro"]["standard_error"]
-    spread = "" if error is None else f"   standard error of the macro mean {100 * error:.2f} points"
+    is_known = error is not None and count["answered"] >= FEWEST
+    spread = f"   standard error of the macro mean {100 * error:.2f} points" if is_known else ""
     for name, value in result["headline"].items():
         shown = "null" if value is None else f"{value:.4f}"
         print(f"{result['task']:28} {name:36} {shown:>10}{spread}")

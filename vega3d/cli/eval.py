@@ -28,6 +28,7 @@ def add_parser(commands: Commands) -> None:
     add("first", metavar="A", help="folder of a finished run (of one task)")
     add("second", metavar="B", help="folder of another one, of the same task and data")
     add("--draws", type=int, default=10_000, metavar="N", help="default: 10000")
+    add("--html", metavar="FILE", help="also write both runs side by side as a page")
     add("--json", action="store_true", help=_JSON)
     add = actions.add(
         _check,
@@ -99,13 +100,18 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.draws < 100:
         raise ConfigError("Invalid --draws.", got=arguments.draws, expected="100 or more", fix="leave it out")
     result = compare(Path(arguments.first), Path(arguments.second), draws=arguments.draws)
+    if arguments.html:
+        from vega3d.evaluation.run.comparison import write_comparison
+
+        page = write_comparison(Path(arguments.first), Path(arguments.second), Path(arguments.html), result)
+        note(f"wrote {page}")
     if arguments.json:
         print(json.dumps(result, indent=1))
         return
     paired = f"{result['paired']} paired questions in {result['scenes']} scenes"
     print(f"{result['task']}: {paired}, {result['left_out']} left out")
     for name in ("macro", "micro"):
-        print(f"{name:8} {_line(result[name])}")
+        print(f"{name:8} {_line(result[name], result['paired'])}")
     for kind, difference in result["kinds"].items():
         print(f"  {_printable(kind):32} {100 * difference:+.2f}")
 
@@ -162,11 +168,15 @@ def _printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _line(result: dict[str, Any]) -> str:
+def _line(result: dict[str, Any], questions: int) -> str:
+    from vega3d.evaluation.run.percent import FEWEST
+
     if result["difference"] is None:
         return "nothing to compare"
     line = f"{100 * result['first']:.2f} -> {100 * result['second']:.2f}   {100 * result['difference']:+.2f}"
     if result["interval_95"] is None:
         return line + "   (one scene: no interval)"
+    if questions < FEWEST:
+        return line + f"   (fewer than {FEWEST} questions: no interval)"
     low, high = (100 * edge for edge in result["interval_95"])
     return line + f"   95 % interval {low:+.2f} to {high:+.2f}"

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from vega3d._utils.progress import lines
+from vega3d._utils.progress import bar
 
 
 def add_parser(commands: Any) -> None:
@@ -85,7 +85,9 @@ def run_make(arguments: argparse.Namespace) -> int:
 
     names = ("scenes", "frames", "per_type", "geometry", "held_out")
     size = {"width": arguments.size, "height": arguments.size}
-    path = export_rooms(**_shared(arguments), **{name: getattr(arguments, name) for name in names}, **size)
+    rest = {name: getattr(arguments, name) for name in names}
+    with bar("room", "room") as progress:
+        path = export_rooms(**_shared(arguments), **rest, **size, progress=progress)
     return _print(*sorted((path.parent / "rooms").glob("*.mp4")), path)
 
 
@@ -97,12 +99,16 @@ def run_export(arguments: argparse.Namespace) -> int:
 
     shared, count, frames = _shared(arguments), arguments.scenes, arguments.frames
     size = {"width": arguments.width, "height": arguments.height}
-    if arguments.layout == "pictures":
-        shared.pop("workers")
-        return _print(*export_pictures(**shared, scenes=count, size=arguments.width))
-    if arguments.layout == "ames":
-        return _print(export_ames(**shared, pairs=count, **size, sampled=frames or 8))
-    return _print(*export_scannet(**shared, scenes=count, **size, frames=frames or 48))
+    with bar("room", "room") as progress:
+        shared["progress"] = progress
+        if arguments.layout == "pictures":
+            shared.pop("workers")
+            paths = export_pictures(**shared, scenes=count, size=arguments.width)
+        elif arguments.layout == "ames":
+            paths = [export_ames(**shared, pairs=count, **size, sampled=frames or 8)]
+        else:
+            paths = export_scannet(**shared, scenes=count, **size, frames=frames or 48)
+    return _print(*paths)
 
 
 def run_show(arguments: argparse.Namespace) -> int:
@@ -116,7 +122,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
     """Arguments that all exports share."""
     names = ("out", "seed", "split", "workers")
-    return {**{name: getattr(arguments, name) for name in names}, "progress": lines("room")}
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _print(*paths: object) -> int:

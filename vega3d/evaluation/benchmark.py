@@ -10,6 +10,7 @@ This module depends on no model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -104,6 +105,8 @@ class Protocol:
         title: name in tables; the benchmark's if empty.
         prompt: text that is asked.
         clean_answer: the field ``prediction`` made from a record and a model's text; None uses the text.
+        parse: from an answered record to the part of the answer that is scored, for reports; None is the
+            field ``prediction``.
         sample_score: field of a scored sample (0 to 1) that means and errors are taken of, or a function.
         filter: keeps the records of the protocol; None keeps all.
         read: replaces the benchmark's reader.
@@ -121,6 +124,7 @@ class Protocol:
     title: str = ""
     prompt: Callable[[Record], str] = question_of
     clean_answer: Callable[[Record, str], Any] | None = None
+    parse: Callable[[Record], Any] | None = None
     sample_score: str | Callable[[Record], float | None] = "score"
     filter: Callable[[Record], bool] | None = None
     read: Callable[[Folder], list[Sample]] | None = None
@@ -150,6 +154,13 @@ class Protocol:
         """A record with a model's answer, as ``score`` reads it."""
         cleaned = output if self.clean_answer is None else self.clean_answer(record, output)
         return {**record, "prediction": cleaned}
+
+    def parsed(self, record: Record, output: str) -> Any:
+        """The part of a model's answer that is scored."""
+        answered = self.answered(record, output)
+        value = answered["prediction"] if self.parse is None else self.parse(answered)
+        is_json = not isinstance(value, float) or math.isfinite(value)
+        return value if is_json else str(value)
 
     def score_of(self, scored: Record) -> float | None:
         """The number of a scored sample that means and errors are taken of."""

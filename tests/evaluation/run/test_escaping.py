@@ -42,7 +42,22 @@ TEXTS = st.one_of(
 )
 NAMES = ("id", "kind", "question", "truth", "output", "media", "scene")
 TAGS = {"html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "p", "b", "pre", "article"}
-TAGS |= {"table", "tbody", "tr", "th", "td", "span"}
+TAGS |= {
+    "table",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "span",
+    "main",
+    "div",
+    "form",
+    "label",
+    "select",
+    "option",
+    "input",
+}
+TAGS |= {"output", "details", "summary", "h4", "script"}
 Run = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
@@ -103,7 +118,11 @@ def test_a_page_holds_text_and_no_markup_of_a_model(finished: Run, text: str, fa
     assert {element.tag for element in elements if isinstance(element.tag, str)} <= TAGS
     assert all(isinstance(element.tag, str) for element in elements)  # no comment
     attributes = {name for element in elements for name in element.attrib}
-    assert attributes <= {"lang", "charset", "class", "style", "id"}
+    assert attributes <= {
+        *("lang", "charset", "http-equiv", "content", "name", "class", "style", "id"),
+        *("type", "placeholder", "value", "data-kind", "data-verdict"),
+    }
+    assert len([element for element in elements if element.tag == "script"]) == 1
 
 
 def test_a_line_of_many_files_is_readable_as_it_is(tmp_path: Path) -> None:

@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 from tests.evaluation.run.fakes import Fake, write_benchmark
 from tests.evaluation.run.test_runner import run
 from tests.media import write_video
+from vega3d.cli.main import main
 from vega3d.errors import InputError
+from vega3d.evaluation.run import report
 from vega3d.evaluation.run.check import check
 from vega3d.evaluation.run.compare import compare, differences
-from vega3d.evaluation.run.report import failures, write_report
+from vega3d.evaluation.run.comparison import write_comparison
+from vega3d.evaluation.run.percent import interval, metric, percent, with_error
+from vega3d.evaluation.run.report import failures, successes, verdict, write_report
 
 SETTINGS: dict[str, Any] = {"data": "one", "model": {"name": "fake", "kind": "plain host"}}
 
@@ -61,8 +65,11 @@ def test_the_page_has_a_bar_of_the_right_length_for_every_kind(tmp_path: Path) -
 def test_the_page_needs_nothing_else_and_runs_nothing_that_a_model_wrote(tmp_path: Path) -> None:
     _, page = write_report(make(tmp_path, "run", Wrong()))
     content = page.read_text(encoding="utf-8")
-    tags = Tags(content).found
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
+    tags = [tag for tag, _ in Tags(content).found]
+    assert not {"link", "iframe"} & set(tags)
+    assert tags.count("script") == 1
+    script = (Path(report.__file__).parent / "report.js").read_text(encoding="utf-8").strip()
+    assert f"<script>{script}</script>" in content
     assert "&lt;script&gt;" in content
     assert not re.search(r"""(src|href)=["'](?!data:)""", content)
 
@@ -94,6 +101,98 @@ def test_errors_and_an_incomplete_benchmark_are_said_on_top(tmp_path: Path) -> N
 def test_every_kind_is_among_the_failures() -> None:
     rows = [{"id": n, "kind": "ab"[n > 20], "score": 0.0, "error": None} for n in range(25)]
     assert {row["kind"] for row in failures(rows, 4)} == {"a", "b"}
+
+
+def test_every_kind_is_among_the_successes() -> None:
+    rows = [{"id": n, "kind": "ab"[n > 20], "score": 1.0, "error": None} for n in range(25)]
+    assert {row["kind"] for row in successes(rows, 4)} == {"a", "b"}
+    assert successes([{"id": 1, "kind": "a", "score": 0.9, "error": None}]) == []
+
+
+def test_successes_have_frames_like_failures(tmp_path: Path) -> None:
+    (tmp_path / "data" / "rooms").mkdir(parents=True)
+    write_video(tmp_path / "data" / "rooms" / "0.mp4")
+    _, page = write_report(make(tmp_path, "run", Fake()))
+    tags = Tags(page.read_text(encoding="utf-8")).found
+    assert sum(tag == "img" for tag, _ in tags) == 16
+    assert [a["data-verdict"] for tag, a in tags if tag == "article"] == ["right"] * 12
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "expected"),
+    [(1.0, None, "right"), (0.5, None, "partly right"), (0.0, None, "wrong"), (None, "x", "error")],
+)
+def test_a_sample_has_a_verdict(score: float | None, error: str | None, expected: str) -> None:
+    assert verdict({"score": score, "error": error}) == expected
+
+
+def test_samples_can_be_filtered_by_type_and_verdict_and_searched(tmp_path: Path) -> None:
+    _, page = write_report(make(tmp_path, "run", Wrong()))
+    content = page.read_text(encoding="utf-8")
+    names = [a.get("name") for tag, a in Tags(content).found if tag in ("select", "input", "output")]
+    assert names == ["kind", "verdict", "text", "count"]
+    for option in ("object_counting", "route_planning", "right", "wrong", "error"):
+        assert f"<option>{option}</option>" in content
+
+
+def test_the_prompt_as_sent_is_beside_the_raw_and_the_parsed_answer(tmp_path: Path) -> None:
+    class Wordy(Fake):
+        def answer(self, batch: Any) -> list[str]:
+            return ["B. because" for _ in batch]
+
+    _, page = write_report(make(tmp_path, "run", Wordy()))
+    content = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
+    assert "<h4>prompt as sent</h4><pre>&lt;clip&gt;These are frames of a video." in content
+    assert "<h4>raw answer</h4><pre>B. because</pre>" in content
+    assert "<h4>parsed answer</h4><pre>B</pre>" in content
+
+
+@pytest.mark.parametrize(("questions", "shown"), [(12, "33 %"), (99, "33 %"), (100, "33.3 %"), (0, "33 %")])
+def test_a_percentage_has_no_more_digits_than_its_questions_support(questions: int, shown: str) -> None:
+    assert percent(1 / 3, questions) == shown
+
+
+def test_below_five_questions_there_is_no_error_and_no_interval() -> None:
+    mean = {"mean": 0.5, "standard_error": 0.2, "scenes": 2}
+    assert (with_error({**mean, "n": 4}), with_error({**mean, "n": 5})) == ("50 %", "50 % ± 20")
+    assert (interval({"interval_95": [-0.1, 0.2]}, 4), interval({"interval_95": [-0.1, 0.2]}, 5)) == (
+        "",
+        "-10 to +20",
+    )
+
+
+def test_a_printed_number_keeps_the_scale_that_its_name_states() -> None:
+    assert metric("aggregate_x100 overall", 41.26, 200) == "41.3 %"
+    assert metric("aggregate_fraction overall", 0.4126, 200) == "41.3 %"
+    assert metric("aggregate_percent EM@1", 41.26, 200) == "41.3 %"
+    assert metric("lmms_eval_0_7_3 micro_accuracy", 0.4126, 200) == "41.3 %"
+    assert metric("aggregate_percent CIDEr", 95.44, 200) == "95.4"
+    assert metric("counts unique", 3.0, 200) == "3.0"
+    assert metric("aggregate_x100 overall", None, 0) == "–"
+
+
+def test_two_runs_are_shown_side_by_side(tmp_path: Path) -> None:
+    first, second = make(tmp_path, "a", Wrong()), make(tmp_path, "b", Fake(broken=["0"]))
+    content = write_comparison(first, second, tmp_path / "pair.html").read_text(encoding="utf-8")
+    cards = [a["data-verdict"] for tag, a in Tags(content).found if tag == "article"]
+    assert cards == ["better"] * 8 + ["different"] * 4
+    assert "<td>+100</td>" in content
+    assert content.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 12
+    assert Tags(content).found.count(("script", {})) == 1
+
+
+def test_the_page_of_two_runs_is_written_by_compare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, page = make(tmp_path, "a", Fake()), tmp_path / "pair.html"
+    assert main(["eval", "compare", str(folder), str(folder), "--html", str(page)]) == 0
+    assert page.is_file()
+    assert str(page) in capsys.readouterr().err
+
+
+def test_pages_follow_the_dark_mode_of_the_browser(tmp_path: Path) -> None:
+    _, page = write_report(make(tmp_path, "run", Fake()))
+    assert "@media (prefers-color-scheme:dark)" in page.read_text(encoding="utf-8")
 
 
 def test_a_run_that_is_not_finished_has_no_report(tmp_path: Path) -> None:

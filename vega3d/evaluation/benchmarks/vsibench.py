@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from vega3d.evaluation.benchmark import Benchmark, Metric, Protocol, Sample, Scores, metrics
@@ -82,10 +83,17 @@ def prompt(record: Record) -> str:
 
 def sample_score(record: Record, read: NumberReader) -> float | None:
     """0 or 1 for a letter, 0 to 1 in steps of 0.1 for a number; None for an unknown question type."""
-    answer, truth = text(record, "prediction"), text(record, "ground_truth")
+    truth, parsed = text(record, "ground_truth"), parse(record, read)
     if (kind := text(record, "question_type")) in BY_LETTER:
-        return float(bool(truth) and numbers.first_word(answer).lower() == truth.lower())
-    return numbers.mean_relative_accuracy(read(answer), number(truth)) if kind in BY_NUMBER else None
+        return float(bool(truth) and str(parsed).lower() == truth.lower())
+    return numbers.mean_relative_accuracy(parsed, number(truth)) if kind in BY_NUMBER else None
+
+
+def parse(record: Record, read: NumberReader) -> Any:
+    """The letter or the number of an answer; None if it holds no number."""
+    answer = text(record, "prediction")
+    by_letter = text(record, "question_type") in BY_LETTER
+    return numbers.first_word(answer) if by_letter else read(answer)
 
 
 def aggregate(types: Sequence[str], scores: Sequence[float | None]) -> Means:
@@ -170,6 +178,7 @@ OFFICIAL = Protocol(
         Field("question_type", lambda value: METRICS.get(str(value)), "one of the ten types"),
     ),
     prompt=prompt,
+    parse=partial(parse, read=numbers.plain_number),
     score=score_official,
 )
 LMMS_EVAL = replace(
@@ -178,6 +187,7 @@ LMMS_EVAL = replace(
     rules="as official, but numbers are the first digits or number words anywhere (lmms-eval 0.7.3)",
     version="2",  # `eval run` no longer strips answers, so that it scores them as `eval score` does
     sources=(_PAPER, _LMMS_CODE),
+    parse=partial(parse, read=numbers.number_anywhere),
     score=score_lmms_eval,
 )
 BENCHMARK = Benchmark(

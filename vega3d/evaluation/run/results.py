@@ -141,6 +141,7 @@ def _row(protocol: Protocol, sample: Sample, answer: Mapping[str, Any], scored: 
         "truth": sample.record.get(protocol.benchmark.truth),
         "prompt": answer.get("prompt"),
         "output": answer.get("output"),
+        "parsed": None if scored is None else protocol.parsed(sample.record, answer.get("output") or ""),
         "scored": dict(scored) if scored else None,
         "score": protocol.score_of(scored) if scored else None,
         "error": answer.get("error"),
