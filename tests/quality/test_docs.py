@@ -64,7 +64,8 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_name_of_the_reference_exists_and_is_not_an_old_one() -> None:
-    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     entries = re.findall(r"^::: (\S+)\n(?:    options:\n      members: \[(.*)\]\n)?", text, re.MULTILINE)
     assert entries
     with warnings.catch_warnings():
