@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ PAYLOADS = (
     "</title></style><script>alert(1)</script>",
     "<svg onload=alert(1)>",
 )
+BROWSER = os.environ.get("VEGA3D_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 ROOT = Path(report.__file__).parents[2]
 
 
@@ -95,3 +98,34 @@ def test_the_policy_of_a_page_allows_its_own_script_and_no_address(
 def test_every_template_is_among_the_pages() -> None:
     templates = {file.name for file in ROOT.rglob("*.html") if "extends" in file.read_text(encoding="utf-8")}
     assert templates == {"look.html", "report.html", "comparison.html"}
+
+
+@pytest.mark.full
+def test_filter_search_and_slider_work_in_a_browser(tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    run(write_benchmark(tmp_path / "data"), tmp_path / "run", Fake(broken=["2"]))
+    report_page = report.write_report(tmp_path / "run")[1]
+    clip_page = tmp_path / "look.html"
+    clip_page.write_text(look_page.page(clip(4)), encoding="utf-8")
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser: Any = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(report_page.as_uri())
+        page.select_option("select[name=verdict]", "error")
+        assert page.text_content("output") == "4 of 12 samples"
+        page.select_option("select[name=kind]", "route_planning")
+        assert page.locator("article:visible").count() == 1
+        page.select_option("select[name=verdict]", "")
+        page.fill("input[name=text]", "ROOM 0")
+        assert page.locator("article:visible").count() == 1
+        page.goto(clip_page.as_uri())
+        assert page.locator("figure:visible").count() == 4  # frame, features, gate, contribution
+        page.fill("input[type=range]", "3")
+        assert page.locator("output").inner_text() == "2.4 s"
+        assert page.locator('figure[data-frames="2 3"]:visible').count() == 2
+        browser.close()
+    assert problems == []

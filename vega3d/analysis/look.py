@@ -121,10 +121,9 @@ class Look:
     @property
     def times(self) -> list[str]:
         """Title of each frame of the host: its time, or its number from 1."""
-        seconds = self.about.seconds
-        return [f"{s:.1f} s" for s in seconds] or [
-            f"frame {n + 1}" for n in range(len(self.rows["frame"].pictures))
-        ]
+        count = len(self.rows["frame"].pictures)
+        seconds = self.about.seconds[:count]
+        return [f"{s:.1f} s" for s in seconds] or [f"frame {n + 1}" for n in range(count)]
 
 
 def look_at(
