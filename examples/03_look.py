@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import vega3d
-from vega3d.analysis.look import look_at, write_look
+from vega3d.analysis.look import About, look_at, times_of, write_look
 from vega3d.rooms import make_questions, make_room, render, rooms_tag, write_mp4
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
@@ -22,5 +22,7 @@ assistant = vega3d.load("pico")
 answer = assistant.ask(video, question.question)
 print(f"{question.question}\n  answer: {answer.text}   truth: {question.ground_truth}")
 
-for path in write_look(look_at(answer.encoding, answer.frames, answer.plan), out):
+seconds = times_of(video, answer.plan)
+about = About(video.name, question.question, answer.text, "pico", seconds, assistant.trained)
+for path in write_look(look_at(answer.encoding, answer.frames, answer.plan, about), out):
     print(path)
