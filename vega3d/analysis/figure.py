@@ -30,7 +30,7 @@ POINT = 1 / 72  # inches
 LINE = 1.35  # height of a line of text, as a multiple of its size
 MARGIN, GAP, BAR = 0.05, 0.04, 0.55  # inches; BAR is the room of a colour bar with its texts
 TALLEST, WIDEST = 1.7, 1.7  # inches of one picture
-SETTINGS = {
+SETTINGS: Any = {
     "font.family": "sans-serif",
     "svg.fonttype": "none",  # text as text
     "pdf.fonttype": 42,

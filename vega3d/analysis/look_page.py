@@ -14,7 +14,7 @@ from vega3d.analysis.pictures import heat
 def page(look: Look) -> str:
     """A self-contained HTML page: for each frame its features, gate and contribution."""
     about = look.about
-    values = {
+    values: dict[str, Any] = {
         "about": about,
         "note": "" if about.trained else UNTRAINED,
         "times": look.times,
