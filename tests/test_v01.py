@@ -159,7 +159,7 @@ def test_an_evaluation_of_0_1_is_compared_and_reported(
     assert main(["eval", "compare", "evaluation/vsibench", "evaluation/vsibench", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["macro"]["difference"] == 0.0
     assert main(["eval", "report", "evaluation"]) == 0
-    assert f"{score * 100:.1f}" in (workplace / "evaluation" / "report.html").read_text()
+    assert f"{score * 100:.0f} %" in (workplace / "evaluation" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES["imported"] + NAMES["entry_points"] + NAMES["documented"])

@@ -180,7 +180,7 @@ def test_rooms_go_on_after_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     scenes = ["--scenes", "3", "--size", "64", "--frames", "8"]
     command = ["rooms", "make", *scenes, "--workers", workers]
     with monkeypatch.context() as patch:
-        patch.setattr("vega3d.cli.rooms.lines", lambda _: terminate_once())
+        patch.setattr("vega3d.cli.rooms.bar", lambda *_: contextlib.nullcontext(terminate_once()))
         assert main([*command, "--out", str(tmp_path / "ended")]) == 143
     assert not (tmp_path / "ended" / "test.jsonl").exists()
     for name in ("ended", "whole"):
