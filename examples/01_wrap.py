@@ -6,7 +6,7 @@ from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
 from vega3d.config import HostConfig
 from vega3d.hosts.loading import load_host
 from vega3d.pico import pico_path
-from vega3d.rooms import make_room, render, write_mp4
+from vega3d.rooms import make_room, render
 
 # With real models: "Qwen/Qwen2.5-VL-3B-Instruct" and "Wan-AI/Wan2.1-T2V-1.3B-Diffusers".
 host_path, wan_path = sys.argv[1:3] if len(sys.argv) > 2 else (str(pico_path("host")), pico_path("wan"))
@@ -17,7 +17,7 @@ model = Vega3DAdapter(host, backbone=wan).eval()
 processor = Vega3DProcessor.from_pretrained(host_path)
 
 clip = render(make_room(seed=200_000_005))
-write_mp4("room.mp4", clip.rgb, clip.fps)
+clip.save("room.mp4")
 
 video = {"type": "video", "video": "room.mp4", "nframes": 8}
 question = {"type": "text", "text": "How many chairs are there?"}

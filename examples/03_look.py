@@ -5,7 +5,7 @@ from pathlib import Path
 
 import vega3d
 from vega3d.analysis.look import About, look_at, times_of, write_look
-from vega3d.rooms import make_questions, make_room, render, rooms_tag, write_mp4
+from vega3d.rooms import make_questions, make_room, render
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
 
@@ -13,7 +13,7 @@ out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/look")
 room = make_room(seed=200_000_123)
 clip = render(room)
 video = out / "room.mp4"
-write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
+clip.save(video)
 question = make_questions(room, clip)[0]
 
 # "pico" ships with vega3d. For real videos:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import vega3d
 from vega3d.cli.main import main
-from vega3d.rooms import make_room, render, rooms_tag, write_mp4
+from vega3d.rooms import make_room, render
 from vega3d.store import FeatureStore
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/cache")
@@ -16,7 +16,7 @@ rows = []
 for seed in (200_000_123, 200_000_124):
     clip = render(make_room(seed=seed))
     video = out / f"{seed}.mp4"
-    write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(seed))
+    clip.save(video)
     rows += [{"video": video.name}] * 3  # three questions about each: their frames are stored once
 annotations = out / "train.json"
 annotations.write_text(json.dumps(rows))

@@ -10,7 +10,7 @@ from vega3d import Vega3DAdapter, Vega3DProcessor, WanBackbone, WanConfig
 from vega3d.config import HostConfig
 from vega3d.hosts.loading import load_host
 from vega3d.pico import pico_path
-from vega3d.rooms import make_room, render, write_mp4
+from vega3d.rooms import make_room, render
 from vega3d.training import Collator
 from vega3d.training.recipes import apply_recipe
 
@@ -20,8 +20,7 @@ processor = Vega3DProcessor.from_pretrained(pico_path("host"), adapter.vega3d_co
 
 rows = []
 for seed in (200_000_000, 200_000_001):
-    clip = render(make_room(seed=seed))
-    write_mp4(f"{seed}.mp4", clip.rgb, clip.fps)
+    render(make_room(seed=seed)).save(f"{seed}.mp4")
     asked = [{"type": "video", "video": f"{seed}.mp4", "nframes": 4}, {"type": "text", "text": "A room?"}]
     turns = [("user", asked), ("assistant", [{"type": "text", "text": "Yes."}])]
     rows.append({"messages": [{"role": role, "content": content} for role, content in turns]})

@@ -147,6 +147,16 @@ def test_an_untrained_gate_is_not_drawn_and_the_look_says_so(untrained: Look, tm
         assert "untrained" in (tmp_path / name).read_text(encoding="utf-8")
 
 
+def test_a_contribution_of_zero_is_named_and_not_drawn(look: Look) -> None:
+    report = FusionReport("video", torch.full((3, 2, 3), 0.5), torch.zeros(3, 2, 3))
+    features = FeatureMap(torch.ones(4, 5, 2, 3), tuple((n,) for n in range(5)))
+    frames = torch.zeros(5, 3, 32, 48, dtype=torch.uint8)
+    fresh = look_at(Encoding({}, (report,), {}, (features,)), frames, about=About(trained=False))
+    assert list(fresh.rows) == ["frame", "features"]
+    assert "add nothing" in fresh.note
+    assert look.note == ""
+
+
 def test_a_clip_of_stored_features_needs_its_frames(look: Look) -> None:
     with pytest.raises(InputError, match="Missing frames"):
         look_at(Encoding({}, (), {}, ()), torch.zeros(0, 3, 8, 8))

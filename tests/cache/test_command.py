@@ -283,6 +283,6 @@ def test_what_is_not_stored_cannot_be_asked_without_a_backbone(tmp_path: Path, s
 
 def test_no_backbone_and_no_store_is_an_error(tmp_path: Path, said: Any) -> None:
     clip = media.write_video(tmp_path / "a.mp4", 4)
-    code, _, err = said("ask", clip, "What?", "--quiet", "--backbone", "none")
+    code, _, err = said("ask", clip, "What?", "--quiet", "--frames", 4, "--backbone", "none")
     assert code == 1
     assert "--store" in err

@@ -34,6 +34,11 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
+def test_a_saved_clip_names_its_room(tmp_path: Path) -> None:
+    render(make_room(3), width=16, height=16, frames=2).save(tmp_path / "a.mp4")
+    assert rooms_source(tmp_path / "a.mp4") == (3, ROOMS_VERSION)
+
+
 def test_a_rooms_video_says_which_room_it_shows(tmp_path: Path) -> None:
     write_mp4(tmp_path / "a.mp4", np.zeros((2, 16, 16, 3), np.uint8), 8, comment=rooms_tag(42))
     assert rooms_source(tmp_path / "a.mp4") == (42, ROOMS_VERSION)

@@ -26,9 +26,7 @@ from vega3d.rooms import (
     make_questions,
     make_room,
     render,
-    rooms_tag,
     scene_seed,
-    write_mp4,
 )
 from vega3d.rooms.held_out import room_is_held_out
 
@@ -48,7 +46,7 @@ def video_of(seed: int, folder: Path) -> tuple[Path, list[Row]]:
     if not notes.exists():
         room = make_room(seed)
         clip = render(room)
-        write_mp4(video, clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
+        clip.save(video)
         vsi, plain = make_questions(room, clip), make_chat_questions(room, clip)
         rows = [(q.question_type, q.prompt(), q.ground_truth) for q in vsi]
         rows += [(q.family, q.question, q.answer) for q in plain if q.family != "list"]

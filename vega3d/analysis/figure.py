@@ -19,7 +19,7 @@ from PIL import Image
 
 from vega3d._utils.files import write_whole
 from vega3d._utils.progress import note
-from vega3d.analysis.look import UNTRAINED, Look, Row, Scale
+from vega3d.analysis.look import Look, Row, Scale
 from vega3d.analysis.pictures import SIDE, heat, sheet
 from vega3d.errors import ConfigError, DependencyError
 
@@ -76,7 +76,7 @@ def _write_plain(look: Look, file: Path, format: str) -> Path:
         title, fix = f"Missing package matplotlib, which draws {format}.", "pip install 'vega3d[plots]'"
         raise DependencyError(title, got="not installed", expected="matplotlib", fix=fix)
     note("look.png has no colour bars: they need matplotlib (pip install 'vega3d[plots]')")
-    titles = [] if look.about.trained else [UNTRAINED]
+    titles = [look.note] if look.note else []
     rows = [(row.title, row.pictures) for row in look.rows.values()]
     rows[0] = ("; ".join([*titles, rows[0][0]]), rows[0][1])
     picture = Image.fromarray(sheet(rows))
@@ -114,13 +114,14 @@ class _Drawing:
         heads = sum(_height(text, size, width) for text, size in _head(look, len(frames)))
         titles = sum(_height(row.title, MIDDLE, width) for row in look.rows.values())
         rows = len(look.rows) * (tile_size[1] + 4 * GAP) + SMALL * LINE * POINT
-        size = (width, 2 * MARGIN + heads + titles + rows)
+        size = (width, 2 * MARGIN + heads + 2 * GAP + titles + rows)
         return cls(Figure(figsize=size), size, tile_size, frames)
 
     def draw(self, look: Look) -> None:
         """Draw texts and rows."""
         for text, points in _head(look, len(self.frames)):
             self._write(text, points)
+        self.top += 2 * GAP
         for row in look.rows.values():
             self._write(row.title, MIDDLE)
             if row is look.rows["frame"]:
@@ -201,7 +202,7 @@ def _head(look: Look, columns: int) -> list[tuple[str, int]]:
         (", ".join(text for text in (about.video, some) if text), LARGE),
         (f"question: {about.question}" if about.question else "", MIDDLE),
         (f"answer of {about.model or 'the model'}: {about.answer}" if about.question else "", MIDDLE),
-        ("" if about.trained else UNTRAINED, MIDDLE),
+        (look.note, MIDDLE),
     ]
     return [(text, points) for text, points in lines if text]
 

@@ -5,7 +5,7 @@ contribution ||fused - S|| / ||S|| stands beside it, with its numbers. Each sema
 generator has a weight and a contribution of its own; a model without such streams shows none.
 
 Scales are fixed, so that pictures of two runs compare. A gate that was never trained says nothing about a
-video and is not drawn.
+video and is not drawn; nor is a contribution that is 0 everywhere.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from vega3d.media.decoding import PICTURES, probe
 from vega3d.media.frame_plan import FramePlan
 
 UNTRAINED = "untrained: projector and fusion have their initial values, so no gate is drawn"
+NOTHING_ADDED = "; they add nothing to the host's tokens"
 
 
 class Scale(NamedTuple):
@@ -109,7 +110,8 @@ class Look:
 
     Attributes:
         rows: ``frame``, ``features``, ``gate`` and ``contribution``; for each further stream its
-            ``NAME_weight`` and ``NAME_contribution``. Gate and weights of an untrained model are missing.
+            ``NAME_weight`` and ``NAME_contribution``. Gate and weights of an untrained model are missing, and
+            so are its contributions if they are 0.
         numbers: summary statistics, plain JSON types; ``streams`` only where there are further streams.
         about: texts beside the pictures.
     """
@@ -124,6 +126,13 @@ class Look:
         count = len(self.rows["frame"].pictures)
         seconds = self.about.seconds[:count]
         return [f"{s:.1f} s" for s in seconds] or [f"frame {n + 1}" for n in range(count)]
+
+    @property
+    def note(self) -> str:
+        """Warning about a model whose parts were never trained; empty for others."""
+        if self.about.trained:
+            return ""
+        return UNTRAINED + ("" if self.numbers["contribution_max"] > 0 else NOTHING_ADDED)
 
 
 def look_at(
@@ -204,8 +213,9 @@ def _draw_reports(
     if trained:
         title = f"gate: weight of the host's own token, mean {numbers['gate_mean']:.3f}"
         rows["gate"] = draw(title, gate, WEIGHT)
-    title = f"contribution ‖fused − S‖ / ‖S‖: {_shown(numbers)}"
-    rows["contribution"] = draw(title, contribution, CONTRIBUTION)
+    if trained or numbers["contribution_max"] > 0:
+        title = f"contribution ‖fused − S‖ / ‖S‖: {_shown(numbers)}"
+        rows["contribution"] = draw(title, contribution, CONTRIBUTION)
     numbers["token_grid"] = [len(gate), *gate[0].shape]
     for place, stream in enumerate(reports[0].streams[1:], 1):  # the first is the generator
         name = stream.name
@@ -216,8 +226,9 @@ def _draw_reports(
         if trained:
             title = f"weight of {name}, mean {stream_numbers['weight_mean']:.3f}"
             rows[f"{name}_weight"] = draw(title, weight, WEIGHT)
-        title = f"contribution of {name}, ‖term‖ / ‖S‖: {_shown(stream_numbers)}"
-        rows[f"{name}_contribution"] = draw(title, part, CONTRIBUTION)
+        if trained or stream_numbers["contribution_max"] > 0:
+            title = f"contribution of {name}, ‖term‖ / ‖S‖: {_shown(stream_numbers)}"
+            rows[f"{name}_contribution"] = draw(title, part, CONTRIBUTION)
     return numbers
 
 

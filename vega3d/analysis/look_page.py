@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vega3d._utils.page import jpeg_uri, render
-from vega3d.analysis.look import UNTRAINED, Look, Row, Scale
+from vega3d.analysis.look import Look, Row, Scale
 from vega3d.analysis.pictures import heat
 
 
@@ -16,7 +16,7 @@ def page(look: Look) -> str:
     about = look.about
     values: dict[str, Any] = {
         "about": about,
-        "note": "" if about.trained else UNTRAINED,
+        "note": look.note,
         "times": look.times,
         "rows": [_row(name, row, look.times) for name, row in look.rows.items()],
         "ramp": _ramp(),

@@ -2,7 +2,7 @@
 
     room = make_room(7)
     clip = render(room)                       # rgb, depth, ids, K, poses
-    write_mp4("room.mp4", clip.rgb, clip.fps, comment=rooms_tag(room.seed))
+    clip.save("room.mp4")
     questions = make_questions(room, clip)    # VSI-Bench rows
 
 numpy only; PyAV is imported when a video is written or its tag is read.

@@ -2,13 +2,14 @@
 
 The path is always the room's own, sampled at ``frames`` video frames; ``indices`` renders a subset of them
 (training data needs eight of 48), each bit-equal to the same frame of the full clip. This module does
-not depend on questions and files.
+not depend on questions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from vega3d.rooms.camera import Style, camera_path
 from vega3d.rooms.raycast import camera_rays, cast, tabulate
 from vega3d.rooms.scene import Room
 from vega3d.rooms.shading import floor_shade, shade
+from vega3d.rooms.video import rooms_tag, write_mp4
 
 FOV_X = 80.0
 """Horizontal field of view in degrees."""
@@ -43,6 +45,7 @@ class Clip:
         total_frames: frames of the whole video.
         class_of: class id by instance id, see `classes`.
         normals: (T, H, W, 3) float32 unit normals in world axes, out of the surfaces; None unless asked.
+        tag: comment of its mp4 file, which names seed and version of the room.
     """
 
     rgb: NDArray[np.uint8]
@@ -55,6 +58,15 @@ class Clip:
     total_frames: int
     class_of: tuple[int, ...] = ()
     normals: NDArray[np.float32] | None = None
+    tag: str | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the frames as an mp4 file that `rooms_source` recognises.
+
+        Raises:
+            InputError: height or width is odd.
+        """
+        write_mp4(path, self.rgb, self.fps, comment=self.tag)
 
     @property
     def classes(self) -> NDArray[np.int32]:
@@ -115,4 +127,6 @@ def render(
         shots.append((rgb.reshape(height, width, 3), depth, ids, normal.T.reshape(height, width, 3)))
     rgbs, depths, all_ids, all_normals = (np.stack(field) for field in zip(*shots, strict=True))
     shown = all_normals if normals else None
-    return Clip(rgbs, depths, all_ids, K, poses[chosen], float(fps), chosen, frames, room.class_of, shown)
+    tag = rooms_tag(room.seed, room.version)
+    rate = float(fps)
+    return Clip(rgbs, depths, all_ids, K, poses[chosen], rate, chosen, frames, room.class_of, shown, tag)

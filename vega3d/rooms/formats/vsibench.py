@@ -23,7 +23,6 @@ from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import Question, make_questions
 from vega3d.rooms.renderer import FPS, FRAMES, Clip, render
 from vega3d.rooms.scene import ROOMS_VERSION, Room
-from vega3d.rooms.video import rooms_tag, write_mp4
 
 
 def export_rooms(
@@ -127,7 +126,7 @@ def _make(mark: Path, seed: int, *, per_type: int, geometry: bool, held_out: boo
     """Write video and geometry; returns what the scene's JSON holds beside its settings."""
     room = make_room(seed)
     clip = render(room, **size, normals=geometry)
-    write_mp4(mark.with_suffix(".mp4"), clip.rgb, clip.fps, comment=rooms_tag(room.seed, room.version))
+    clip.save(mark.with_suffix(".mp4"))
     if geometry:
         write_geometry(mark.with_suffix(".npz"), clip)
     questions = make_questions(room, clip, per_type=per_type)
