@@ -226,15 +226,17 @@ def test_a_gpu_that_is_not_there_is_an_error(
     assert "torch finds no GPU" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["ask", "look", "chat"])
 def test_offline_an_unknown_model_is_refused_without_asking_the_hub(
-    room: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, room: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub.constants, "ENDPOINT", "http://hub.invalid")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("vega3d.cli.ask.load_model", lambda arguments: pytest.fail("loaded"))
-    assert main(["ask", room, QUESTION, "--model", "somebody/unknown"]) == 1
+    question = [] if command == "chat" else [QUESTION]
+    assert main([command, room, *question, "--model", "somebody/unknown"]) == 1
     assert "the hub cannot be reached" in capsys.readouterr().err
 
 

@@ -222,10 +222,10 @@ def _record(pipeline: Pipeline, answer: Answer, clip: str) -> dict[str, Any]:
 
 def _look(arguments: argparse.Namespace) -> None:
     """Load, encode, draw, print paths."""
+    pipeline, _ = open_model(arguments)  # before imports that take long: it refuses wrong names at once
     from vega3d.analysis.look import About, look_at, times_of, write_look
     from vega3d.media.decoding import read_frames
 
-    pipeline, _ = open_model(arguments)
     video, question = arguments.video, arguments.question or ""
     if question:
         seen = pipeline.ask(video, question, nframes=arguments.frames)
