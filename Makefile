@@ -91,7 +91,6 @@ miniature: $(READY) ## does it work? CONFIG=quick, cpu, where or gpu; goes on wh
 	$(BIN)/python -m experiments.miniature run $(CONFIG)
 
 docs: $(READY) ## build the documentation into site/
-	$(PIP) --editable ".[docs]" "$(TORCH)"
 	$(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and everything that was made

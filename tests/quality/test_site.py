@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -102,11 +105,7 @@ def test_a_symptom_has_an_entry(symptom: str) -> None:
 
 @pytest.mark.full
 def test_the_search_of_the_built_site_finds_the_words(tmp_path: Path) -> None:
-    import json
-
-    build = pytest.importorskip("mkdocs.commands.build")
-    config = pytest.importorskip("mkdocs.config")
-    build.build(config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
     index = json.loads((tmp_path / "search" / "search_index.json").read_text(encoding="utf-8"))
     for words in ("wandb", "own video", "print_trainable_parameters"):
         assert any(words in entry["text"] + entry["title"] for entry in index["docs"])
