@@ -17,7 +17,7 @@ LINES: list[list[list[set[str]]]] = [
     [[{"training"}, {"analysis"}, {"evaluation"}], [{"doctor"}]],
     [[{"pipeline"}], [{"costs"}, {"cache"}, {"data"}]],
     [[{"processing"}], [{"adapter"}, {"pretrained"}]],
-    [[{"fusion"}, {"inputs"}]],
+    [[{"fusion", "scene3d"}, {"inputs"}]],
     [[{"hosts", "backbones", "store", "rooms", "checkpoint"}]],
     [[{"media"}, {"geometry", "grid"}], [{"config"}, {"settings"}]],
     [[{"pico"}, {"registry"}, {"_utils"}, {"errors", "_version"}]],
