@@ -19,7 +19,7 @@ from vega3d.errors import Vega3DError
 
 COMMANDS = (
     *("ask", "chat", "init", "cache", "train", "checkpoint", "eval", "estimate", "doctor", "rooms"),
-    "prompt_embedding",
+    *("scenes", "prompt_embedding"),
 )
 EPILOG = """examples:
   vega3d rooms make --scenes 1 --out out/        render a room to a video
