@@ -40,7 +40,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "benchmarks": {
         name: f"vega3d.evaluation.benchmarks.{name}:BENCHMARK"
         for name in (
-            *("blink_spatial", "box3d_iou", "cvbench", "multi3drefer", "scan2cap"),
+            *("blink_spatial", "box3d_iou", "cvbench", "motion", "multi3drefer", "scan2cap"),
             *("scanqa", "scanrefer", "sqa3d", "threedod", "vsibench"),
         )
     },

@@ -18,7 +18,7 @@ FOLLOW_LINKS = (
 )
 _MODEL = "pico, a vega3d checkpoint, or a Qwen-VL: folder or hub id"
 _DATA = "the benchmark's folder (see eval check), or hub:OWNER/NAME"
-_SEND = "frames as pictures of one clip (the published way, default) or as one video"
+_SEND = "frames as pictures of one clip or as one video (default: the benchmark's, mostly images)"
 
 
 def add_run(actions: Commands) -> None:
@@ -42,7 +42,7 @@ def add_run(actions: Commands) -> None:
     add("--plain", action="store_true", help="the host alone, with the same messages and pixels")
     add("--swap-features", action="store_true", help="features of another clip")
     add("--frames", type=int, metavar="N", help="default: the benchmark's")
-    add("--send", choices=("images", "video"), default="images", help=_SEND)
+    add("--send", choices=("images", "video"), help=_SEND)
     add("--max-pixels", type=int, metavar="N", help="area of a frame for the host")
     add("--batch-size", type=int, default=1, metavar="N", help="questions at once (default: 1)")
     add("--limit", type=int, metavar="N", help="only the first N questions")
@@ -85,7 +85,7 @@ def _run_task(
 
     media, tokens = protocol.benchmark.media, protocol.benchmark.max_new_tokens
     frames = media.frames if media.all_frames else arguments.frames or media.frames
-    send, plain, pixels = arguments.send, arguments.plain, arguments.max_pixels
+    send, plain, pixels = arguments.send or media.send, arguments.plain, arguments.max_pixels
     model = EvalModel(pipeline, frames, send, tokens, plain, pixels, media.label)
     how = {"batch_size": arguments.batch_size, "swap": arguments.swap_features}
     settings = settings_of(protocol, samples, model, **how)

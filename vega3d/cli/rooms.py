@@ -48,18 +48,20 @@ def _add_make(actions: Any) -> None:
 def _add_export(actions: Any) -> None:
     export = actions.add_parser(
         "export",
-        help="write rooms in ScanNet's layout, or pairs that only parallax tells apart",
+        help="write rooms in ScanNet's layout, pairs that share their sampled frames, or pictures",
         description="Write rooms in another layout. scannet: posed frames, depth, boxes and proposals, and "
         "records of ScanRefer, Multi3DRefer, ScanQA, SQA3D and Scan2Cap. ames: pairs of videos whose "
-        "sampled frames look the same (--scenes counts pairs). pictures: questions about single pictures in "
-        "the forms of CV-Bench and BLINK. Complete scenes are kept.",
+        "sampled frames look the same (--scenes counts pairs). motion: pairs of clips that share one frame, "
+        "with another motion before it. pictures: questions about pictures in the forms of CV-Bench "
+        "and BLINK. Complete scenes are kept.",
         epilog="example: vega3d rooms export --layout scannet --split val --scenes 20 --out data/",
     )
-    layouts = ("scannet", "ames", "pictures")
+    layouts = ("scannet", "ames", "motion", "pictures")
     export.add_argument("--layout", default="scannet", choices=layouts, help="default: scannet")
     _add_which(export)
-    export.add_argument("--width", type=int, default=320, metavar="PX", help="default: 320 (ScanNet: 640)")
-    export.add_argument("--height", type=int, default=240, metavar="PX", help="default: 240 (ScanNet: 480)")
+    width, height = "default: 320 (ScanNet: 640); motion: 128", "default: 240 (ScanNet: 480); motion: 128"
+    export.add_argument("--width", type=int, metavar="PX", help=width)
+    export.add_argument("--height", type=int, metavar="PX", help=height)
     export.add_argument("--frames", type=int, metavar="T", help="frames (default: 48; ames: 8 sampled)")
     export.set_defaults(run=run_export)
 
@@ -95,15 +97,20 @@ def run_export(arguments: argparse.Namespace) -> int:
     """Write scenes or pairs, with progress on standard error; prints the files of records."""
     from vega3d.rooms.ames import export_ames
     from vega3d.rooms.formats.cvbench import export_pictures
+    from vega3d.rooms.formats.motion import export_motion
     from vega3d.rooms.formats.scannet import export_scannet
 
     shared, count, frames = _shared(arguments), arguments.scenes, arguments.frames
-    size = {"width": arguments.width, "height": arguments.height}
+    default = (128, 128) if arguments.layout == "motion" else (320, 240)
+    width, height = arguments.width or default[0], arguments.height or default[1]
+    size: dict[str, Any] = {"width": width, "height": height}
     with bar("room", "room") as progress:
         shared["progress"] = progress
         if arguments.layout == "pictures":
             shared.pop("workers")
-            paths = export_pictures(**shared, scenes=count, size=arguments.width)
+            paths = export_pictures(**shared, scenes=count, size=width)
+        elif arguments.layout == "motion":
+            paths = [export_motion(**shared, pairs=count, **size)]
         elif arguments.layout == "ames":
             paths = [export_ames(**shared, pairs=count, **size, sampled=frames or 8)]
         else:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -51,12 +51,14 @@ class MediaFormat:
     Attributes:
         frames: number of frames; evenly spaced, ends included, truncated to whole numbers.
         all_frames: the answer names frames by number, so that all of the record's have to be sent.
+        send: frames as pictures of one clip, or as one video; ``eval run --send`` overrides it.
         label: text of one picture in a message: ``{image}`` is the picture, ``{n}`` its number from 0.
     """
 
     frames: int = 32
     all_frames: bool = False
     label: str = PICTURE
+    send: Literal["images", "video"] = "images"
 
 
 def length(media: Media) -> int:

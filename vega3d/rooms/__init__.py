@@ -13,23 +13,28 @@ from __future__ import annotations
 from vega3d._utils import moved
 from vega3d.rooms.camera import camera_path
 from vega3d.rooms.chat_questions import make_chat_questions
+from vega3d.rooms.formats.motion import export_motion, make_twins
 from vega3d.rooms.formats.vsibench import export_rooms
 from vega3d.rooms.formats.writer import Split, scene_seed
 from vega3d.rooms.layout import make_room
 from vega3d.rooms.questions import make_questions
 from vega3d.rooms.renderer import Clip, render
 from vega3d.rooms.scene import Room
+from vega3d.rooms.twins import TwinPair
 from vega3d.rooms.video import rooms_source, rooms_tag, write_mp4
 
 __all__ = [
     "Clip",
     "Room",
     "Split",
+    "TwinPair",
     "camera_path",
+    "export_motion",
     "export_rooms",
     "make_chat_questions",
     "make_questions",
     "make_room",
+    "make_twins",
     "render",
     "rooms_source",
     "rooms_tag",

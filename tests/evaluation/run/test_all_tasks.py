@@ -26,6 +26,7 @@ from vega3d.geometry.iou import angles_zxy
 ASKED = (
     "blink_spatial",
     "cvbench",
+    "motion",
     "multi3drefer/official",
     "scan2cap/leo",
     "scan2cap/official",

@@ -30,11 +30,13 @@ QUESTIONS = {
     "scan2cap": "evaluation/scan2cap",
     "threedod": "evaluation/threedod",
     "cvbench": "cvbench/test.jsonl",
+    "motion": "motion.jsonl",
     "blink_spatial": "blink/val.jsonl",
 }
-FIELDS = {"vsibench": "scene_name", "cvbench": "image", "blink_spatial": "image_1"} | dict.fromkeys(
+FIELDS = {"vsibench": "scene_name", "motion": "scene_name", "cvbench": "image"} | dict.fromkeys(
     ("scanrefer", "scan2cap", "threedod"), "images"
 )
+FIELDS["blink_spatial"] = "image_1"
 
 
 def copied(root: Path, target: Path) -> Path:
@@ -136,7 +138,7 @@ def test_a_link_inside_a_folder_of_frames_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("benchmark", RUNNABLE)
 def test_media_may_lie_on_another_disk(data: Path, benchmark: str) -> None:
     before = check(benchmark, data)
-    for folder in ("rooms", "scannet", "cvbench", "blink"):
+    for folder in ("rooms", "scannet", "cvbench", "blink", "twins"):
         (data / folder).rename(data.parent / folder)
         (data / folder).symlink_to(data.parent / folder)
     assert check(benchmark, data) == before

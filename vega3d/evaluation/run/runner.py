@@ -119,7 +119,9 @@ def batches_of(samples: Sequence[Sample], size: int) -> list[list[Sample]]:
 
 
 def donors_of(samples: Sequence[Sample]) -> dict[Media, Media]:
-    """For each clip the next one; no clip gives to itself.
+    """For each clip one of the next scene; no clip gives to itself.
+
+    The clips of a scene give in their order. Those of a single scene give to each other.
 
     Raises:
         ConfigError: there is only one clip.
@@ -128,7 +130,18 @@ def donors_of(samples: Sequence[Sample]) -> dict[Media, Media]:
     if len(clips) < 2:
         what = "Invalid --swap-features: there is no other clip."
         raise ConfigError(what, got=f"{len(clips)} clip", expected="two or more", fix="raise --limit")
-    return dict(zip(clips, [*clips[1:], clips[0]], strict=True))
+    scenes: dict[str, list[Media]] = {}
+    for clip, scene in {sample.media: sample.scene for sample in samples}.items():
+        scenes.setdefault(scene, []).append(clip)
+    groups = list(scenes.values())
+    if len(groups) == 1:
+        return dict(zip(clips, [*clips[1:], clips[0]], strict=True))
+    following = [*groups[1:], groups[0]]
+    return {
+        clip: other[place % len(other)]
+        for group, other in zip(groups, following, strict=True)
+        for place, clip in enumerate(group)
+    }
 
 
 def _answers(
