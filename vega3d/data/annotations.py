@@ -25,10 +25,12 @@ class Row:
     Attributes:
         where: file and number of the row, for messages.
         messages: the conversation; its media entries name absolute paths and their sampling.
+        group: rows of one group stay in one batch of training; None leaves the row alone.
     """
 
     where: str
     messages: Messages
+    group: str | None = None
 
     @cached_property
     def _parsed(self) -> Conversations:
@@ -82,6 +84,7 @@ class Reader:
         spar: how a field ``spar_info`` is understood; None refuses a row that has marks in it.
         allowed: media that a record may name.
         needs_text: refuse a record that names media alone.
+        group_by: key of a record whose value is the group of its row; None groups no rows.
     """
 
     base: Path = Path()
@@ -89,6 +92,7 @@ class Reader:
     spar: SparMarks | None = None
     allowed: Allowed = LOCAL
     needs_text: bool = False
+    group_by: str | None = None
 
     def row(self, record: Any, where: str) -> Row | InputError:
         """One record as a row, or as the error that makes it unusable.
@@ -101,7 +105,8 @@ class Reader:
             if isinstance(record, Vega3DError):
                 raise record
             messages = messages_of(record, self.base, self.allowed, needs_text=self.needs_text)
-            return row_of(with_marks(messages, record, self.spar), where, self.defaults)
+            group = None if self.group_by is None else _group_of(record, self.group_by)
+            return row_of(with_marks(messages, record, self.spar), where, self.defaults, group)
         except RecursionError:
             return InputError(f"Invalid row {where}: it is nested too deeply.", fix="correct the row")
         except Vega3DError as error:
@@ -179,15 +184,31 @@ def without_errors(
             on_error(row)
 
 
-def row_of(messages: Messages, where: str, defaults: Mapping[str, Any] | None = None) -> Row:
+def _group_of(record: Any, key: str) -> str:
+    """The group of a record.
+
+    Raises:
+        InputError: the record does not have one.
+    """
+    value = record.get(key) if isinstance(record, Mapping) else None
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        what, fix = f"Missing group under {key!r}.", "name the group in each row, or leave group_by out"
+        raise InputError(what, got=value, expected="a text or a whole number", fix=fix)
+    return str(value)
+
+
+def row_of(
+    messages: Messages, where: str, defaults: Mapping[str, Any] | None = None, group: str | None = None
+) -> Row:
     """A checked conversation; its media state how they are sampled.
 
     Args:
         messages: as ``messages_of`` gives them.
         where: file and number of the row, for messages.
         defaults: as for ``read_rows``.
+        group: of the row, see ``Row``.
     """
-    row = Row(where, with_sampling(messages, defaults) if defaults else messages)
+    row = Row(where, with_sampling(messages, defaults) if defaults else messages, group)
     _ = row.images  # parses
     return row
 

@@ -14,6 +14,7 @@ from transformers import Trainer
 from vega3d._utils import files
 from vega3d.checkpoint.record import CARD_FILE, TRAINING, CardFacts, card, is_generated
 from vega3d.training.banner import parameter_counts
+from vega3d.training.branch import CONTRIBUTION
 from vega3d.training.config import DataFile, TrainConfig
 from vega3d.training.trained import adapter_of
 
@@ -74,11 +75,13 @@ def hyper_parameters(trainer: Trainer, config: TrainConfig) -> dict[str, Any]:
 
 
 def last_metrics(history: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The last value of the training loss and of each metric of an evaluation."""
+    """The last value of the training loss, of the contribution, and of each metric of an evaluation."""
     values: dict[str, str] = {}
     for entry in history:
         for name, value in entry.items():
-            is_metric = name == "train_loss" or (name.startswith("eval_") and not name.endswith(SPEED))
+            is_metric = name in ("train_loss", CONTRIBUTION) or (
+                name.startswith("eval_") and not name.endswith(SPEED)
+            )
             if is_metric and isinstance(value, int | float):
                 values[name] = f"{value:.4g}"
     return values

@@ -99,6 +99,7 @@ class DataFile:
             ``data_seed``.
         share: how much of an epoch comes from here, as 0.3 or ``30%``; all entries have one, or none.
         sampling: of media that do not state it, over the run's own ``sampling``.
+        group_by: key of a row whose value names its group; a batch holds whole groups, such as twins.
         spar: how marks in a field ``spar_info`` are understood; None refuses rows that have some.
         allow_urls: rows may name ``http(s)://`` addresses, which are fetched in every epoch.
         allow_outside: rows may name paths outside ``root``.
@@ -113,6 +114,7 @@ class DataFile:
     weight: float | str = 1.0
     share: float | str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
+    group_by: str | None = None
     spar: SparMarks | None = None
     allow_urls: bool = False
     allow_outside: bool = False
@@ -124,6 +126,10 @@ class DataFile:
         for name in ("weight", "share"):
             if getattr(self, name) is not None:
                 fraction(getattr(self, name), name)
+        is_whole = self.group_by is None or (self.times == 1 and self.share is None and not self.streaming)
+        got = f"weight={self.weight}, share={self.share}, streaming={self.streaming}"
+        expected = "weight 1, no share and no stream, so that no group is torn apart"
+        _require(is_whole, "Invalid group_by.", got, expected, "group_by")
 
     @property
     def source(self) -> str:
@@ -224,8 +230,18 @@ class TrainConfig:
         what = "Invalid recipe: weights in 4 bits cannot be trained."
         got = f"lora.quantize={self.lora.quantize} with recipe {self.recipe}"
         _require(is_frozen, what, got, "recipe: lora, which leaves them frozen", "lora.quantize")
+        is_one, got = (
+            not self.is_grouped or self.batch_by == "random",
+            f"group_by and batch_by={self.batch_by}",
+        )
+        _require(is_one, "Invalid batch_by: groups decide the batches.", got, "batch_by: random", "batch_by")
         _check_mixture(self.data, "data", self.epoch_rows)
         _check_mixture(self.eval_data, "eval_data", None)
+
+    @property
+    def is_grouped(self) -> bool:
+        """True if batches of training hold whole groups of rows."""
+        return any(entry.group_by is not None for entry in self.data)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> TrainConfig:

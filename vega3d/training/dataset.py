@@ -37,7 +37,7 @@ class PackedRows(LazyRows):
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        texts = [json.dumps([row.where, row.messages]).encode() for row in rows]
+        texts = [json.dumps([row.where, row.messages, row.group]).encode() for row in rows]
         self.ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
         self.text = np.frombuffer(b"".join(texts), dtype=np.uint8)
 
@@ -47,8 +47,7 @@ class PackedRows(LazyRows):
     def row(self, index: int) -> Row:
         """The row of an index; it was checked before it was packed."""
         start = self.ends[index - 1] if index else 0
-        where, messages = json.loads(self.text[start : self.ends[index]].tobytes())
-        return Row(where, messages)
+        return Row(*json.loads(self.text[start : self.ends[index]].tobytes()))
 
 
 class MixedRows(LazyRows):
@@ -156,7 +155,8 @@ def reader_of(file: DataFile, sampling: Mapping[str, Any]) -> Reader:
     beside = Path() if file.file is None else Path(file.file).parent
     base = beside if file.root is None else Path(file.root)
     allowed = Allowed(file.allow_urls, file.allow_outside or file.root is None)
-    return Reader(base, {**sampling, **file.sampling}, file.spar, allowed, needs_text=True)
+    defaults = {**sampling, **file.sampling}
+    return Reader(base, defaults, file.spar, allowed, needs_text=True, group_by=file.group_by)
 
 
 def choose_rows(

@@ -26,6 +26,7 @@ from vega3d.processing import Vega3DProcessor
 from vega3d.store import FeatureStore
 from vega3d.training.arguments import training_arguments
 from vega3d.training.banner import Banner
+from vega3d.training.branch import BranchCheck
 from vega3d.training.card import write_card
 from vega3d.training.collator import Collator
 from vega3d.training.config import TrainConfig
@@ -105,6 +106,7 @@ def make_trainer(
     trainer = Vega3DTrainer(
         new_lr=config.new_modules_lr,
         batch_by=config.batch_by,
+        together=config.is_grouped,
         model=model,
         args=arguments,
         train_dataset=train_rows(config, arguments, seed),
@@ -143,6 +145,7 @@ def run(trainer: Vega3DTrainer, config: TrainConfig) -> Path:
 
 def _trained(trainer: Vega3DTrainer, record: RunRecord) -> Path:
     trainer.add_callback(Banner(trainer, record.config, record.checkpoint))
+    trainer.add_callback(BranchCheck())
     trainer.add_callback(record)
     trainer.train(resume_from_checkpoint=None if record.checkpoint is None else str(record.checkpoint))
     with files.writing(record.folder / FINAL):

@@ -8,6 +8,9 @@ needs none of this. So under ZeRO each block is of one kind of media.
 Rows of about the same length in one block waste less on padding, and no rank waits for the one with the
 longest row. Lengths are guessed from text and number of media: nothing is opened to put rows in order.
 
+Groups are whole: `TogetherSampler` never splits rows that belong together, such as twins with one picture and
+opposite answers, over two batches.
+
 This module does not depend on models.
 """
 
@@ -21,6 +24,7 @@ from typing import Any
 from torch.utils.data import Sampler
 
 from vega3d.data import Row
+from vega3d.errors import ConfigError
 
 NEIGHBOURS = 50  # blocks within which rows are sorted by length; more sorts better and shuffles less
 PICTURE, FRAME = 256, 128  # tokens that a medium is taken for; videos merge two frames into one step
@@ -83,6 +87,80 @@ class GroupedSampler(Sampler[int]):
         lengths, wide = self.lengths, self.block * NEIGHBOURS
         parts = [rows[at : at + wide] for at in range(0, len(rows), wide)]
         return [row for part in parts for row in sorted(part, key=lambda one: -lengths[one])]
+
+
+class TogetherSampler(Sampler[int]):
+    """Shuffled row numbers whose batches hold whole groups.
+
+    Sizes of groups decide how batches are filled, so that each epoch has the same number of batches. A batch
+    that no group fits into any more repeats rows of its own; the shortest one stays short and comes last.
+
+    Args:
+        groups: of each row; None is a group of its own.
+        batch: rows of a batch of one process.
+        seed: with the epoch, decides the order.
+
+    Raises:
+        ConfigError: a group is larger than a batch.
+    """
+
+    def __init__(self, groups: Sequence[Hashable | None], batch: int, seed: int) -> None:
+        self.groups, self.batch, self.seed, self.epoch = rows_by_group(groups, batch), batch, seed, 0
+        self.patterns = _patterns(Counter(map(len, self.groups)), batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        shortest = min(map(sum, self.patterns), default=0)
+        return max(0, len(self.patterns) - 1) * self.batch + shortest
+
+    def __iter__(self) -> Iterator[int]:
+        """Every row at least once."""
+        draw = random.Random(f"{self.seed} {self.epoch}")
+        by_size: dict[int, list[list[int]]] = {}
+        for group in draw.sample(self.groups, len(self.groups)):
+            by_size.setdefault(len(group), []).append(group)
+        batches = [[row for size in pattern for row in by_size[size].pop()] for pattern in self.patterns]
+        draw.shuffle(batches)
+        shortest = min(range(len(batches)), key=lambda number: len(batches[number]), default=0)
+        batches = [*batches[:shortest], *batches[shortest + 1 :], *batches[shortest : shortest + 1]]
+        for batch in batches[:-1]:
+            batch += [draw.choice(batch) for _ in range(self.batch - len(batch))]
+        return iter([row for batch in batches for row in batch])
+
+
+def rows_by_group(groups: Sequence[Hashable | None], batch: int) -> list[list[int]]:
+    """Numbers of the rows of each group, in the order of first appearance.
+
+    Raises:
+        ConfigError: a group is larger than a batch.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for number, group in enumerate(groups):
+        rows.setdefault((number, None) if group is None else (group,), []).append(number)
+    largest = max(rows.values(), key=len, default=[])
+    if len(largest) > batch:
+        title = f"Invalid group_by: a group of {len(largest)} rows does not fit into a batch."
+        got = f"group {groups[largest[0]]!r} and per_device_train_batch_size={batch}"
+        fix = f"trainer.per_device_train_batch_size={len(largest)}, or group by another key"
+        raise ConfigError(title, got=got, expected=f"batches of {len(largest)} or more", fix=fix)
+    return list(rows.values())
+
+
+def _patterns(counts: Counter[int], batch: int) -> list[list[int]]:
+    """Sizes of the groups in each batch: always the largest one that still fits."""
+    left, patterns = +counts, []
+    while left:
+        pattern: list[int] = []
+        for size in sorted(left, reverse=True):
+            count = min(left[size], (batch - sum(pattern)) // size)
+            pattern += [size] * count
+            left[size] -= count
+        left = +left
+        patterns.append(pattern)
+    return patterns
 
 
 def length_of(row: Row) -> float:

@@ -34,7 +34,7 @@ from vega3d.training.collator import require_own_batches
 from vega3d.training.config import BatchBy
 from vega3d.training.metrics import FusionMetrics, SpeedMetrics, Swap, TrainFlops
 from vega3d.training.recipes import parameter_groups
-from vega3d.training.sampler import GroupedSampler, length_of
+from vega3d.training.sampler import GroupedSampler, TogetherSampler, length_of
 from vega3d.training.trained import adapter_of, read_trained, write_trained
 
 
@@ -44,11 +44,19 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
     Args:
         new_lr: learning rate of projector and fusion; None is ``args.learning_rate``.
         batch_by: ``random``, or ``length`` for batches of about equally long rows.
+        together: batches hold whole groups of rows (``Row.group``).
         kwargs: of ``Trainer``.
     """
 
-    def __init__(self, *, new_lr: float | None = None, batch_by: BatchBy = "random", **kwargs: Any) -> None:
-        self.new_lr, self.batch_by = new_lr, batch_by
+    def __init__(
+        self,
+        *,
+        new_lr: float | None = None,
+        batch_by: BatchBy = "random",
+        together: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.new_lr, self.batch_by, self.together = new_lr, batch_by, together
         self.optimizer: torch.optim.Optimizer | None = None
         super().__init__(**kwargs)
         require_own_batches(self.accelerator, self.train_dataset)
@@ -134,14 +142,27 @@ class Vega3DTrainer(Trainer):  # type: ignore[misc]  # untyped
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """The Trainer's; ours by length, and under DeepSpeed, whose ranks need the same kind of media."""
         rows = self.train_dataset if train_dataset is None else train_dataset
+        if self.together:
+            return self._together_sampler(rows)
         by_length = self.batch_by == "length"
         if not (by_length or self.is_deepspeed_enabled) or not all(isinstance(row, Row) for row in rows):
             return super()._get_train_sampler(train_dataset)
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         lengths = [length_of(row) for row in rows] if by_length else None
         kinds = [row.kind if self.is_deepspeed_enabled else () for row in rows]
         block = self._train_batch_size * self.args.world_size
-        return GroupedSampler(kinds, block, seed, lengths, fill=self.is_deepspeed_enabled)
+        return GroupedSampler(kinds, block, self._order_seed, lengths, fill=self.is_deepspeed_enabled)
+
+    @property
+    def _order_seed(self) -> int:
+        return int(self.args.seed if self.args.data_seed is None else self.args.data_seed)
+
+    def _together_sampler(self, rows: Any) -> TogetherSampler:
+        """Whole groups in each batch of a process; under DeepSpeed all rows have to be of one kind."""
+        if self.is_deepspeed_enabled and len({row.kind for row in rows}) > 1:
+            title = "Invalid group_by: under DeepSpeed its rows have to be of one kind."
+            got, fix = "rows with and without pictures or videos", "group_by without DeepSpeed, or one kind"
+            raise ConfigError(title, got=got, expected="the same kinds of media in each row", fix=fix)
+        return TogetherSampler([row.group for row in rows], self._train_batch_size, self._order_seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         """The Trainer's; under DeepSpeed one in which all processes have the same kind of media."""

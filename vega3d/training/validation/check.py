@@ -20,6 +20,7 @@ from vega3d.training.collator import Collator
 from vega3d.training.config import DataFile, TrainConfig
 from vega3d.training.dataset import MixedRows, choose_rows, load_stream, open_rows
 from vega3d.training.finetune import precision_of, quantization_of, source_of
+from vega3d.training.sampler import rows_by_group
 from vega3d.training.validation.plan import Options, model_of, plan_of
 from vega3d.training.validation.report import Report
 from vega3d.training.validation.rows import Lengths, RowCheck, check_rows
@@ -65,7 +66,8 @@ def _check(config: TrainConfig, options: Options, report: Report) -> None:
     store = report.attempt("store", "store.path", _store, config, source, options)
     if source is not None:
         source = source.with_store(store, only=config.store.only)
-    _check_rows(config, source, options, 0 if arguments is None else arguments.seed, report)
+    batch = None if arguments is None else arguments.per_device_train_batch_size
+    _check_rows(config, source, options, 0 if arguments is None else arguments.seed, batch, report)
     if source is None or (config.store.only and store is None):
         return
     model = report.attempt("model", "model", model_of, config, source)
@@ -94,7 +96,12 @@ def _store(config: TrainConfig, source: Source | None, options: Options) -> Feat
 
 
 def _check_rows(
-    config: TrainConfig, source: Source | None, options: Options, seed: int, report: Report
+    config: TrainConfig,
+    source: Source | None,
+    options: Options,
+    seed: int,
+    batch: int | None,
+    report: Report,
 ) -> None:
     check = RowCheck(None, None)
     if source is not None:
@@ -107,6 +114,8 @@ def _check_rows(
         check = RowCheck(collator, source.config.backbone, only_stored=only_stored)
     for name, entries in (("data", config.data), ("eval_data", config.eval_data)):
         rows, start = _rows(name, entries, config, seed, report), time.perf_counter()
+        if name == "data" and config.is_grouped and batch is not None:
+            report.attempt("setting", "data.group_by", rows_by_group, [row.group for row in rows], batch)
         lengths = report.rows if name == "data" else Lengths()
         for row in check_rows(rows, check, limit=options.rows, workers=options.workers, seed=seed):
             lengths.add(row.sizes)
