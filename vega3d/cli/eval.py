@@ -28,6 +28,10 @@ def add_parser(commands: Commands) -> None:
     add("first", metavar="A", help="folder of a finished run (of one task)")
     add("second", metavar="B", help="folder of another one, of the same task and data")
     add("--draws", type=int, default=10_000, metavar="N", help="default: 10000")
+    probe = (
+        "scores of a probe of B's features (JSON Lines: id, score); prints the uptake (B - A) / (probe - A)"
+    )
+    add("--probe", metavar="FILE", help=probe)
     add("--html", metavar="FILE", help="also write both runs side by side as a page")
     add("--json", action="store_true", help=_JSON)
     add = actions.add(
@@ -99,11 +103,13 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if arguments.draws < 100:
         raise ConfigError("Invalid --draws.", got=arguments.draws, expected="100 or more", fix="leave it out")
-    result = compare(Path(arguments.first), Path(arguments.second), draws=arguments.draws)
+    first, second = Path(arguments.first), Path(arguments.second)
+    probe = None if arguments.probe is None else Path(arguments.probe)
+    result = compare(first, second, draws=arguments.draws, probe=probe)
     if arguments.html:
         from vega3d.evaluation.run.comparison import write_comparison
 
-        page = write_comparison(Path(arguments.first), Path(arguments.second), Path(arguments.html), result)
+        page = write_comparison(first, second, Path(arguments.html), result)
         note(f"wrote {page}")
     if arguments.json:
         print(json.dumps(result, indent=1))
@@ -114,6 +120,10 @@ def _compare(arguments: argparse.Namespace) -> None:
         print(f"{name:8} {_line(result[name], result['paired'])}")
     for kind, difference in result["kinds"].items():
         print(f"  {_printable(kind):32} {100 * difference:+.2f}")
+    if "uptake" in result:
+        from vega3d.evaluation.run.uptake import shown
+
+        print(f"{'uptake':8} {shown(result['uptake'])}")
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,9 @@ Matrix = NDArray[np.float64]
 Result = dict[str, Any]
 
 
-def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
+def compare(
+    first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0, probe: Path | None = None
+) -> dict[str, Any]:
     """The second run's means minus the first's.
 
     Args:
@@ -37,10 +39,12 @@ def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> 
         second: folder of another one, of the same task and data.
         draws: bootstrap samples.
         seed: of the draws.
+        probe: a probe's scores on the same questions, see `uptake.py`.
 
     Returns:
         JSON-ready: both means, difference (second minus first, 0..1), its 95 % interval and the share of
-        draws in which the second is not better, for ``macro`` and ``micro``; ``kinds`` with differences.
+        draws in which the second is not better, for ``macro`` and ``micro``; ``kinds`` with differences. With
+        ``probe`` also ``uptake``, the second run's over the first.
 
     Raises:
         InputError: a run is not finished, or the two do not compare.
@@ -57,7 +61,23 @@ def compare(first: Path, second: Path, *, draws: int = DRAWS, seed: int = 0) -> 
         "draws": draws,
         "seed": seed,
         **differences(pairs, groups, draws, seed),
+        **_uptake(rows, other_rows, groups, draws, seed, probe),
     }
+
+
+def _uptake(
+    base: Sequence[Mapping[str, Any]],
+    arm: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, str],
+    draws: int,
+    seed: int,
+    probe: Path | None,
+) -> Result:
+    if probe is None:
+        return {}
+    from vega3d.evaluation.run.uptake import read_probe, uptake
+
+    return {"uptake": uptake(arm, base, read_probe(probe), groups, draws=draws, seed=seed)}
 
 
 Pair = tuple[str, str, float, float]
@@ -94,6 +114,39 @@ def differences(
     gains = (sums[1] - sums[0]).T  # (kinds, scenes)
     per_kind = zip(kinds, gains, counts.sum(axis=0), strict=True)
     return {**result, "kinds": {kind: float(gain.sum() / count) for kind, gain, count in per_kind}}
+
+
+def cluster_means(
+    rows: Sequence[tuple[str, str, Sequence[float]]],
+    groups: Mapping[str, str],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Matrix, Matrix | None]:
+    """Macro means of several scores of the same questions: of all scenes, and of drawn ones.
+
+    Args:
+        rows: kind, scene and scores of each question.
+        groups: kinds that count as one, by the name of that one.
+        draws: bootstrap samples.
+        seed: of the draws.
+
+    Returns:
+        (scores,) and (scores, draws); None for the latter below two scenes.
+    """
+    kinds, scenes = sorted({kind for kind, _, _ in rows}), sorted({scene for _, scene, _ in rows})
+    count = len(rows[0][2])
+    counts, sums = np.zeros((len(scenes), len(kinds))), np.zeros((count, len(scenes), len(kinds)))
+    for kind, scene, scores in rows:
+        cell = scenes.index(scene), kinds.index(kind)
+        counts[cell] += 1
+        sums[:, *cell] += scores
+    group_of = [groups.get(kind, kind) for kind in kinds]
+    ones = np.ones((1, len(scenes)))
+    whole = np.stack([_macro(ones, counts, part, group_of)[0] for part in sums])
+    if len(scenes) < 2:
+        return whole, None
+    drawn = _draws(len(scenes), draws, seed)
+    return whole, np.stack([_macro(drawn, counts, part, group_of) for part in sums])
 
 
 def _difference(means: Sequence[float | None], spread: Sequence[Matrix] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from vega3d.evaluation.run.compare import compare
 from vega3d.evaluation.run.percent import FEWEST, interval, percent, points
 from vega3d.evaluation.run.report import MOST, facts, sample
 from vega3d.evaluation.run.results import read_result
+from vega3d.evaluation.run.uptake import UNDEFINED
 
 CHANGES = ("better", "worse", "different", "equal")
 Row = Mapping[str, Any]
@@ -79,6 +80,22 @@ def _change(row: Row, other: Row) -> str:
     return "equal" if (row["output"], row["error"]) == (other["output"], other["error"]) else "different"
 
 
+def _uptake(values: Row) -> tuple[object, ...]:
+    """The row of the uptake: a share of the probe's gap, and no difference."""
+    questions = values["questions"]
+    means = [percent(values[name], questions) for name in ("base", "arm")]
+    if values["uptake"] is None:
+        return ("uptake", *means, UNDEFINED, "–", questions)
+    edges = "{:.2f} to {:.2f}".format(*values["interval_95"])
+    return (
+        f"uptake (probe {percent(values['probe'], questions)})",
+        *means,
+        f"{values['uptake']:.2f}",
+        edges,
+        questions,
+    )
+
+
 def _differences(result: Row, other: Row, differences: Row) -> list[tuple[object, ...]]:
     """Rows of the table: means, differences, intervals and numbers of questions."""
     questions = differences["paired"]
@@ -93,6 +110,8 @@ def _differences(result: Row, other: Row, differences: Row) -> list[tuple[object
         )
         for name in ("macro", "micro")
     ]
+    if "uptake" in differences:
+        rows.append(_uptake(differences["uptake"]))
     for kind, difference in differences["kinds"].items():
         means = [run["kinds"].get(kind, {"mean": None, "n": 0}) for run in (result, other)]
         count = min(mean["n"] for mean in means)
