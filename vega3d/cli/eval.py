@@ -32,6 +32,8 @@ def add_parser(commands: Commands) -> None:
         "scores of a probe of B's features (JSON Lines: id, score); prints the uptake (B - A) / (probe - A)"
     )
     add("--probe", metavar="FILE", help=probe)
+    card = "write the uptake into the card of this trained model, below its training report"
+    add("--card", metavar="DIR", help=card)
     add("--html", metavar="FILE", help="also write both runs side by side as a page")
     add("--json", action="store_true", help=_JSON)
     add = actions.add(
@@ -103,6 +105,9 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if arguments.draws < 100:
         raise ConfigError("Invalid --draws.", got=arguments.draws, expected="100 or more", fix="leave it out")
+    if arguments.card and not arguments.probe:
+        what = "Missing --probe: there is no uptake without a probe."
+        raise ConfigError(what, got="--card alone", expected="both", fix="add --probe FILE")
     first, second = Path(arguments.first), Path(arguments.second)
     probe = None if arguments.probe is None else Path(arguments.probe)
     result = compare(first, second, draws=arguments.draws, probe=probe)
@@ -111,6 +116,10 @@ def _compare(arguments: argparse.Namespace) -> None:
 
         page = write_comparison(first, second, Path(arguments.html), result)
         note(f"wrote {page}")
+    if arguments.card:
+        from vega3d.evaluation.run.uptake import write_to_card
+
+        note(f"wrote {write_to_card(Path(arguments.card), result['task'], result['uptake'])}")
     if arguments.json:
         print(json.dumps(result, indent=1))
         return

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.evaluation.run.fakes import Fake
+from vega3d.checkpoint.record import CARD_FILE, TRAINING, CardFacts, card, is_generated
 from vega3d.cli.main import main
+from vega3d.config import Vega3DConfig
 from vega3d.errors import InputError
 from vega3d.evaluation import load_protocol
 from vega3d.evaluation.run import runner
-from vega3d.evaluation.run.uptake import UNDEFINED, fieller, read_probe, shown, uptake
+from vega3d.evaluation.run.uptake import UNDEFINED, fieller, read_probe, shown, uptake, write_to_card
 
 SCENES, EACH, WIDTH = 120, 2, 6
+CONFIG = Vega3DConfig.from_dict({"host": {"path": "pico"}})
 Matrix = NDArray[np.float64]
 
 
@@ -156,6 +159,37 @@ def test_the_command_prints_the_uptake_and_its_page_shows_it(
     printed = capsys.readouterr().out
     assert "uptake" in printed
     assert "uptake" in (tmp_path / "pair.html").read_text()
+    file = card_of(tmp_path / "final")
+    assert main(["eval", "compare", *files, *options, "--card", str(file.parent)]) == 0
+    assert "Uptake on `motion`" in file.read_text()
+    assert main(["eval", "compare", *files, "--card", str(file.parent)]) != 0
+
+
+def card_of(folder: Path) -> Path:
+    file = folder / CARD_FILE
+    folder.mkdir(exist_ok=True)
+    file.write_text(card(CONFIG, CardFacts("other", f"{TRAINING}\n| metric | value |\n")))
+    return file
+
+
+def test_the_training_report_of_a_model_states_the_uptake_of_each_task_once(tmp_path: Path) -> None:
+    file = card_of(tmp_path / "final")
+    result = {"uptake": 0.5, "interval_95": [0.4, 0.6], "base": 0.5, "arm": 0.7, "probe": 0.9}
+    for task, value in (("motion", 0.1), ("vsibench", 0.2), ("motion", 0.5)):
+        write_to_card(tmp_path / "final", task, {**result, "uptake": value})
+    text = file.read_text()
+    assert (
+        text.count("- Uptake on `motion`: 0.50 (95 % 0.40 to 0.60; base 50.0 %, arm 70.0 %, probe 90.0 %)")
+        == 1
+    )
+    assert text.count("Uptake on") == 2
+    assert text.count("## Uptake") == 1
+    assert is_generated(text, CONFIG)  # so that export and push keep it
+
+
+def test_a_folder_without_a_training_report_takes_no_uptake(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Missing training report"):
+        write_to_card(tmp_path, "motion", {})
 
 
 class _Says(Fake):

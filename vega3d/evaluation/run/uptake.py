@@ -22,12 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from vega3d._utils.files import write_whole
+from vega3d.checkpoint.record import CARD_FILE, TRAINING
 from vega3d.errors import InputError
 from vega3d.evaluation.run.compare import DRAWS, TIE, cluster_means
 from vega3d.evaluation.run.results import read_result
 
 Rows = Sequence[Mapping[str, Any]]
 UNDEFINED = "undefined"
+HEADING = "## Uptake"
 _Z = NormalDist().inv_cdf(0.975)
 _EXPECTED = '{"id": "7", "score": 1.0}, one a question of the runs; or the folder of a finished run'
 
@@ -116,6 +119,31 @@ def read_probe(path: Path) -> list[dict[str, Any]]:
 
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def write_to_card(folder: Path, task: str, result: Mapping[str, Any]) -> Path:
+    """Write the uptake of a task below the training report in a model's card; an earlier line is replaced.
+
+    Args:
+        folder: of the trained model.
+        task: name of the task.
+        result: of ``uptake``.
+
+    Raises:
+        InputError: the folder has no card with a training report.
+    """
+    file = folder / CARD_FILE
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if TRAINING not in text:
+        title, fix = f"Missing training report in {folder}.", "name the folder `final` of a run"
+        raise InputError(
+            title, got=f"no {CARD_FILE} with one", expected="the card of a trained model", fix=fix
+        )
+    start = f"- Uptake on `{task}`: "
+    lines = [line for line in text.rstrip("\n").split("\n") if not line.startswith(start)]
+    heading = [] if HEADING in lines else ["", HEADING, ""]
+    text = "\n".join([*lines, *heading, f"{start}{shown(result)}", ""])
+    return write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def shown(result: Mapping[str, Any]) -> str:
