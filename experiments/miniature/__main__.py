@@ -1,4 +1,4 @@
-"""``python -m experiments.miniature run CONFIG | figures | power``."""
+"""``python -m experiments.miniature run CONFIG | motion run CONFIG | figures | power``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("overrides", nargs="*", metavar="key.sub=value")
     run.add_argument("--out", type=Path, default=None, help="default: out/miniature/CONFIG")
     run.add_argument("--until", default=None, metavar="STAGE", help="stop behind this stage")
+    motion = actions.add_parser("motion", help="the third plan, PREREGISTRATION_MOTION.md")
+    motion.add_argument("step", choices=("run", "power", "keep"), help="run resumes; keep copies its results")
+    motion.add_argument("config", nargs="?", default="motion", help="quick, motion, depth, or a YAML file")
+    motion.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    motion.add_argument("--out", type=Path, default=None, help="default: out/miniature/motion/CONFIG")
+    motion.add_argument(
+        "--minutes", type=float, default=70.0, help="end after the stage that is then running"
+    )
     keep = actions.add_parser("keep", help="copy a run's small results to where figures are made from")
     keep.add_argument("config", help="cpu, where or gpu")
     keep.add_argument("--out", type=Path, default=None)
@@ -29,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     figures.add_argument("--results", type=Path, default=None)
     figures.add_argument("--docs", type=Path, default=None)
     power = actions.add_parser("power", help="what each config can see")
+    power.add_argument("config", nargs="?", default=None, help="only this one")
+    power.add_argument("--gap", type=float, default=None, help="between the probes of two arms, in points")
+    power.add_argument(
+        "--uptake", type=float, default=None, help="of true inputs; a plan that sees less is refused"
+    )
     power.add_argument(
         "--run", type=Path, default=None, help="take the spread of its arms host and host_twice"
     )
@@ -39,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; an error that we know is one message."""
     given = parser().parse_args(arguments)
     try:
-        {"run": _run, "keep": _keep, "figures": _figures, "power": _power}[given.action](given)
+        actions = {"run": _run, "motion": _motion, "keep": _keep, "figures": _figures, "power": _power}
+        actions[given.action](given)
     except Vega3DError as error:
         print(f"miniature: {error}", file=sys.stderr)
         return 2
@@ -52,6 +66,22 @@ def _run(given: argparse.Namespace) -> None:
 
     name = Path(given.config).stem
     run(load(given.config, given.overrides), given.out or Path("out/miniature") / name, until=given.until)
+
+
+def _motion(given: argparse.Namespace) -> None:
+    from experiments.miniature.motion.config import load
+    from experiments.miniature.motion.pipeline import check_power, run
+    from experiments.miniature.pages import keep
+
+    settings, name = load(given.config, given.overrides), Path(given.config).stem
+    out = given.out or Path("out/miniature/motion") / name
+    if given.step == "run":
+        run(settings, out, minutes=given.minutes)
+    elif given.step == "keep":
+        keep(out, name)
+    else:
+        effect = check_power(settings)
+        print("nothing is expected" if effect is None else f"P1: {effect:.2f} points are expected, and seen")
 
 
 def _keep(given: argparse.Namespace) -> None:
@@ -69,10 +99,11 @@ def _figures(given: argparse.Namespace) -> None:
 
 def _power(given: argparse.Namespace) -> None:
     from experiments.miniature.config import CONFIGS, load
-    from experiments.miniature.power import Spread, said, table
+    from experiments.miniature.power import LEVEL, Spread, require_visible, said, table
 
     measured = None if given.run is None else Spread.measured(_look(given.run))
-    configs = {file.stem: load(file.stem) for file in sorted(CONFIGS.glob("*.yaml"))}
+    names = [given.config] if given.config else [file.stem for file in sorted(CONFIGS.glob("*.yaml"))]
+    configs = {name: load(name) for name in names}
     spreads = {name: measured or Spread.expected(own.questions) for name, own in configs.items()}
     for spread in dict.fromkeys(spreads.values()):
         print(f"spread over rooms {spread.rooms:.1f}, over seeds {spread.seeds:.1f} points\n")
@@ -80,6 +111,9 @@ def _power(given: argparse.Namespace) -> None:
         for name in (name for name, own in spreads.items() if own == spread):
             rooms, seeds = configs[name].rooms.held_out, len(configs[name].seeds)
             print(f"{name}: {said(spread, rooms, seeds)}\n")
+            if given.gap is not None and given.uptake is not None:
+                effect = require_visible(spread, rooms, seeds, given.gap, given.uptake, LEVEL / 2)
+                print(f"{name}: {effect:.2f} points are expected, and seen.\n")
 
 
 def _look(run: Path) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from experiments.miniature.analysis import analyse
 from experiments.miniature.arms import ARMS
 from experiments.miniature.config import PRIMARY
 from experiments.miniature.figures import draw_all
+from experiments.miniature.motion import pages as motion_pages
 from experiments.miniature.stages import read_json
 from vega3d._utils.files import write_whole
 from vega3d.errors import ConfigError
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS, DOCS = Path(__file__).parent / "results", ROOT / "docs"
 PAGE, FILE = "miniature.md", "results.json"
 CONFIGS = ("cpu", "where", "gpu")
+MOTION = "motion"
 TOY = "quick"
 BLOCK = re.compile(r"<!-- results (?P<name>\w+) -->\n(?P<body>.*?)<!-- end -->\n", re.DOTALL)
 CAPTIONS = {
@@ -47,7 +49,7 @@ def keep(run: Path, name: str) -> Path:
         raise ConfigError(
             f"The run {name} is not kept.",
             got="a toy's numbers" if name == TOY else f"no {FILE} in {run}",
-            expected=f"a finished run of {' or '.join(CONFIGS)}",
+            expected=f"a finished run of {' or '.join((*CONFIGS, MOTION))}",
             fix=f"make miniature CONFIG={CONFIGS[0]}",
         )
     target = RESULTS / name / FILE
@@ -68,6 +70,12 @@ def regenerate(results: Path = RESULTS, docs: Path = DOCS) -> list[Path]:
         analysis = analyse(known)
         figures = draw_all(docs / "miniature" / name, known, analysis)
         blocks[name] = report(known, analysis, {f.stem: f"miniature/{name}/{f.name}" for f in figures})
+        written += figures
+    blocks[MOTION] = motion_pages.MISSING
+    known = read_json(results / MOTION / FILE)
+    if known is not None:
+        folder = docs / "miniature" / MOTION
+        blocks[MOTION], figures = motion_pages.report(known, folder, f"miniature/{MOTION}")
         written += figures
     page = docs / PAGE
     text = BLOCK.sub(lambda found: _block(found, blocks), page.read_text(encoding="utf-8"))

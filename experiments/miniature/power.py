@@ -6,7 +6,9 @@ room share its luck, so rooms are what counts) and which seeds were trained with
     SE^2 = rooms^2 / R + seeds^2 / S,    seen with 80 % power: (z(1 - a/2) + z(0.8)) SE,
 
 a = 0.05, or 0.025 where the stricter of two corrected tests has to hold. Where the spreads come from is said
-in the two plans. This module knows no arm and no file.
+in the plans. The effect to expect is what probes read more from one arm's features than from the other's, as
+accuracy in points, times the uptake of the language model. A plan that could not see it is refused. This
+module knows no arm and no file.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from vega3d.errors import InputError
+from vega3d.errors import ConfigError, InputError
 
 TARGET, POWER, LEVEL = 1.5, 0.8, 0.05
 
@@ -77,6 +79,46 @@ def power_at(spread: Spread, rooms: int, seeds: int, points: float = TARGET, lev
     normal = NormalDist()
     edge, shift = normal.inv_cdf(1 - level / 2), points / standard_error(spread, rooms, seeds)
     return normal.cdf(shift - edge) + normal.cdf(-shift - edge)
+
+
+def expected_effect(gap: float, uptake: float) -> float:
+    """Points that an arm should gain: the gap between two probes in points, times the uptake.
+
+    Raises:
+        ConfigError: the uptake is undefined, so that nothing can be expected.
+    """
+    if not math.isfinite(uptake) or not math.isfinite(gap):
+        what = "Invalid expectation: gap and uptake have to be numbers."
+        raise ConfigError(
+            what, got=f"gap {gap}, uptake {uptake}", expected="a defined uptake", fix="measure it"
+        )
+    return gap * uptake
+
+
+def require_visible(
+    spread: Spread, rooms: int, seeds: int, gap: float, uptake: float, level: float = LEVEL
+) -> float:
+    """The expected effect in points.
+
+    Args:
+        spread: of the paired difference.
+        rooms, seeds: of the plan.
+        gap: between the probes of the two arms, in points of accuracy.
+        uptake: of the language model, measured with true inputs.
+        level: two-sided.
+
+    Raises:
+        ConfigError: it is smaller than what the plan sees with 80 % power.
+    """
+    effect, least = expected_effect(gap, uptake), smallest_seen(spread, rooms, seeds, level=level)
+    if effect < least:
+        raise ConfigError(
+            f"Invalid plan: {rooms} rooms and {seeds} seeds cannot see the effect to expect.",
+            got=f"{effect:.2f} points (a gap of {gap:.2f} at an uptake of {uptake:.2f})",
+            expected=f"{least:.2f} points or more",
+            fix="more rooms or seeds, or questions on which the uptake or the gap is larger",
+        )
+    return effect
 
 
 def rooms_needed(
