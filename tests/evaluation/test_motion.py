@@ -22,7 +22,9 @@ def test_the_mean_is_over_types_and_a_pair_counts_only_if_both_answers_are_right
         record("q", "camera_turn", "B", "A"),
         record("p", "closer_than_usual", "A", "B"),
     ]
-    tables = load_protocol("motion").score(samples).aggregates
+    scores = load_protocol("motion").score(samples)
+    assert scores.headline == {"accuracy overall": 0.375, "both_right overall": 0.5}
+    tables = scores.aggregates
     assert tables["accuracy"] == {"camera_turn": 0.75, "closer_than_usual": 0.0, "overall": 0.375}
     assert tables["both_right"] == {"camera_turn": 0.5, "overall": 0.5}
 

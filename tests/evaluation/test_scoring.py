@@ -141,7 +141,7 @@ def test_the_same_answers_score_differently_by_protocol() -> None:
     assert other > official + 0.1  # why they never share a column
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != "motion"])  # see test_motion.py
 def test_a_headline_is_in_the_output(name: str) -> None:
     task = load_protocol(name)
     file = next((f for f, (t, _) in FILES.items() if t == name), None)
