@@ -66,7 +66,7 @@ def grounding_loss(scores: Tensor, positives: Sequence[int], temperature: float 
         The loss, a scalar.
 
     Raises:
-        InputError: a number is no object.
+        InputError: a number is not that of an object.
     """
     count = len(scores) - 1
     if any(not 0 <= number < count for number in positives):

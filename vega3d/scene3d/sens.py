@@ -9,6 +9,7 @@ frames. Measurements of motion follow, which are not read.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -102,11 +103,10 @@ class SensReader:
             raise MediaNotFoundError(f"Missing file {str(path)!r}.", got="no file", expected="a .sens file")
         self._size = self.path.stat().st_size
         self._file: IO[bytes] = self.path.open("rb")
-        try:
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(self._file.close)
             self.header = self._read_header()
-        except BaseException:
-            self._file.close()
-            raise
+            on_error.pop_all()  # read: the file stays open
         self._start = self._file.tell()
 
     def __enter__(self) -> SensReader:

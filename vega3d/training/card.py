@@ -1,6 +1,6 @@
 """The training section of a model card: hyper-parameters and metrics of the run that wrote the weights.
 
-File names are written without their folders, which are nobody else's.
+File names are written without their folders, which mean nothing on another machine.
 """
 
 from __future__ import annotations
