@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from experiments.miniature.arms import ARMS
 from vega3d.errors import ConfigError, unknown_choice
 from vega3d.settings import apply_overrides, from_mapping, read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
+Config = TypeVar("Config")
 PRIMARY = "rooms"
 SETS = (PRIMARY, "furniture", "look", "camera")
 """Held-out sets: new rooms of the trained kind, then rooms with one thing that no trained room has."""
@@ -191,13 +192,13 @@ class Settings:
             if name not in ARMS:
                 raise unknown_choice("arm", name, ARMS)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise _refused("seeds", list(self.seeds), "one or more, each once")
+            raise refused("seeds", list(self.seeds), "one or more, each once")
         if min(self.rooms.train, self.rooms.held_out) < 2 or self.probes.train > self.rooms.train:
-            raise _refused("rooms", self.rooms, "2 or more of each, and no more probe rooms than rooms")
+            raise refused("rooms", self.rooms, "2 or more of each, and no more probe rooms than rooms")
         if lacking := [ARMS[n].reads for n in self.arms if ARMS[n].reads not in (None, *self.arms)]:
-            raise _refused("arms", list(self.arms), f"also {lacking[0]}, whose features another arm reads")
+            raise refused("arms", list(self.arms), f"also {lacking[0]}, whose features another arm reads")
         if set(self.swapped) - set(self.arms):
-            raise _refused("swapped", list(self.swapped), "arms of this run")
+            raise refused("swapped", list(self.swapped), "arms of this run")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -214,17 +215,29 @@ def load(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Setting
     """A config by its name, as ``quick`` or ``cpu``, or by its path, changed by ``key.sub=value``.
 
     Raises:
-        ConfigError: there is no such file, or a setting is unknown or makes no sense.
+        ConfigError: there is no such file, or a setting is unknown or invalid.
+    """
+    return read_config(Settings, CONFIGS, name, overrides)
+
+
+def read_config(
+    kind: type[Config], folder: Path, name: str | os.PathLike[str], overrides: Iterable[str]
+) -> Config:
+    """Settings of a plan, from a config of its folder or from any path.
+
+    Raises:
+        ConfigError: there is no such file, or a setting is unknown or invalid.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        known = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
         if str(name) not in known:
             raise unknown_choice("config", str(name), known)
-        path = CONFIGS / f"{name}.yaml"
-    made: Settings = from_mapping(Settings, apply_overrides(read_yaml(path), overrides))
+        path = folder / f"{name}.yaml"
+    made: Config = from_mapping(kind, apply_overrides(read_yaml(path), overrides))
     return made
 
 
-def _refused(name: str, got: object, expected: str) -> ConfigError:
-    return ConfigError(f"{name} makes no sense.", got=got, expected=expected, fix="correct the config")
+def refused(name: str, got: object, expected: str) -> ConfigError:
+    """The error for a setting that does not fit the others."""
+    return ConfigError(f"Invalid {name}.", got=got, expected=expected, fix="correct the config")

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from experiments.miniature.config import Encoders, Features
+from experiments.miniature.config import Encoders, Features, read_config, refused
 from experiments.miniature.motion.arms import ARMS, VIDEO
 from vega3d.errors import ConfigError, unknown_choice
-from vega3d.settings import apply_overrides, from_mapping, read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 Split = Literal["train", "val", "test"]
@@ -107,9 +106,9 @@ class MotionSettings:
             if name not in ARMS:
                 raise unknown_choice("arm", name, ARMS)
         if not self.seeds or not self.tuning.steps or min(self.rooms.train, self.rooms.test) < 2:
-            raise _refused("settings", self.rooms, "seeds, lengths, and 2 rooms or more of each kind")
+            raise refused("settings", self.rooms, "seeds, lengths, and 2 rooms or more of each kind")
         if set(self.curve_arms) - set(self.arms) or any(n > self.rooms.train for n in self.curve):
-            raise _refused("curve", self.curve, "arms of this run, and no more rooms than are made")
+            raise refused("curve", self.curve, "arms of this run, and no more rooms than are made")
 
     def require_encoders(self) -> None:
         """Check that encoders that are trained elsewhere are there.
@@ -144,15 +143,4 @@ def load(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> MotionS
     Raises:
         ConfigError: there is no such file, or a setting is unknown or invalid.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        known = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
-        if str(name) not in known:
-            raise unknown_choice("config", str(name), known)
-        path = CONFIGS / f"{name}.yaml"
-    settings: MotionSettings = from_mapping(MotionSettings, apply_overrides(read_yaml(path), overrides))
-    return settings
-
-
-def _refused(name: str, got: object, expected: str) -> ConfigError:
-    return ConfigError(f"Invalid {name}.", got=got, expected=expected, fix="correct the config")
+    return read_config(MotionSettings, CONFIGS, name, overrides)
